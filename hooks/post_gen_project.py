@@ -1,0 +1,253 @@
+"""Finish a freshly generated project: put the options in place, fill in the secrets, print the next steps.
+
+Cookiecutter renders this file and runs it in the project's folder. It uses the standard library alone, needs
+neither network nor git, may run any number of times, and never overwrites a file or a secret of the user.
+It can be imported as it is by the tests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+# `tojson` escapes the apostrophe, so that no answer can end this literal: answers stay data.
+ANSWERS = r'''{{ cookiecutter | tojson }}'''
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one answer does to the project."""
+
+    places: str = ""  # a folder whose files are put in place (over the skeleton's, never over the user's)
+    removes: tuple[str, ...] = ()  # files that are taken away
+    env: Mapping[str, str] = field(default_factory=dict)  # settings of a new .env
+
+
+OPTIONS: dict[str, dict[Any, Choice]] = {
+    "response": {
+        "sync": Choice(env={"SYNC_TIMEOUT": "5.0"}),
+        "async": Choice(env={"SYNC_TIMEOUT": "0"}),
+    },
+    "example": {
+        "iris": Choice(places="examples/iris"),
+        "none": Choice(),
+    },
+}
+
+# Folders that only carry files to their place.
+STAGING = ("examples/iris",)
+
+# The user-owned files of the skeleton that an example replaces, by the SHA-256 of their text. A file whose text
+# differs was edited and is left alone.
+SKELETON = {
+    "app/logic/pipeline.py": "4815e920bb08f8442b54cd95fa737df8716c7bc81daa53a42ac2a56c4c8ea3b0",
+    "requirements.txt": "12bb78b2c65f68a5c655f7ad2ea427128a2ba9eabf73e0e48953fa9ab7f746f3",
+}
+
+PIPELINE = "app/logic/pipeline.py"
+TEST_REQUIREMENTS = "requirements-test.txt"
+UNPRIVILEGED_ID = 10001
+
+
+# ---- Examples -----------------------------------------------------------------------------------------------------
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's text, whatever its line endings."""
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def replaceable(target: Path, name: str) -> bool:
+    """Say whether an example's file may take the place: nothing is there, or the skeleton as it came."""
+    return not os.path.lexists(target) or (target.is_file() and digest(target) == SKELETON.get(name))
+
+
+def place(project: Path, folder: Path) -> bool:
+    """Put an example's files in place; return False, and place none, where the pipeline is the user's own."""
+    pipeline = project / PIPELINE
+    if not replaceable(pipeline, PIPELINE) and digest(pipeline) != digest(folder / PIPELINE):
+        return False
+    for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = source.relative_to(folder).as_posix()
+        target = project / name
+        if replaceable(target, name):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
+    return True
+
+
+def remove_staging(project: Path) -> None:
+    """Remove the folders that carried the examples, and their parents where nothing else is in them."""
+    for name in STAGING:
+        shutil.rmtree(project / name, ignore_errors=True)
+        parent = (project / name).parent
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+
+
+# ---- Settings and secrets -----------------------------------------------------------------------------------------
+
+
+def webhook_secret() -> str:
+    """Return a new secret in the form of the Standard Webhooks: `whsec_` and the base64 of 36 bytes."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(36)).decode()
+
+
+def owner_id(found: int) -> str:
+    """Return the id the containers run under: the folder owner's, or an unprivileged one when that is root."""
+    return str(found or UNPRIVILEGED_ID)
+
+
+GENERATED: dict[str, Callable[[Path], str]] = {
+    "REDIS_PASSWORD": lambda project: secrets.token_hex(24),
+    "MONITOR_PASSWORD": lambda project: secrets.token_hex(24),
+    "CALLBACK_SECRET": lambda project: webhook_secret(),
+    "DENZEL_UID": lambda project: owner_id(project.stat().st_uid),
+    "DENZEL_GID": lambda project: owner_id(project.stat().st_uid and project.stat().st_gid),
+}
+
+
+def complete_env(path: Path, choices: Iterable[Choice]) -> None:
+    """Fill in what is generated and set what was chosen; a .env that was in use before keeps all of its values."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    in_use = bool(settings.get("REDIS_PASSWORD"))
+    wanted: dict[str, str] = {}
+    for choice in choices:
+        wanted.update({key: value for key, value in choice.env.items() if not (in_use and key in settings)})
+    for key, generate in GENERATED.items():
+        if not (in_use and settings.get(key)):
+            wanted[key] = generate(path.parent)
+    if wanted:
+        write_private(path, "\n".join(with_settings(lines, wanted)) + "\n")
+    path.chmod(0o600)
+
+
+def with_settings(lines: Iterable[str], wanted: Mapping[str, str]) -> Iterable[str]:
+    """Yield the lines with these settings: in the place of their own line, else at the end."""
+    left = dict(wanted)
+    for line in lines:
+        key = line.split("=", 1)[0]
+        yield f"{key}={left.pop(key)}" if "=" in line and key in left else line
+    for key, value in left.items():
+        yield f"{key}={value}"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file in one step; nobody but its owner can read it at any moment."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+# ---- The tests' requirement ---------------------------------------------------------------------------------------
+
+ABBREVIATIONS = {
+    "gh": "https://github.com/{}.git",
+    "gl": "https://gitlab.com/{}.git",
+    "bb": "https://bitbucket.org/{}",
+}
+
+
+def template_url(template: str, checkout: str | None, bases: Iterable[str]) -> str:
+    """Return the URL by which pip installs from the template that this project was baked from.
+
+    `bases` are the folders that a relative path may start from.
+    """
+    prefix, _, rest = template.partition(":")
+    if prefix in ABBREVIATIONS:
+        template = ABBREVIATIONS[prefix].format(rest)
+    if is_remote(template):
+        if template.lower().endswith(".zip"):
+            return template
+        return git_url(template) + (f"@{quote(checkout, safe='/')}" if checkout else "")
+    return local_path(template, bases).as_uri()
+
+
+def is_remote(template: str) -> bool:
+    """Say whether Cookiecutter fetched the template: by a URL, or by git's `user@host:path`."""
+    return "://" in template or ("@" in template.split(":")[0] and ":" in template)
+
+
+def git_url(url: str) -> str:
+    """Return pip's spelling of what git clones."""
+    if "://" not in url:  # git@host:owner/name.git
+        host, _, path = url.partition(":")
+        url = f"ssh://{host}/{path.lstrip('/')}"
+    return url if url.startswith(("git+", "hg+")) else f"git+{url}"
+
+
+def local_path(template: str, bases: Iterable[str]) -> Path:
+    """Return the absolute path of a template that was named by a path."""
+    candidates = [Path(base, template) for base in bases]
+    return Path(os.path.abspath(next((path for path in candidates if path.exists()), candidates[0])))
+
+
+def write_test_requirements(path: Path, answers: Mapping[str, Any]) -> None:
+    """Point the requirement on pytest-denzel at the template; the rest of the file stays as it is."""
+    repository = answers.get("_repo_dir") or ""
+    template = answers.get("_template") or repository
+    if not is_remote(template) and template.partition(":")[0] not in ABBREVIATIONS and repository:
+        template = template if template.lower().endswith(".zip") else repository
+    bases = [os.environ.get("PWD", ""), answers.get("_output_dir") or "", os.getcwd()]
+    url = template_url(template, answers.get("_checkout"), [base for base in bases if base])
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = [f"pytest-denzel[docker] @ {url}" if line.startswith("pytest-denzel") else line for line in lines]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+# ---- The whole ----------------------------------------------------------------------------------------------------
+
+NEXT_STEPS = """
+Your project is ready: {folder}
+
+  cd {folder}
+{fill}  make launch        build and start the four containers (needs Docker)
+  make dev           or: the same services as plain processes (no Docker)
+{predict}  make test          run the project's tests
+  make               list every command
+"""
+
+
+def next_steps(project: Path, answers: Mapping[str, Any]) -> str:
+    """Return what to do now, ready to be copied from the terminal."""
+    empty = answers["example"] == "none"
+    here = os.environ.get("PWD") == answers["_output_dir"]
+    return NEXT_STEPS.format(
+        folder=shlex.quote(project.name if here else str(project)),
+        fill=f"  Fill the four functions in {PIPELINE}, then:\n" if empty else "",
+        predict="" if empty else "  make predict       send it an example request\n",
+    )
+
+
+def main() -> int:
+    answers = json.loads(ANSWERS)
+    project = Path.cwd()
+    choices = [table[answers[option]] for option, table in OPTIONS.items()]
+    for choice in choices:
+        if choice.places and not place(project, project / choice.places):
+            print(f"{PIPELINE} is your own: the example was not put in its place.")
+        for name in choice.removes:
+            (project / name).unlink(missing_ok=True)
+    remove_staging(project)
+    complete_env(project / ".env", choices)
+    write_test_requirements(project / TEST_REQUIREMENTS, answers)
+    print(next_steps(project, answers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

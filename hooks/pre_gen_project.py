@@ -1,0 +1,99 @@
+"""Check the answers before anything is generated: every problem is named at once, and nothing is left behind.
+
+Cookiecutter renders this file and runs it in the new project's folder, which is still empty then
+(or holds an earlier bake). It uses the standard library alone, and can be imported as it is by the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+# `tojson` escapes the apostrophe, so that no answer can end this literal: answers stay data.
+ANSWERS = r'''{{ cookiecutter | tojson }}'''
+
+# What Compose accepts as a project name, Docker as an image name and Celery as a part of a node name.
+SLUG = re.compile(r"[a-z][a-z0-9]*(?:(?:__?|-+)[a-z0-9]+)*")
+SLUG_LENGTH = 40
+TEXT_LENGTH = {"project_name": 100, "description": 1000}
+CHOICES = {"response": ("sync", "async"), "example": ("iris", "none")}
+
+# The examples travel through these folders on their way to their place: one that exists already is the user's.
+STAGING = ("examples/iris",)
+
+
+def problems(answers: Mapping[str, Any]) -> Iterable[str]:
+    """Yield one sentence for each answer that cannot be used."""
+    for key, longest in TEXT_LENGTH.items():
+        yield from text_problems(key, answers[key], longest)
+    yield from slug_problems(answers["project_slug"])
+    for key, allowed in CHOICES.items():
+        if answers[key] not in allowed:
+            yield f"{key}: {answers[key]!r} is not one of: {', '.join(allowed)}."
+
+
+def text_problems(key: str, text: str, longest: int) -> Iterable[str]:
+    if not text.strip():
+        yield f"{key}: it is empty. Say it in a few words."
+    if len(text) > longest:
+        yield f"{key}: {len(text)} characters are too many; at most {longest}."
+    strange = sorted({character for character in text if not (character.isprintable() or character in "\n\r\t")})
+    if strange:
+        yield f"{key}: it holds characters that cannot be printed: {', '.join(map(ascii, strange))}."
+
+
+def slug_problems(slug: str) -> Iterable[str]:
+    """Valid: iris, iris_classifier, iris-2. Invalid: Iris, 2iris, iris_, a/b, a b, an empty one."""
+    if not SLUG.fullmatch(slug):
+        yield (
+            f"project_slug: {slug!r} cannot name a folder and containers. Use lowercase letters, digits and "
+            "single '_' or '-' between them, starting with a letter (for example iris_classifier)."
+        )
+    if len(slug) > SLUG_LENGTH:
+        yield f"project_slug: {len(slug)} characters are too many; at most {SLUG_LENGTH}."
+
+
+def folder_problems(project: Path) -> Iterable[str]:
+    """Yield what stands in the way in a folder that is baked over."""
+    for name in STAGING:
+        if os.path.lexists(project / name):
+            yield (
+                f"{project / name} is in the way: the template needs that name while it generates. "
+                "Rename or remove it, and bake again."
+            )
+
+
+def remove_empty_parents(project: Path, answers: Mapping[str, Any]) -> None:
+    """Remove the new, empty folders that a slug like `a/b` made: Cookiecutter removes only the last one."""
+    output = Path(answers["_output_dir"]).resolve()
+    folder = project
+    while output in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty: it was there before
+            return
+        folder = folder.parent
+
+
+def main() -> int:
+    answers = json.loads(ANSWERS)
+    project = Path.cwd()
+    found = [*problems(answers), *folder_problems(project)]
+    if not found:
+        return 0
+    print("\nThe project was not generated:", file=sys.stderr)
+    for problem in found:
+        print(f"  - {problem}", file=sys.stderr)
+    print("", file=sys.stderr, flush=True)
+    if os.path.dirname(answers["project_slug"]):
+        remove_empty_parents(project, answers)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

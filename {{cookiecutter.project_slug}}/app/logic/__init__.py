@@ -1,0 +1,1 @@
+"""Your code: the pipeline, and any helper modules that it imports."""

@@ -1,0 +1,9 @@
+#!/bin/sh
+# The OS commands of your pipeline, run as root while the image is built, for example:
+#
+#   apt-get update
+#   apt-get install -y --no-install-recommends libgomp1
+#   rm -rf /var/lib/apt/lists/*
+#
+# `make updateosreqs` applies an edit.
+set -eu
