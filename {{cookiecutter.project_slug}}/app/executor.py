@@ -1,0 +1,78 @@
+"""The one interface between the API and what runs the model: the queue, or the API process itself (inline)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Unavailable(Exception):
+    """Tasks cannot be accepted or looked up at the moment; the message says why."""
+
+
+class QueueFull(Exception):
+    """As many tasks as allowed are waiting already."""
+
+
+@dataclass(slots=True)
+class Task:
+    """A verified request on its way.
+
+    Attributes:
+        id: the task's id, a UUID.
+        request: what `verify_input` returned, as JSON.
+        mode: "live" follows the live response setting; "sync" or "async" were asked for by the client.
+        callback_uri: where the answer of an asynchronous task goes, if anywhere.
+        reply_to: where the executor wants its reply.
+    """
+
+    id: str
+    request: bytes
+    mode: str
+    callback_uri: str | None
+    reply_to: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        status: SUCCESS, FAILURE or REVOKED.
+        payload: JSON: the predictions of a SUCCESS, else the message as a string.
+    """
+
+    status: str
+    payload: bytes
+
+
+class Executor(Protocol):
+    """Accepts tasks and tells how they ended. All methods run on the event loop and never block it."""
+
+    async def start(self) -> None:
+        """Make ready; called once in each API process, on its event loop."""
+
+    async def stop(self) -> None:
+        """Let go of connections; called once, after the last request."""
+
+    async def submit(self, task: Task) -> float:
+        """Accept a task for good; the live response setting in seconds (0: asynchronous).
+
+        Raises:
+            QueueFull, Unavailable: the task was not accepted.
+        """
+
+    async def wait(self, task_id: str, seconds: float) -> Outcome | None:
+        """The outcome of a task that was just submitted, or None when the wait ran out (the work goes on)."""
+
+    async def status(self, task_id: str) -> dict[str, Any] | None:
+        """The body of /status, None when the task is unknown. Raises Unavailable."""
+
+    async def cancel(self, task_id: str) -> str | None:
+        """Cancel a task: the status it had, None when unknown. Raises Unavailable."""
+
+    async def response_timeout(self) -> float:
+        """The live response setting in seconds; 0 means asynchronous. Raises Unavailable."""
+
+    async def readiness(self) -> dict[str, Any]:
+        """The body of /ready: ready, reason, workers, queue. Never raises."""

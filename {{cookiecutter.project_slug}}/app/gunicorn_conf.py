@@ -1,0 +1,16 @@
+"""How gunicorn runs the API (`entrypoints/api.sh`)."""
+
+from app.settings import get_settings
+
+_settings = get_settings()
+
+bind = _settings.api_bind
+workers = _settings.api_workers
+worker_class = "asgi"
+# A process whose event loop has been stuck for this long is replaced (seconds).
+timeout = 60
+# A client that waits for a synchronous answer is let finish when the service stops.
+graceful_timeout = 30
+keepalive = 75
+loglevel = _settings.log_level
+control_socket_disable = True

@@ -1,0 +1,119 @@
+"""JSON at the service's borders: strict parsing of requests, and conversion of what user code returns.
+
+Nothing but plain JSON travels: no object hooks, no NaN, no pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import date, datetime, time
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+# A run of 19 or more digits may be an integer beyond 64 bits, which orjson would turn into a float silently.
+_MAYBE_HUGE_INTEGER = re.compile(rb"\d{19}").search
+
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+
+class NotJSON(ValueError):
+    """A value that JSON cannot hold; the message starts with its path, such as `$.a123.score`."""
+
+
+def loads(body: bytes) -> Any:
+    """Parse one JSON document in UTF-8.
+
+    Raises:
+        ValueError: not JSON, not UTF-8, NaN, Infinity, or an integer beyond 64 bits.
+    """
+    value = orjson.loads(body)
+    if _MAYBE_HUGE_INTEGER(body):
+        json.loads(body, parse_int=_integer_of_64_bits)
+    return value
+
+
+def _integer_of_64_bits(digits: str) -> int:
+    # The length comes first: converting a number of a million digits would take seconds.
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+        raise ValueError("an integer is beyond 64 bits")
+    return int(digits)
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON of what user code returned.
+
+    NumPy (and pandas, torch) scalars and arrays become numbers and lists, dates and times ISO 8601 text,
+    UUIDs text, enumerations their value.
+
+    Raises:
+        NotJSON: the value, or one inside it, cannot be JSON; the message names its path.
+    """
+    try:
+        return _encode(value).encode()
+    except (TypeError, ValueError, RecursionError):
+        # The slow way: convert what can be, and find the path of what cannot.
+        return _encode(_convert(value, "$", ())).encode()
+
+
+def _convert(value: Any, path: str, parents: tuple[int, ...]) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        raise NotJSON(f"{path}: {_float_name(value)} is not valid JSON")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise NotJSON(f"{path}: the text holds a lone surrogate, which is not valid Unicode") from None
+        return str(value)
+    if id(value) in parents:
+        raise NotJSON(f"{path}: the value contains itself")
+    if len(parents) > 500:
+        raise NotJSON(f"{path[:60]}...: nested more than 500 levels deep")
+    inside = (*parents, id(value))
+    if isinstance(value, dict):
+        return {_key(key, path): _convert(item, _join(path, key), inside) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_convert(item, f"{path}[{index}]", inside) for index, item in enumerate(value)]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Enum):
+        return _convert(value.value, path, inside)
+    if getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m"):  # datetime64, timedelta64
+        return _convert(value.astype(str).tolist(), path, inside)
+    if callable(getattr(value, "tolist", None)):  # NumPy, pandas, torch
+        plain = value.tolist()
+        if type(plain) is not type(value):
+            return _convert(plain, path, inside)
+    raise NotJSON(f"{path}: {type(value).__name__} is not valid JSON")
+
+
+def _key(key: Any, path: str) -> str:
+    if isinstance(key, str):
+        return str(_convert(key, path, ()))
+    if isinstance(key, bool) or key is None:
+        return {True: "true", False: "false", None: "null"}[key]
+    if isinstance(key, int):
+        return str(int(key))
+    plain = _convert(key, path, ()) if not isinstance(key, tuple) else key
+    if isinstance(plain, str | int | float):
+        return str(plain)
+    raise NotJSON(f"{path}: a key is of type {type(key).__name__}; keys must be text")
+
+
+def _join(path: str, key: Any) -> str:
+    text = str(key)
+    return f"{path}.{text}" if re.fullmatch(r"[\w-]{1,80}", text) else f"{path}[{json.dumps(text[:80])}]"
+
+
+def _float_name(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

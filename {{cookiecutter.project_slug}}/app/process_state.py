@@ -1,0 +1,131 @@
+"""What a prediction process and its supervisor tell each other: a few numbers in shared memory.
+
+The supervisor must know how a process is even while the process computes, hangs, or has died.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+LOADING, READY, ERROR, DISCONNECTED = range(4)
+
+_FD = "DENZEL_STATE_FD"
+_SIZE = 4096
+_STATE, _BUSY_SINCE, _TICK, _TAG, _TEXT = 0, 8, 16, 24, 128
+_TAG_SIZE, _TEXT_SIZE = 64, 2048
+
+
+class ProcessState:
+    """One process's page of shared memory. Times are CLOCK_MONOTONIC, the same for all processes of a machine.
+
+    The writer stores texts before the number that says they are there; a reader may see a moment's mixture,
+    which the next look corrects.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._memory = mmap.mmap(fd, _SIZE)
+
+    @classmethod
+    def create(cls) -> ProcessState:
+        """A new page, for the supervisor; `fd` is to be inherited by the process."""
+        with tempfile.TemporaryFile() as file:
+            file.truncate(_SIZE)
+            return cls(os.dup(file.fileno()))
+
+    @classmethod
+    def inherited(cls) -> ProcessState:
+        """The page that the supervisor handed down; a private one when there is no supervisor."""
+        fd = os.environ.get(_FD)
+        return cls(int(fd)) if fd else cls.create()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to find its page."""
+        return {_FD: str(self.fd)}
+
+    def close(self) -> None:
+        """Give the page back."""
+        self._memory.close()
+        os.close(self.fd)
+
+    # The process writes.
+
+    def set(self, state: int, error: str = "") -> None:
+        """Say what the process is doing; `error` is why load_model failed."""
+        self._write_text(_TEXT, _TEXT_SIZE, error)
+        self._memory[_STATE] = state
+        self.tick()
+
+    def tick(self) -> None:
+        """Say that the process still looks for messages."""
+        struct.pack_into("d", self._memory, _TICK, time.monotonic())
+
+    def begin(self, delivery_tag: str) -> None:
+        """Say that a message is being worked on."""
+        self._write_text(_TAG, _TAG_SIZE, delivery_tag)
+        struct.pack_into("d", self._memory, _BUSY_SINCE, time.monotonic())
+
+    def end(self) -> None:
+        """Say that the message is done."""
+        struct.pack_into("d", self._memory, _BUSY_SINCE, 0.0)
+        self.tick()
+
+    # The supervisor reads.
+
+    @property
+    def state(self) -> int:
+        """LOADING, READY, ERROR or DISCONNECTED."""
+        return self._memory[_STATE]
+
+    @property
+    def error(self) -> str:
+        """Why load_model failed."""
+        return self._read_text(_TEXT, _TEXT_SIZE)
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the process last looked for messages."""
+        return time.monotonic() - struct.unpack_from("d", self._memory, _TICK)[0]
+
+    @property
+    def busy_for(self) -> float | None:
+        """Seconds since the current message was begun, None between messages."""
+        since = struct.unpack_from("d", self._memory, _BUSY_SINCE)[0]
+        return time.monotonic() - since if since else None
+
+    @property
+    def delivery_tag(self) -> str:
+        """The broker's tag of the current message."""
+        return self._read_text(_TAG, _TAG_SIZE)
+
+    def _write_text(self, offset: int, size: int, text: str) -> None:
+        self._memory[offset : offset + size] = text.encode(errors="replace")[:size].ljust(size, b"\0")
+
+    def _read_text(self, offset: int, size: int) -> str:
+        return self._memory[offset : offset + size].rstrip(b"\0").decode(errors="ignore")
+
+
+def die_with_parent() -> None:
+    """End this process when its parent is gone, even if the parent was killed: no orphan holds a model."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if os.getppid() == parent:
+            return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,177 @@
+"""The executor behind the durable queue: tasks travel to the workers, their replies come back on one channel.
+
+Each API process listens on a channel of its own; who waits for a task is a future on the event loop, so that a
+waiting client costs no thread. Pub/sub loses messages while a connection is down: after each reconnect the records
+of the tasks that are waited for are read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from app import store
+from app.celery_app import redis_message
+from app.executor import Outcome, QueueFull, Task, Unavailable
+from app.settings import Settings
+
+log = logging.getLogger("denzel.api")
+
+# Redis must answer within this time (seconds), so that a client hears of a failure within 2.
+PATIENCE = 1.7
+
+T = TypeVar("T")
+
+
+class QueueExecutor:
+    """Submits tasks to Redis and waits for their replies; see `Executor` for the methods."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._channel = store.REPLIES + uuid.uuid4().hex
+        self._waiting: dict[str, asyncio.Future[Outcome]] = {}
+
+    async def start(self) -> None:
+        # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.
+        self._client = redis.Redis.from_url(
+            self._settings.redis_url, socket_timeout=PATIENCE, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1)
+        )
+        self._listener = asyncio.create_task(self._listen())
+
+    async def stop(self) -> None:
+        self._listener.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._listener
+        await self._client.aclose()
+
+    async def submit(self, task: Task) -> float:
+        # The future is there before the task is: the reply may come at once.
+        self._waiting[task.id] = asyncio.get_running_loop().create_future()
+        task.reply_to = self._channel
+        arguments = store.submit_arguments(
+            [task],
+            max_queue=self._settings.max_queue,
+            default_timeout=self._settings.sync_timeout,
+            message=redis_message([task.id]),
+        )
+        try:
+            live = await self._ask(store.submit(self._client, arguments))
+        except BaseException:
+            self._waiting.pop(task.id, None)
+            raise
+        if live < 0:
+            del self._waiting[task.id]
+            raise QueueFull(f"{-live:.0f} tasks are waiting already")
+        if task.mode == "async" or (task.mode == "live" and live == 0):
+            self._waiting.pop(task.id, None)
+        return live
+
+    async def wait(self, task_id: str, seconds: float) -> Outcome | None:
+        future = self._waiting[task_id]
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(Unavailable):
+                found = await self._ask(store.detach(self._client, task_id, self._settings.result_expires))
+                return _outcome(found) if found else None
+            return None
+        finally:
+            self._waiting.pop(task_id, None)
+
+    async def status(self, task_id: str) -> dict[str, Any] | None:
+        return await self._ask(store.status(self._client, task_id))
+
+    async def cancel(self, task_id: str) -> str | None:
+        settings = self._settings
+        return await self._ask(
+            store.cancel(self._client, task_id, settings.sync_result_expires, settings.result_expires)
+        )
+
+    async def response_timeout(self) -> float:
+        return await self._ask(store.response_timeout(self._client, self._settings.sync_timeout))
+
+    async def readiness(self) -> dict[str, Any]:
+        try:
+            queue, nodes = await self._ask(store.overview(self._client))
+        except Unavailable as error:
+            return {"ready": False, "reason": str(error), "workers": [], "queue": None}
+        workers = []
+        for node in nodes:
+            state = node["state"] if node["age"] <= store.STALE else "UNAVAILABLE"
+            workers.append({"name": node["name"], "state": state, "error": node.get("error")})
+        states = [worker["state"] for worker in workers]
+        if "UP" in states:
+            reason = None
+        elif "ERROR" in states:
+            failed = workers[states.index("ERROR")]
+            reason = f"{failed['name']}: {failed['error']}"
+        elif "LOADING" in states or not states:
+            reason = "the model is loading" if states else "no worker has come up yet"
+        else:
+            reason = "no worker answers; look at `make logs SERVICE=denzel`"
+        return {"ready": reason is None, "reason": reason, "workers": workers, "queue": queue}
+
+    async def _ask(self, request: Awaitable[T]) -> T:
+        """Await a request to Redis, within the time a client can be kept waiting."""
+        try:
+            return await asyncio.wait_for(request, PATIENCE)
+        except (RedisError, OSError, asyncio.TimeoutError) as error:
+            log.warning("Redis did not serve a request: %s", _reason(error))
+            raise Unavailable(_reason(error)) from error
+
+    async def _listen(self) -> None:
+        """Resolve the futures as replies arrive; reconnects for ever."""
+        pause = 0.0
+        while True:
+            pubsub = self._client.pubsub()
+            try:
+                await pubsub.subscribe(self._channel)
+                async for message in pubsub.listen():
+                    if message["type"] == "message":
+                        self._deliver(message["data"])
+                    elif message["type"] == "subscribe":
+                        pause = 0.0
+                        await self._catch_up()
+            except (RedisError, OSError, asyncio.TimeoutError) as error:
+                log.warning("The replies' connection to Redis broke, connecting again: %s", _reason(error))
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await pubsub.aclose()
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2 + 0.05)
+
+    def _deliver(self, lines: bytes) -> None:
+        for line in lines.split(b"\n"):
+            task_id, status, payload = line.split(b" ", 2)
+            self._resolve(task_id.decode(), Outcome(status.decode(), payload))
+
+    async def _catch_up(self) -> None:
+        for task_id in list(self._waiting):
+            found = await store.outcome(self._client, task_id)
+            if found:
+                self._resolve(task_id, _outcome(found))
+
+    def _resolve(self, task_id: str, outcome: Outcome) -> None:
+        future = self._waiting.get(task_id)
+        if future and not future.done():
+            future.set_result(outcome)
+
+
+def _outcome(found: list[bytes]) -> Outcome:
+    status, result, message = found
+    return Outcome(status.decode(), result if status == b"SUCCESS" else message)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ResponseError):
+        return f"Redis refused: {error}"
+    return "Redis does not answer; look at `make status` and `make logs SERVICE=redis`"

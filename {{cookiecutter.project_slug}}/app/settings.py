@@ -1,0 +1,167 @@
+"""Every setting of the service, read from the environment in this one place (the names are those of `.env`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from urllib.parse import urlsplit
+
+
+class SettingsError(ValueError):
+    """One or more settings have a value that cannot be used; the message names each of them."""
+
+
+def _number(minimum: float, maximum: float, kind: type = float) -> Callable[[str], float]:
+    word = "a whole number" if kind is int else "a number"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not minimum <= value <= maximum:
+            raise ValueError(f"expected {word} from {minimum:g} to {maximum:g}")
+        return value
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"expected one of: {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not (parts.hostname or parts.path):
+            raise ValueError(f"expected a URL that starts with one of: {', '.join(f'{s}://' for s in schemes)}")
+        return text
+
+    return parse
+
+
+def _processes(text: str) -> int:
+    if text.strip().lower() == "auto":
+        return available_cores()
+    return int(_number(1, 1024, int)(text))
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its CPU affinity, and in a container its quota (cgroup v2), at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores)
+
+
+_REDIS = ("redis", "rediss", "unix")
+_DAY = 86_400
+
+# field -> (default, parser). An unset or empty variable means the default.
+_TABLE: dict[str, tuple[str, Callable]] = {
+    "redis_url": ("redis://127.0.0.1:6379/0", _url(*_REDIS)),
+    "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
+    "project_slug": ("denzel", str),
+    "executor": ("queue", _choice("queue", "inline")),
+    "sync_timeout": ("5.0", _number(0, _DAY)),
+    "max_wait": ("60", _number(0, _DAY)),
+    "max_body_bytes": ("10485760", _number(1, 2**31, int)),
+    "max_queue": ("100000", _number(1, 10**9, int)),
+    "sync_result_expires": ("60", _number(1, 10**8, int)),
+    "result_expires": ("86400", _number(1, 10**8, int)),
+    "verify_timeout": ("10", _number(0.1, 3600)),
+    "api_bind": ("127.0.0.1:8000", str),
+    "api_workers": ("1", _processes),
+    "worker_concurrency": ("auto", _processes),
+    "callback_allow": ("", str),
+    "callback_ports": ("80,443,8080,8443", str),
+    "callback_secret": ("", str),
+    "callback_timeout": ("15", _number(0.1, 600)),
+    "callback_retry_span": ("86400", _number(0, 10**8)),
+    "monitor_rate": ("200", _number(0, 10**6)),
+    "log_level": ("info", _choice("debug", "info", "warning", "error")),
+    "log_file": ("logs/worker.log", str),
+    "log_max_bytes": ("10000000", _number(10_000, 10**10, int)),
+    "log_backups": ("3", _number(0, 100, int)),
+    "ready_file": ("/tmp/denzel.ready", str),  # the health check reads its age
+}
+
+# An empty value is a choice here ("none", "any port"), not a request for the default.
+_MAY_BE_EMPTY = {"callback_allow", "callback_ports", "callback_secret"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings; durations are in seconds, sizes in bytes."""
+
+    redis_url: str
+    broker_url: str
+    project_slug: str
+    executor: str
+    sync_timeout: float
+    max_wait: float
+    max_body_bytes: int
+    max_queue: int
+    sync_result_expires: int
+    result_expires: int
+    verify_timeout: float
+    api_bind: str
+    api_workers: int
+    worker_concurrency: int
+    callback_allow: str
+    callback_ports: str
+    callback_secret: str
+    callback_timeout: float
+    callback_retry_span: float
+    monitor_rate: float
+    log_level: str
+    log_file: str
+    log_max_bytes: int
+    log_backups: int
+    ready_file: str
+
+    @property
+    def broker_is_redis(self) -> bool:
+        """True when the messages travel through Redis, False when through RabbitMQ."""
+        return urlsplit(self.broker_url).scheme in _REDIS
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read all settings.
+
+        Raises:
+            SettingsError: names every variable whose value cannot be used, and what was expected.
+        """
+        values, problems = {}, []
+        for field in fields(cls):
+            default, parse = _TABLE[field.name]
+            name = field.name.upper()
+            text = environment.get(name)
+            if text is None or (not text.strip() and field.name not in _MAY_BE_EMPTY):
+                text = default or environment.get("REDIS_URL") or _TABLE["redis_url"][0] if name == "BROKER_URL" else default
+            try:
+                values[field.name] = parse(text.strip())
+            except ValueError as error:
+                shown = "" if "://" in text else f" is {text!r}"  # URLs hold passwords
+                problems.append(f"{name}{shown}: {error}")
+        if problems:
+            raise SettingsError("Wrong settings (correct them in .env):\n  " + "\n  ".join(problems))
+        return cls(**values)
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings.from_environment()

@@ -1,0 +1,125 @@
+"""The user's pipeline: found, checked, and run stage by stage through the same JSON borders everywhere.
+
+The queue's workers, the inline executor and the tests of `pytest_denzel` all run pipelines through this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+from app import jsonio
+
+MODULE = "app.logic.pipeline"
+FILE = "app/logic/pipeline.py"
+FUNCTIONS = ("verify_input", "load_model", "process", "predict")
+
+
+class PipelineError(Exception):
+    """`pipeline.py` itself cannot be used; the message says where and why."""
+
+
+class BadAnswer(ValueError):
+    """A stage returned something that cannot be used; the message names the stage and what was expected."""
+
+
+def import_pipeline() -> ModuleType:
+    """Import the user's module anew, so that a corrected file is seen by the next try.
+
+    Raises:
+        PipelineError: it cannot be imported (with the line at fault), or one of the four functions is missing.
+    """
+    for name in [name for name in sys.modules if name == "app.logic" or name.startswith("app.logic.")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(MODULE)
+    except SyntaxError as error:
+        where = FILE if not error.filename or error.filename.endswith(FILE) else error.filename
+        raise PipelineError(f"{where}, line {error.lineno}: {error.msg}") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise PipelineError(f"{_place(error)}: {describe(error)}") from error
+    missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
+    if missing:
+        raise PipelineError(f"{FILE} must define {', '.join(FUNCTIONS)}; missing: {', '.join(missing)}")
+    return module
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of the user's code that the error passed through."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "app/logic" in f.filename.replace("\\", "/")]
+    if not frames:
+        return FILE
+    return f"app/logic/{frames[-1].filename.replace(chr(92), '/').rpartition('app/logic/')[2]}, line {frames[-1].lineno}"
+
+
+def describe(error: BaseException) -> str:
+    """`NameError: name 'np' is not defined`."""
+    message = str(error)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """The exception's message, or its type's name when it has none."""
+    return str(error) or type(error).__name__
+
+
+def result_of(error: BaseException) -> dict[str, Any]:
+    """How /status shows a failure: `{"args": [...], "type": "NameError"}`, as Celery's JSON does."""
+    arguments = []
+    for argument in error.args:
+        try:
+            jsonio.dumps(argument)
+        except jsonio.NotJSON:
+            argument = repr(argument)
+        arguments.append(argument)
+    return {"args": arguments, "type": type(error).__name__}
+
+
+def verified(module: ModuleType, json_data: Any) -> Any:
+    """What `verify_input` made of a request.
+
+    Raises:
+        Exception: whatever `verify_input` raised: the request is bad.
+        BadAnswer: `verify_input` returned nothing: the function is at fault, not the request.
+    """
+    value = module.verify_input(json_data)
+    if value is None and json_data is not None:
+        raise BadAnswer("verify_input returned None; end it with `return json_data`")
+    return value
+
+
+def dumps_verified(value: Any) -> bytes:
+    """The verified request as JSON, as it travels to the worker.
+
+    Raises:
+        BadAnswer: it cannot be JSON; the message names the path.
+    """
+    try:
+        return jsonio.dumps(value)
+    except jsonio.NotJSON as error:
+        raise BadAnswer(f"verify_input returned a value that JSON cannot hold: {error}") from None
+
+
+def predictions(module: ModuleType, model: Any, json_data: Any) -> Any:
+    """What `process` and `predict` make of a verified request; raises whatever they raise."""
+    return module.predict(model, module.process(model, json_data))
+
+
+def dumps_predictions(value: Any) -> bytes:
+    """The answer of `predict` as JSON.
+
+    Raises:
+        BadAnswer: it is not a dictionary, or JSON cannot hold it; the message names the path.
+    """
+    if not isinstance(value, dict):
+        raise BadAnswer(f"predict must return a dictionary, not {type(value).__name__}")
+    try:
+        return jsonio.dumps(value)
+    except jsonio.NotJSON as error:
+        raise BadAnswer(str(error)) from None

@@ -1,0 +1,288 @@
+"""Keeps the processes of the denzel container running: the prediction processes and the sender of callbacks.
+
+    python -m app.supervisor
+
+It restarts what ends, renews the broker's claim on messages that are being worked on, tells how the workers are
+(the heartbeat in Redis that /ready reads), and writes the log. It holds no model, so nothing that user code does can
+stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from app import process_state, store
+from app.celery_app import VISIBILITY_TIMEOUT
+from app.settings import Settings, get_settings
+
+log = logging.getLogger("denzel.supervisor")
+
+# A prediction process that is idle looks for messages every second; silent for longer (seconds), it hangs.
+_HANGS_AFTER = 10.0
+# A node name is held by a lease of this many seconds, renewed every second.
+_NAME_LEASE = 5
+
+
+class Child:
+    """One process, started again whenever it ends: at once the first time, then with growing pauses."""
+
+    def __init__(self, title: str, module: str, environment: dict[str, str], predicts: bool) -> None:
+        self.title = title
+        self._module = module
+        self._environment = environment
+        self._predicts = predicts
+        self.state: process_state.ProcessState | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Keep the process running until `stop` is called."""
+        pause = 0.5
+        while not self._stopping:
+            began = time.monotonic()
+            self.state = process_state.ProcessState.create() if self._predicts else None
+            shared = self.state.environment if self.state else {}
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._module,
+                env={**os.environ, **self._environment, **shared, "PYTHONUNBUFFERED": "1"},
+                pass_fds=[self.state.fd] if self.state else [],
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 20,
+            )  # fmt: skip
+            try:
+                await self._forward_output(self._process)
+                code = await self._process.wait()
+            finally:
+                state, self.state, self._process = self.state, None, None
+                if state:
+                    state.close()
+            if self._stopping:
+                return
+            if time.monotonic() - began > 60:
+                pause = 0.5
+            log.error("%s ended (%s); starting it again in %g s", self.title, _how_it_ended(code), pause)
+            await asyncio.sleep(pause)
+            pause = min(30.0, pause * 2)
+
+    async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        output = logging.getLogger("denzel.output")
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # a line beyond the limit: its parts come next
+                continue
+            if not line:
+                return
+            output.info(line.decode(errors="replace").rstrip("\n"))
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if the process runs."""
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Let the process finish its work and end."""
+        self._stopping = True
+        self.signal(signal.SIGTERM)
+
+    def report(self) -> tuple[str, str | None]:
+        """The state for /ready, and the error behind it."""
+        if self.state is None:
+            return "UNAVAILABLE", f"{self.title} has ended and is being started again"
+        if self.state.state == process_state.ERROR:
+            return "ERROR", self.state.error
+        if self.state.state == process_state.LOADING:
+            return "LOADING", None
+        if self.state.state == process_state.DISCONNECTED:
+            return "UNAVAILABLE", "the broker is out of reach"
+        if self.state.busy_for is None and self.state.silent_for > _HANGS_AFTER:
+            return "UNAVAILABLE", f"{self.title} does not look for messages"
+        return "UP", None
+
+
+class Supervisor:
+    """The denzel container's processes and its heartbeat."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._redis = redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
+        # Stable over restarts of a container, so that it gets its name back at once.
+        self._owner = f"{socket.gethostname()}:{os.getcwd()}"
+        self._children: list[Child] = []
+        self._predictors: list[Child] = []
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then let the current work finish."""
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        name = asyncio.create_task(self._claim_name())
+        await asyncio.wait([name, asyncio.create_task(stopping.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            name.cancel()
+            return
+        self._name = name.result()
+        log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
+        self._create_children()
+        running = [asyncio.create_task(child.run()) for child in self._children]
+        loops = [asyncio.create_task(loop()) for loop in (self._beat, self._renew_claims)]
+        await stopping.wait()
+        log.info("Stopping; the current work is finished first")
+        for child in self._children:
+            child.stop()
+        await asyncio.gather(*running)
+        for task in loops:
+            task.cancel()
+        await self._release_name()
+
+    def _create_children(self) -> None:
+        short, _, slug = self._name.partition("@")
+        for index in range(self._settings.worker_concurrency):
+            # Celery needs a name for each process; the first one's is the node's own.
+            node = self._name if index == 0 else f"{short}.{index + 1}@{slug}"
+            title = f"Prediction process {index + 1}"
+            self._predictors.append(Child(title, "app.worker", {"DENZEL_NODE": node}, predicts=True))
+        self._children = [*self._predictors, Child("The callback sender", "app.callbacks", {}, predicts=False)]
+
+    async def _claim_name(self) -> str:
+        """`worker@slug`, or the first of `worker-2@slug`, ... that no living worker holds."""
+        slug = self._settings.project_slug
+        number, watched = 1, 0
+        while True:
+            name = f"worker@{slug}" if number == 1 else f"worker-{number}@{slug}"
+            try:
+                if await self._hold(name):
+                    return name
+                left = await self._redis.pttl(f"denzel:node:{name}")
+            except (RedisError, OSError) as error:
+                log.warning("Waiting for Redis: %s", error)
+                await asyncio.sleep(1)
+                continue
+            # A living holder renews its lease every second; a dead one's runs out.
+            if left > (_NAME_LEASE - 2) * 1000:
+                watched += 1
+            if watched >= 2:
+                number, watched = number + 1, 0
+            else:
+                await asyncio.sleep(1.2)
+
+    async def _hold(self, name: str) -> bool:
+        key = f"denzel:node:{name}"
+        if await self._redis.set(key, self._owner, nx=True, ex=_NAME_LEASE):
+            return True
+        if await self._redis.get(key) == self._owner.encode():
+            return bool(await self._redis.expire(key, _NAME_LEASE))
+        return False
+
+    async def _release_name(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.hdel(store.NODES, self._name)
+            await self._redis.delete(f"denzel:node:{self._name}")
+        await self._redis.aclose()
+
+    async def _beat(self) -> None:
+        """Tell once a second how the workers are: to Redis, and to the container's health check."""
+        while True:
+            reports = [child.report() for child in self._predictors]
+            for state in ("UP", "LOADING", "ERROR", "UNAVAILABLE"):  # one process that is up serves
+                found = next((report for report in reports if report[0] == state), None)
+                if found:
+                    break
+            assert found
+            if found[0] == "UP":
+                with contextlib.suppress(OSError):
+                    Path(self._settings.ready_file).touch()
+            heartbeat = {
+                "state": found[0],
+                "error": found[1],
+                "processes": len(reports),
+                "up": sum(report[0] == "UP" for report in reports),
+            }
+            try:
+                await store.beat(self._redis, self._name, heartbeat)
+                await self._hold(self._name)
+            except (RedisError, OSError) as error:
+                log.warning("No heartbeat could be written: %s", error)
+            await asyncio.sleep(1)
+
+    async def _renew_claims(self) -> None:
+        """Keep the messages in work from being given to others while their process lives.
+
+        kombu gives a message back when it has not been acknowledged for the visibility timeout; it cannot tell a
+        long task from a dead worker. Touching the entry of a message in `unacked_index` renews it.
+        """
+        if not self._settings.broker_is_redis:
+            return
+        # The broker may be another server or database than the records'.
+        broker = redis.Redis.from_url(self._settings.broker_url, socket_timeout=2, socket_connect_timeout=2)
+        while True:
+            tags = [c.state.delivery_tag for c in self._predictors if c.state and c.state.busy_for is not None]
+            if tags:
+                with contextlib.suppress(RedisError, OSError):
+                    await broker.zadd("unacked_index", {tag: time.time() for tag in tags}, xx=True)
+            await asyncio.sleep(VISIBILITY_TIMEOUT / 3)
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            hint = "; was the memory exhausted?" if code == -signal.SIGKILL else ""
+            return f"killed by {signal.Signals(-code).name}{hint}"
+    return f"exit code {code}"
+
+
+def configure_logging(settings: Settings) -> None:
+    """To stdout for `make logs`, and to a file rotated by size for `make logworker`."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    problem: OSError | None = None
+    try:
+        Path(settings.log_file).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            logging.handlers.RotatingFileHandler(
+                settings.log_file, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8"
+            )
+        )
+    except OSError as error:
+        problem = error
+    for handler in handlers:
+        handler.setFormatter(_Formatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=handlers)
+    logging.getLogger("denzel.output").setLevel(logging.INFO)
+    if problem:
+        log.warning("%s cannot be written (%s); the log goes to stdout only", settings.log_file, problem)
+
+
+class _Formatter(logging.Formatter):
+    """The processes' own lines as they are, the supervisor's with time and level."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if record.name == "denzel.output" else super().format(record)
+
+
+def main(settings: Settings | None = None) -> Any:
+    """Run the processes of this container."""
+    process_state.die_with_parent()
+    settings = settings or get_settings()
+    configure_logging(settings)
+    asyncio.run(Supervisor(settings).run())
+
+
+if __name__ == "__main__":
+    main()
