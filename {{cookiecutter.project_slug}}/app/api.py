@@ -20,6 +20,7 @@ from app.user_thread import Stuck, UserThread
 log = logging.getLogger("denzel.api")
 
 INFO = Path("app/assets/info.txt")
+PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 _RETRY_AFTER = 1  # seconds
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
@@ -35,11 +36,9 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     app.set_error_serializer(_write_error)
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
-    app.add_route("/predict", Predict(settings, executor, pipeline))
-    app.add_route("/status/{task_id}", Status(executor))
-    app.add_route("/info", Info())
-    app.add_route("/ping", Ping())
-    app.add_route("/ready", Ready(executor, pipeline))
+    resources = (Predict(settings, executor, pipeline), Status(executor), Info(), Ping(), Ready(executor, pipeline))
+    for path, resource in zip(PATHS, resources, strict=True):
+        app.add_route(path, resource)
     return app
 
 
@@ -119,7 +118,7 @@ class Predict:
                 if size > most:
                     raise too_large
                 parts.append(part)
-        except (OSError, falcon.errors.OperationNotAllowed, falcon.errors.ClientDisconnected) as error:
+        except OSError as error:
             raise _cut_off() from error
         if req.content_length is not None and size < req.content_length:
             raise _cut_off()
@@ -287,7 +286,12 @@ def _write_json(resp: falcon.asgi.Response, body: Any) -> None:
 
 def _write_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
     """Every error is JSON with a title and a description, whatever the client accepts."""
-    _write_json(resp, {"title": error.title, "description": error.description or error.title})
+    title, description = error.title, error.description
+    if isinstance(error, falcon.HTTPRouteNotFound):
+        title, description = "Not found", f"There is nothing at {req.path[:200]!r}; the paths are: {', '.join(PATHS)}."
+    elif isinstance(error, falcon.HTTPMethodNotAllowed):
+        title, description = "Method not allowed", f"This path takes: {error.headers['Allow']}."  # type: ignore[index]
+    _write_json(resp, {"title": title, "description": description or title})
 
 
 async def _answer_unavailable(req: Any, resp: Any, error: Unavailable, params: dict) -> None:
@@ -297,8 +301,6 @@ async def _answer_unavailable(req: Any, resp: Any, error: Unavailable, params: d
 
 
 async def _answer_unexpected(req: Any, resp: Any, error: Exception, params: dict) -> None:
-    if isinstance(error, falcon.HTTPError | falcon.HTTPStatus):
-        raise error
     if isinstance(error, stages.BadAnswer):
         raise falcon.HTTPInternalServerError(title="Error invoking predict", description=str(error))
     log.error("Unexpected error at %s %s", req.method, req.path, exc_info=error)

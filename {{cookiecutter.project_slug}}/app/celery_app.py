@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from typing import Any
 
 from celery import Celery
+from kombu import Connection
 from kombu.serialization import register
 
 from app import store
@@ -28,9 +30,17 @@ register(
 )
 
 
+class _Broker(Connection):
+    """Connects again every 2 seconds at the latest; Celery's own pauses grow to 30."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().ensure_connection(*args, **{**kwargs, "interval_step": 0.5, "interval_max": 2})
+
+
 def create_celery(settings: Settings) -> Celery:
     """The application for these settings; it connects when it is first used."""
     app = Celery("denzel", broker=settings.broker_url)
+    app.amqp.Connection = _Broker
     app.conf.update(
         task_default_queue=store.QUEUE,
         task_serializer="plainjson",

@@ -130,7 +130,7 @@ class QueueExecutor:
 
     async def _listen(self) -> None:
         """Resolve the futures as replies arrive; reconnects for ever."""
-        pause = 0.0
+        pause, away = 0.0, False
         while True:
             pubsub = self._client.pubsub()
             try:
@@ -139,10 +139,14 @@ class QueueExecutor:
                     if message["type"] == "message":
                         self._deliver(message["data"])
                     elif message["type"] == "subscribe":
-                        pause = 0.0
+                        if away:
+                            log.warning("The connection to Redis is back")
+                        pause, away = 0.0, False
                         await self._catch_up()
             except (RedisError, OSError, asyncio.TimeoutError) as error:
-                log.warning("The replies' connection to Redis broke, connecting again: %s", _reason(error))
+                if not away:
+                    log.warning("The connection to Redis broke, connecting again: %s", error)
+                away = True
             finally:
                 with contextlib.suppress(RedisError, OSError):
                     await pubsub.aclose()

@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
 import redis
 from celery import bootsteps
-from celery.exceptions import CeleryError
+from celery.exceptions import CeleryError, SecurityWarning
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -148,6 +149,8 @@ def consume(runner: PredictionRunner, state: process_state.ProcessState, setting
     quiet = logging.INFO if settings.log_level == "debug" else logging.WARNING
     for logger in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(logger).setLevel(quiet)
+    # Containers run as an ordinary user; as a plain process it is the user's own choice.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         hostname=name,
         pool="solo",
