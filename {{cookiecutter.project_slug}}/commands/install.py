@@ -1,0 +1,323 @@
+"""`make install`: the project's own `.venv` with everything that runs without Docker.
+
+It holds requirements-denzel.txt, requirements.txt and the test plugin of requirements-test.txt. The other
+commands call `ensure_installed()`: nothing happens while `.venv` fits the requirement files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+from commands.project import MARKERS, ROOT, CommandError, colour, parse_arguments, say, warn
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "denzel-install.json"
+LOG = MARKERS / "install.log"
+SERVICE_FILES = ("requirements-denzel.txt", "requirements.txt")
+TEST_FILE = "requirements-test.txt"
+PLUGIN = "pytest-denzel"
+
+_PLUGIN_LINE = re.compile(r"\s*(?P<name>pytest[-_.]denzel\s*(?:\[[^\]]*\])?)(?:\s*@\s*(?P<url>\S+))?", re.IGNORECASE)
+_NO_VENV = """\
+Python {version} ({python}) could not make a virtual environment:
+{output}
+On Debian and Ubuntu: apt install python3-venv. Or name another Python: make install PYTHON=python3.12"""
+
+
+def run(arguments: list[str]) -> int:
+    """Make or update `.venv` with the Python that runs this."""
+    options = parse_arguments(arguments, {"DENZEL_TEMPLATE": os.environ.get("DENZEL_TEMPLATE", "")})
+    with _one_at_a_time():
+        _install(_new_venv_reason(wanted=_version_of_this_python()), template=options["DENZEL_TEMPLATE"])
+    say(f"{colour('Installed', 'green')} in .venv (Python {_stamp()['version']}).")
+    if _has_commands(ROOT / "requirements.sh"):
+        say("Note: the OS commands of requirements.sh run in the containers' image only, not on this machine.")
+    return 0
+
+
+def ensure_installed(*, tests: bool = False) -> Path:
+    """The `.venv`'s Python, after installing what is missing or has changed since.
+
+    ``tests`` demands the test plugin too; without it a plugin that could not be installed is no obstacle.
+
+    Raises:
+        CommandError: it could not be installed; the text says why.
+    """
+    if _reason(tests):
+        with _one_at_a_time():
+            if reason := _reason(tests):  # another command may have installed it meanwhile
+                say(f"Installing what the project needs into .venv ({reason})")
+                _install(_new_venv_reason(), template=os.environ.get("DENZEL_TEMPLATE", ""))
+        if tests and not _stamp().get("plugin"):
+            raise CommandError(f"The tests need {PLUGIN}, which could not be installed (see above).")
+    return PYTHON
+
+
+# --------------------------------------------------------------------------------------- what is out of date
+
+
+def _reason(tests: bool) -> str | None:
+    """Why `.venv` cannot be used as it is, None if it can."""
+    if reason := _new_venv_reason():
+        return reason
+    stamp = _stamp()
+    if not stamp["files"]:
+        return "the last installation did not finish"
+    for name, digest in _digests().items():
+        if stamp["files"].get(name) != digest:
+            return f"{name} has changed"
+    override = os.environ.get("DENZEL_TEMPLATE")
+    if override and override != stamp["template"]:
+        return "DENZEL_TEMPLATE has changed"
+    return f"{PLUGIN} is missing" if tests and not stamp["plugin"] else None
+
+
+def _new_venv_reason(wanted: str | None = None) -> str | None:
+    """Why `.venv` has to be made anew, None if it can be kept; ``wanted`` is the Python version it is to have."""
+    if not VENV.is_dir():
+        return "first use"
+    if not (stamp := _stamp()):
+        return "it is incomplete"
+    if stamp["folder"] != str(VENV.resolve()):
+        return "the project's folder has moved"
+    version = _venv_version()
+    if version != stamp["version"].rpartition(".")[0]:
+        return "its Python is gone" if version is None else f"its Python is {version} now"
+    if wanted and wanted != stamp["version"].rpartition(".")[0]:
+        return f"for Python {wanted}"
+    return None
+
+
+def _venv_version() -> str | None:
+    """The version ("3.12") of the Python behind `.venv`, None if it does not run."""
+    show = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = done.stdout.strip()
+    # a Python that was exchanged does not see the packages, which lie under the old version's name
+    return version if done.returncode == 0 and (VENV / "lib" / f"python{version}").is_dir() else None
+
+
+def _version_of_this_python() -> str:
+    return "{}.{}".format(*sys.version_info[:2])
+
+
+def _stamp() -> dict[str, Any]:
+    """What the last installation left: files (none if it did not finish), folder, version, template, plugin."""
+    try:
+        return json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_stamp(stamp: dict[str, Any]) -> None:
+    STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+
+
+def _digests() -> dict[str, str]:
+    """A digest of each requirement file."""
+    found = {}
+    for name in (*SERVICE_FILES, TEST_FILE):
+        path = ROOT / name
+        if path.exists():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+# -------------------------------------------------------------------------------------------- installing
+
+
+def _install(new_venv_reason: str | None, template: str) -> None:
+    template = template or _stamp().get("template") or ""
+    tests = _test_requirements(template)  # a wrong DENZEL_TEMPLATE is said before anything happens
+    digests = _digests()
+    if new_venv_reason:
+        _make_venv()
+    show = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+    version = subprocess.run([PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, check=True).stdout
+    stamp = {"folder": str(VENV.resolve()), "version": version.strip(), "template": template, "plugin": False}
+    _write_stamp({**stamp, "files": {}})
+    LOG.write_bytes(b"")
+    _pip([f"--requirement={ROOT / name}" for name in SERVICE_FILES if (ROOT / name).exists()])
+    _write_stamp({**stamp, "plugin": _install_tests(tests), "files": digests})
+
+
+def _make_venv() -> None:
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    say(f"Making .venv with Python {sys.version.split()[0]} ({python})")
+    command = [python, "-m", "venv", "--clear", str(VENV)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        raise CommandError(_NO_VENV.format(version=_version_of_this_python(), python=python, output=done.stdout))
+
+
+def _install_tests(requirements: list[str]) -> bool:
+    """Install the test plugin and what stands beside it; whether the plugin is there now.
+
+    Serving does not need it: if it cannot be had, that is said and no more.
+    """
+    if not requirements:
+        return False
+    lines = []
+    gone = None
+    for line in requirements:
+        match = _PLUGIN_LINE.match(line)
+        path = _local_path(match["url"]) if match and match["url"] else None
+        if path and not path.exists():
+            gone = path
+        else:
+            lines.append(line)
+    if gone:
+        warn(f"{TEST_FILE} takes {PLUGIN} from {gone}, which does not exist. Everything else works without it; for "
+             f"the tests say where the template is now: make install DENZEL_TEMPLATE=<its folder, or gh:owner/name>")
+    file = MARKERS / TEST_FILE
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        _pip([f"--requirement={file}"])
+    except CommandError as error:
+        warn(f"{error}\nThis was for the tests ({TEST_FILE}); everything else works without it.")
+        return False
+    return any(_PLUGIN_LINE.match(line) for line in lines)
+
+
+def _test_requirements(template: str) -> list[str]:
+    """The lines of requirements-test.txt, the plugin's replaced by the template that DENZEL_TEMPLATE names."""
+    file = ROOT / TEST_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    if not template:
+        return lines
+    url = _template_url(template)
+    return [f"{match['name']} @ {url}" if (match := _PLUGIN_LINE.match(line)) else line for line in lines]
+
+
+def _template_url(template: str) -> str:
+    """What pip understands for a template's folder, a git URL, or `gh:owner/name`."""
+    if template.startswith("gh:"):
+        return f"git+https://github.com/{template[3:].removesuffix('.git')}.git"
+    if "://" in template:
+        return template if template.startswith(("git+", "file:")) else f"git+{template}"
+    folder = Path(template).expanduser().resolve()
+    if not folder.is_dir():
+        raise CommandError(f"DENZEL_TEMPLATE names {template}, which is no folder here and no URL "
+                           "(gh:owner/name and git URLs work too).")
+    return f"file://{quote(str(folder))}"
+
+
+def _local_path(url: str) -> Path | None:
+    parts = urlsplit(url)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+
+
+def _has_commands(script: Path) -> bool:
+    lines = script.read_text(encoding="utf-8").splitlines() if script.exists() else []
+    return any(line.strip() and not line.lstrip().startswith("#") and not line.startswith("set ") for line in lines)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two commands that find `.venv` out of date do not install at once."""
+    MARKERS.mkdir(exist_ok=True)
+    with open(MARKERS / "install.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("Waiting for another installation in this folder ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# --------------------------------------------------------------------------------------------------- pip
+
+
+def _pip(requirements: list[str]) -> None:
+    """Run pip install, showing what it is at; its whole output goes to the log.
+
+    Raises:
+        CommandError: it failed; the text ends with pip's own last lines.
+    """
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install",
+               "--progress-bar=off", *requirements]
+    with LOG.open("a", encoding="utf-8") as log, _Progress() as progress:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, errors="replace")
+        assert process.stdout
+        last: list[str] = []
+        try:
+            for line in process.stdout:
+                log.write(line)
+                last = [*last[-11:], line.rstrip()]
+                progress.show(line.strip())
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if code:
+        text = "\n".join(line for line in last if line)
+        raise CommandError(f"{text}\npip failed; its whole output is in {LOG.relative_to(ROOT)}")
+
+
+class _Progress:
+    """What pip is at: on a terminal one line that changes and counts the seconds, else a line per download."""
+
+    _STEPS = (
+        (re.compile(r"Collecting (\S+)"), "Looking up {}", False),
+        (re.compile(r"(?:Downloading|Using cached) (\S+?)-\d\S* (\(.*\))"), "Downloading {} {}", True),
+        (re.compile(r"Processing (?:\S*/)?(\S+?)-\d\S*\.whl"), "Taking {} from this machine", True),
+        (re.compile(r"Building wheel for (\S+) .*: started"), "Building {}", True),
+        (re.compile(r"Installing collected packages: (.*)"), "Installing {} packages", True),
+    )
+
+    def __enter__(self) -> _Progress:
+        self._started = time.monotonic()
+        self._text = "Starting pip"
+        self._live = sys.stdout.isatty()
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        if self._live:
+            self._ticker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._live:
+            self._ticker.join()
+            sys.stdout.write("\r\033[K")
+            sys.stdout.flush()
+
+    def show(self, line: str) -> None:
+        """Take a line of pip's output."""
+        for pattern, text, worth_a_line in self._STEPS:
+            if match := pattern.match(line):
+                parts = list(match.groups())
+                if "packages" in text:
+                    parts = [str(len(parts[0].split(",")))]
+                self._text = text.format(*parts)
+                if worth_a_line and not self._live:
+                    say(f"  {self._text}")
+
+    def _tick(self) -> None:
+        while not self._over.wait(0.2):
+            width = shutil.get_terminal_size().columns
+            seconds = f"{time.monotonic() - self._started:3.0f} s  "
+            sys.stdout.write("\r\033[K" + f"  {seconds}{self._text}"[: width - 1])
+            sys.stdout.flush()
