@@ -48,8 +48,8 @@ OPTIONS: dict[str, dict[Any, Choice]] = {
 # Folders that only carry files to their place.
 STAGING = ("examples/iris",)
 
-# The user-owned files of the skeleton that an example replaces, by the SHA-256 of their text. A file whose text
-# differs was edited and is left alone.
+# The user-owned files of the skeleton that an example replaces, by the SHA-256 of their text. A file whose
+# text differs was edited and is left alone.
 SKELETON = {
     "app/logic/pipeline.py": "4815e920bb08f8442b54cd95fa737df8716c7bc81daa53a42ac2a56c4c8ea3b0",
     "requirements.txt": "12bb78b2c65f68a5c655f7ad2ea427128a2ba9eabf73e0e48953fa9ab7f746f3",
@@ -60,7 +60,7 @@ TEST_REQUIREMENTS = "requirements-test.txt"
 UNPRIVILEGED_ID = 10001
 
 
-# ---- Examples -----------------------------------------------------------------------------------------------------
+# ---- Examples -------------------------------------------------------------------------------------
 
 
 def digest(path: Path) -> str:
@@ -96,7 +96,7 @@ def remove_staging(project: Path) -> None:
             parent.rmdir()
 
 
-# ---- Settings and secrets -----------------------------------------------------------------------------------------
+# ---- Settings and secrets -------------------------------------------------------------------------
 
 
 def webhook_secret() -> str:
@@ -105,10 +105,11 @@ def webhook_secret() -> str:
 
 
 def owner_id(found: int) -> str:
-    """Return the id the containers run under: the folder owner's, or an unprivileged one when that is root."""
+    """Return the id that the containers run under: the folder owner's, but never root's."""
     return str(found or UNPRIVILEGED_ID)
 
 
+PLACEHOLDER = "__GENERATED__"  # what .env holds in the place of a secret until it is generated
 GENERATED: dict[str, Callable[[Path], str]] = {
     "REDIS_PASSWORD": lambda project: secrets.token_hex(24),
     "MONITOR_PASSWORD": lambda project: secrets.token_hex(24),
@@ -119,16 +120,13 @@ GENERATED: dict[str, Callable[[Path], str]] = {
 
 
 def complete_env(path: Path, choices: Iterable[Choice]) -> None:
-    """Fill in what is generated and set what was chosen; a .env that was in use before keeps all of its values."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    """Fill in a new .env what is generated and chosen; one that was in use keeps every value it has."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    in_use = bool(settings.get("REDIS_PASSWORD"))
-    wanted: dict[str, str] = {}
+    new = PLACEHOLDER in settings.values()
+    wanted = {key: generate(path.parent) for key, generate in GENERATED.items() if new or key not in settings}
     for choice in choices:
-        wanted.update({key: value for key, value in choice.env.items() if not (in_use and key in settings)})
-    for key, generate in GENERATED.items():
-        if not (in_use and settings.get(key)):
-            wanted[key] = generate(path.parent)
+        wanted.update({key: value for key, value in choice.env.items() if new or key not in settings})
     if wanted:
         write_private(path, "\n".join(with_settings(lines, wanted)) + "\n")
     path.chmod(0o600)
@@ -153,7 +151,7 @@ def write_private(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-# ---- The tests' requirement ---------------------------------------------------------------------------------------
+# ---- The tests' requirement -----------------------------------------------------------------------
 
 ABBREVIATIONS = {
     "gh": "https://github.com/{}.git",
@@ -209,7 +207,7 @@ def write_test_requirements(path: Path, answers: Mapping[str, Any]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-# ---- The whole ----------------------------------------------------------------------------------------------------
+# ---- The whole ------------------------------------------------------------------------------------
 
 NEXT_STEPS = """
 Your project is ready: {folder}

@@ -23,7 +23,7 @@ SLUG_LENGTH = 40
 TEXT_LENGTH = {"project_name": 100, "description": 1000}
 CHOICES = {"response": ("sync", "async"), "example": ("iris", "none")}
 
-# The examples travel through these folders on their way to their place: one that exists already is the user's.
+# The examples travel through these folders on their way to their place: what exists already is the user's.
 STAGING = ("examples/iris",)
 
 
@@ -42,7 +42,7 @@ def text_problems(key: str, text: str, longest: int) -> Iterable[str]:
         yield f"{key}: it is empty. Say it in a few words."
     if len(text) > longest:
         yield f"{key}: {len(text)} characters are too many; at most {longest}."
-    strange = sorted({character for character in text if not (character.isprintable() or character in "\n\r\t")})
+    strange = sorted({letter for letter in text if not (letter.isprintable() or letter in "\n\r\t")})
     if strange:
         yield f"{key}: it holds characters that cannot be printed: {', '.join(map(ascii, strange))}."
 

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The OS commands of your pipeline, run as root while the image is built, for example:
 #
 #   apt-get update
@@ -6,4 +6,4 @@
 #   rm -rf /var/lib/apt/lists/*
 #
 # `make updateosreqs` applies an edit.
-set -eu
+set -euo pipefail

@@ -1,0 +1,56 @@
+# The template's own commands: `make` lists them. They need Python 3.10 or newer and nothing else;
+# what they install goes into .venv and .tox.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+
+# What `make demo` and the tests' runner need; everything else is installed by them.
+COOKIECUTTER := cookiecutter>=2.7,<3
+TOX := tox>=4.30,<5
+
+.PHONY: help demo test lint clean
+
+help:  ## List these commands
+	@printf 'denzel-template: turns four functions into a model service\n\n'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.demo  ## Bake the Iris example, run it without Docker and ask it for predictions (KEEP=1: keep it running)
+	@exec $(IN_VENV) demo.py $(if $(KEEP),KEEP=$(KEEP))
+
+test: $(VENV)/.tox  ## Run every test (ENV=template,plugin picks some); what needs Docker is skipped where there is none
+	@$(IN_VENV) -m tox run $(if $(ENV),-e $(ENV))
+
+lint: $(VENV)/.tox  ## Check style and types, inside the template too
+	@$(IN_VENV) -m tox run -e lint
+
+clean:  ## Remove what these commands made
+	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(VENV)/.demo: $(VENV)/.created Makefile
+	@printf 'Installing Cookiecutter into $(VENV)\n'
+	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on '$(COOKIECUTTER)'
+	@touch $@
+
+$(VENV)/.tox: $(VENV)/.created Makefile
+	@printf 'Installing tox into $(VENV)\n'
+	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on '$(TOX)'
+	@touch $@
+
+# Debian's python3 comes without ensurepip: then the pip of that Python, where there is one, fills the environment.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    printf 'Python 3.10 or newer is needed, and "$(PYTHON)" is not. Name another: make PYTHON=python3.12 ...\n' >&2; exit 1; }
+	@printf 'Creating the virtual environment $(VENV)\n'
+	@rm -rf $(VENV)
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+	 elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	    $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(IN_VENV) install --quiet pip; \
+	 else \
+	    printf '"$(PYTHON)" has neither venv nor pip. On Debian and Ubuntu: sudo apt-get install python3-venv\n' >&2; exit 1; fi
+	@touch $@
