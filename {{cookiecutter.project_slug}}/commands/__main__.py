@@ -4,50 +4,45 @@ import importlib
 import os
 import sys
 
-# command -> module; the module is imported only when its command is called
+# command -> module, or module.function where that is not "run"; imported only when its command is called
 COMMANDS = {
     "launch": "launch",
-    "start": "lifecycle",
-    "stop": "lifecycle",
-    "restart": "lifecycle",
-    "shutdown": "lifecycle",
+    "start": "lifecycle.start",
+    "stop": "lifecycle.stop",
+    "restart": "lifecycle.restart",
+    "shutdown": "lifecycle.shutdown",
     "status": "status",
-    "logs": "logs",
-    "logworker": "logs",
-    "shell": "lifecycle",
+    "logs": "logs.logs",
+    "logworker": "logs.logworker",
+    "shell": "lifecycle.shell",
     "response": "response",
-    "updatepipreqs": "update",
-    "updateosreqs": "update",
-    "updatereqs": "update",
+    "updatepipreqs": "update.updatepipreqs",
+    "updateosreqs": "update.updateosreqs",
+    "updatereqs": "update.updatereqs",
     "install": "install",
     "dev": "dev",
-    "test": "testing",
-    "e2e": "testing",
+    "test": "testing.test",
+    "e2e": "testing.e2e",
     "predict": "predict",
     "receiver": "receiver",
 }
-# commands whose function is not called "run", because their module serves several
-FUNCTIONS = {
-    name: name for name in ("start", "stop", "restart", "shutdown", "shell", "logs", "logworker", "test", "e2e")
-}
-FUNCTIONS.update({name: name for name in ("updatepipreqs", "updateosreqs", "updatereqs")})
 
 
 def main(argv):
     """Run the command named first; its refusals go to stderr as they are and end with exit code 1."""
-    if sys.version_info < (3, 10):
-        print("Python 3.10 or newer is needed, this is %d.%d: make ... PYTHON=python3.12" % sys.version_info[:2],
-              file=sys.stderr)
+    if sys.version_info < (3, 10):  # an older one comes this far
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.stderr.write("Python 3.10 or newer is needed, not " + version + ": make ... PYTHON=python3.12\n")
         return 1
     name = argv[0] if argv else ""
     if name not in COMMANDS:
-        print("Unknown command %r. Run `make` to see the commands." % name, file=sys.stderr)
+        sys.stderr.write("Unknown command " + repr(name) + ". Run `make` to see the commands.\n")
         return 1
     from commands.project import CommandError
 
-    module = importlib.import_module("commands." + COMMANDS[name])
+    module, _, function = COMMANDS[name].partition(".")
     try:
-        return getattr(module, FUNCTIONS.get(name, "run"))(argv[1:])
+        return getattr(importlib.import_module("commands." + module), function or "run")(argv[1:])
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1

@@ -22,7 +22,7 @@ DEV_FILE = MARKERS / "dev.json"
 BUILDING_FILE = MARKERS / "building.json"
 
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$")
-_COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "grey": "90"}
+_COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "grey": 90}
 _YES = {"1", "true", "yes", "y", "on"}
 _NO = {"", "0", "false", "no", "n", "off"}
 
@@ -228,7 +228,7 @@ def api_url() -> str:
         return url(env.get("API_HOST") or "127.0.0.1", env.get("API_PORT") or 8000)
     if dev := running_dev():
         return dev["api_url"]
-    raise CommandError('The project is not running. Run "make launch" (containers) or "make dev" (no Docker).')
+    raise CommandError('The project is not running: "make launch" (containers) or "make dev" (no Docker).')
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:

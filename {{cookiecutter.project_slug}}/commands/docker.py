@@ -1,0 +1,166 @@
+"""Docker Compose as the commands use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from commands.project import ROOT, CommandError, read_env
+
+SERVICES = ("denzel", "monitor", "api", "redis")
+OLDEST_ENGINE = 25  # the first one that knows a health check's start_interval
+
+NOT_CREATED = 'Haven\'t been created yet. Did you forget to run "make launch"?'
+_WITHOUT_DOCKER = 'Without Docker, "make dev" runs the same services as plain processes.'
+
+
+@dataclass(frozen=True)
+class Container:
+    """What is known of one of the project's containers."""
+
+    id: str
+    service: str
+    state: str  # Docker's word: running, exited, restarting, created, paused, dead
+    health: str = ""  # starting, healthy, unhealthy, or nothing where there is no health check
+    folder: str = ""  # the project's folder that it was created from
+    restarts: int = 0  # how often Docker started it again because it had ended by itself
+    ports: frozenset[int] = field(default_factory=frozenset)  # ports of this machine that it holds now
+
+
+def require_docker() -> None:
+    """Make sure that Docker can be used.
+
+    Raises:
+        CommandError: says what is missing and what to do about it.
+    """
+    if shutil.which("docker") is None:
+        raise CommandError(
+            "Docker is not installed. Install Docker Engine with its Compose plugin: "
+            f"https://docs.docker.com/engine/install/\n{_WITHOUT_DOCKER}"
+        )
+    version = _run(["docker", "version", "--format", "{{.Server.Version}}"])
+    if version.returncode != 0:
+        raise CommandError(_unusable(version.stderr.strip()))
+    match = re.match(r"\d+", version.stdout.strip())
+    if match and int(match[0]) < OLDEST_ENGINE:
+        raise CommandError(f"Docker Engine {match[0]} is too old: upgrade it to {OLDEST_ENGINE} or newer.")
+    if _run(["docker", "compose", "version"]).returncode != 0:
+        raise CommandError(
+            "Docker Compose v2 is missing (`docker compose version` fails). Install Docker's Compose plugin: "
+            "https://docs.docker.com/compose/install/"
+        )
+
+
+def _unusable(error: str) -> str:
+    """What to do when the Docker client cannot talk to its daemon."""
+    reason = error.lower()
+    if "permission denied" in reason:
+        return (
+            "You are not permitted to use Docker. Add yourself to its group, then log out and in again:\n"
+            f"  sudo usermod -aG docker $USER\n{_WITHOUT_DOCKER}"
+        )
+    if any(text in reason for text in ("cannot connect", "no such host", "connection refused")):
+        return (
+            "Docker is not running. Start it with `sudo systemctl start docker` (or start Docker Desktop).\n"
+            f"{_WITHOUT_DOCKER}"
+        )
+    return f"Docker cannot be used: {error or 'it gives no reason'}"
+
+
+def require_created() -> dict[str, list[Container]]:
+    """The project's containers; a refusal when they have not been created."""
+    require_docker()
+    found = containers()
+    if not found:
+        raise CommandError(NOT_CREATED)
+    require_own(found)
+    return found
+
+
+def require_own(found: dict[str, list[Container]]) -> None:
+    """Refuse containers of another folder with the same project name; a folder that has moved is the same."""
+    for folder in {container.folder for several in found.values() for container in several}:
+        if Path(folder).exists() and not ROOT.samefile(folder):
+            raise CommandError(
+                f"The folder {folder} has launched a project of the same name. "
+                "Give one of them another COMPOSE_PROJECT_NAME in its .env."
+            )
+
+
+def containers() -> dict[str, list[Container]]:
+    """The project's containers by service, whatever their state; none when Docker cannot be used."""
+    name = read_env().get("COMPOSE_PROJECT_NAME", "")
+    labels = [f"com.docker.compose.project={name}", "com.docker.compose.oneoff=False"]
+    filters = [word for label in labels for word in ("--filter", f"label={label}")]
+    try:
+        listed = _run(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters])
+        if listed.returncode != 0 or not listed.stdout.split():
+            return {}
+        # one that is removed at this moment makes the exit code 1; the others are told all the same
+        inspected = _run(["docker", "inspect", "--type", "container", *listed.stdout.split()])
+    except OSError:
+        return {}
+    found: dict[str, list[Container]] = {}
+    for document in json.loads(inspected.stdout or "[]"):
+        container = _container(document)
+        found.setdefault(container.service, []).append(container)
+    return found
+
+
+def _container(document: dict[str, Any]) -> Container:
+    state = document["State"]
+    labels = document["Config"]["Labels"]
+    bindings = document.get("NetworkSettings", {}).get("Ports") or {}
+    return Container(
+        id=document["Id"],
+        service=labels.get("com.docker.compose.service", ""),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        folder=labels.get("com.docker.compose.project.working_dir", ""),
+        restarts=document.get("RestartCount", 0),
+        ports=frozenset(int(port["HostPort"]) for ports in bindings.values() for port in ports or []),
+    )
+
+
+def compose(*arguments: str, **overrides: str) -> int:
+    """Run ``docker compose``, its output where ours goes; the exit code."""
+    return subprocess.call(compose_command(*arguments), cwd=ROOT, env=compose_environment(**overrides))
+
+
+def compose_output(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``docker compose`` and keep what it prints."""
+    return _run(compose_command(*arguments), env=compose_environment())
+
+
+def compose_command(*arguments: str) -> list[str]:
+    """The words of a ``docker compose`` call."""
+    return ["docker", "compose", *arguments]
+
+
+def compose_environment(**overrides: str) -> dict[str, str]:
+    """The shell's environment without the names that .env sets: Compose would let the shell's values win."""
+    names = read_env()
+    return {name: value for name, value in os.environ.items() if name not in names} | overrides
+
+
+def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``docker`` and keep what it prints."""
+    return _run(["docker", *arguments])
+
+
+def last_lines(service: str, count: int = 15) -> str:
+    """The end of what a service has printed."""
+    done = compose_output("logs", "--no-log-prefix", "--no-color", "--tail", str(count), service)
+    return (done.stdout or done.stderr).rstrip()
+
+
+def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )

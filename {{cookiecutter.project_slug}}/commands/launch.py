@@ -1,0 +1,104 @@
+"""``make launch``: from a folder to a service that predicts."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Mapping
+
+from commands import permissions
+from commands.build import build
+from commands.docker import compose, containers, require_docker, require_own
+from commands.project import (
+    BUILDING_FILE,
+    CommandError,
+    address,
+    api_url,
+    colour,
+    parse_arguments,
+    port,
+    port_taken,
+    read_env,
+    read_marker,
+    say,
+    update_env,
+    url,
+    warn,
+)
+from commands.readiness import wait_until_ready
+
+
+def run(arguments: list[str]) -> int:
+    """Build, start, wait until the worker is ready, and print the URLs."""
+    env = read_env()
+    defaults = {
+        "API_PORT": env.get("API_PORT") or "8000",
+        "MONITOR_PORT": env.get("MONITOR_PORT") or "5555",
+        "API_HOST": env.get("API_HOST") or "127.0.0.1",
+    }
+    values = parse_arguments(arguments, defaults)
+    settings = {
+        "API_PORT": port(values["API_PORT"], "API_PORT"),
+        "MONITOR_PORT": port(values["MONITOR_PORT"], "MONITOR_PORT"),
+        "API_HOST": address(values["API_HOST"], "API_HOST"),
+    }
+    require_docker()
+    if found := containers():
+        require_own(found)
+        raise CommandError('Project already launched! Did you mean to run "make start"?')
+    if read_marker(BUILDING_FILE):
+        raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
+    check_ports(settings)
+    update_env(**settings)
+    permissions.prepare()
+    build()
+    up()
+    wait_until_ready(api_url())
+    announce()
+    return 0
+
+
+def check_ports(settings: Mapping[str, object], own: frozenset[int] = frozenset()) -> None:
+    """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
+    host = str(settings["API_HOST"])
+    ports = {name: port(settings[name], name) for name in ("API_PORT", "MONITOR_PORT")}
+    if ports["API_PORT"] == ports["MONITOR_PORT"]:
+        raise CommandError(f"API_PORT and MONITOR_PORT must differ, both are {ports['API_PORT']}.")
+    for name, number in ports.items():
+        if number not in own and port_taken(host, number):
+            free = _free_port(host, number, set(ports.values()))
+            example = f", for example {name}={free}" if free else ""
+            raise CommandError(
+                f"Port {number} is already taken! Pass an available port using {name}{example}."
+            )
+
+
+def _free_port(host: str, after: int, others: set[int]) -> int | None:
+    for number in range(after + 1, min(after + 100, 65536)):
+        if number not in others and not port_taken(host, number):
+            return number
+    return None
+
+
+def up() -> None:
+    """Create what is missing, replace what has changed, start everything."""
+    if compose("up", "--detach", "--no-build", "--remove-orphans") != 0:
+        raise CommandError(
+            'The containers could not be started: the lines above say why. Correct it, then run "make start".'
+        )
+
+
+def announce() -> None:
+    """Print where the service is, and warn when that is more than this machine."""
+    env = read_env()
+    host = env["API_HOST"]
+    api, monitor = url(host, env["API_PORT"]), url(host, env["MONITOR_PORT"])
+    say(f"{env['COMPOSE_PROJECT_NAME']} is {colour('UP', 'green')}")
+    say(f"  API      {api}  (about the model: {api}/info)")
+    say(f"  Monitor  {monitor}  (user admin, password: MONITOR_PASSWORD in .env)")
+    with contextlib.suppress(ValueError):
+        if not ipaddress.ip_address(host).is_loopback and not env.get("API_KEYS"):
+            warn(
+                f"API_HOST={host}: everyone who reaches this machine can use the API, no password is asked for. "
+                "Do this only on a network that you trust."
+            )

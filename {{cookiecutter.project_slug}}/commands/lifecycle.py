@@ -1,0 +1,130 @@
+"""``make start``, ``stop``, ``restart``, ``shutdown`` and ``shell``: the containers after their launch."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from commands import permissions
+from commands.docker import (
+    SERVICES,
+    Container,
+    compose,
+    compose_command,
+    compose_environment,
+    compose_output,
+    containers,
+    docker,
+    require_created,
+    require_docker,
+    require_own,
+)
+from commands.launch import announce, check_ports, up
+from commands.project import (
+    ROOT,
+    CommandError,
+    address,
+    api_url,
+    choice,
+    parse_arguments,
+    read_env,
+    say,
+    switch,
+)
+from commands.readiness import wait_until_ready
+
+
+def start(arguments: list[str]) -> int:
+    """Start the containers again; edits of ``.env`` apply."""
+    parse_arguments(arguments, {})
+    _start(require_created())
+    return 0
+
+
+def stop(arguments: list[str]) -> int:
+    """Stop the containers; what runs is finished first, what waits in the queue stays there."""
+    parse_arguments(arguments, {})
+    require_created()
+    _stop()
+    return 0
+
+
+def restart(arguments: list[str]) -> int:
+    """Stop what runs the project's code and start it again; edits of ``app/`` and ``.env`` apply."""
+    parse_arguments(arguments, {})
+    found = require_created()
+    _check(found)
+    _stop("api", "denzel", "monitor")
+    _start(containers())
+    return 0
+
+
+def shutdown(arguments: list[str]) -> int:
+    """Remove the containers; with PURGE=1 also the project's own image and data, nothing that is shared."""
+    values = parse_arguments(arguments, {"PURGE": "0"})
+    purge = switch(values["PURGE"], "PURGE")
+    require_docker()
+    require_own(containers())
+    name = read_env()["COMPOSE_PROJECT_NAME"]
+    options = ["--volumes"] if purge else []
+    if compose("down", "--remove-orphans", *options) != 0:
+        raise CommandError("The containers could not be removed: the lines above say why.")
+    if purge:
+        # by name: `down --rmi` would spare the image, which has a name, or remove those of others
+        if docker("image", "inspect", name).returncode == 0:
+            removed = docker("image", "rm", name)
+            if removed.returncode != 0:
+                raise CommandError(f"The image {name} could not be removed: {removed.stderr.strip()}")
+        prune()
+        say(f"Removed the containers, the data and the image of {name}.")
+    else:
+        say(f"Removed the containers of {name}; its queue, results and settings stay for the next launch.")
+    return 0
+
+
+def shell(arguments: list[str]) -> int:
+    """Open a shell in a running container."""
+    values = parse_arguments(arguments, {"SERVICE": "denzel"})
+    service = choice(values["SERVICE"], "SERVICE", sorted(SERVICES))
+    found = require_created().get(service, [])
+    if not any(container.state == "running" for container in found):
+        raise CommandError(f'The service {service} is not running. Start it: "make start"')
+    terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]
+    command = compose_command("exec", *terminal, service, "bash")
+    os.chdir(ROOT)
+    sys.stdout.flush()
+    os.execvpe(command[0], command, compose_environment())
+
+
+def prune() -> None:
+    """Remove the images of this project that a newer one has replaced."""
+    label = f"denzel.project={read_env()['COMPOSE_PROJECT_NAME']}"
+    docker("image", "prune", "--force", "--filter", f"label={label}")
+
+
+def _check(found: dict[str, list[Container]]) -> None:
+    """Refuse, before anything is stopped, settings with which the containers could not start."""
+    env = read_env()
+    settings = {
+        "API_HOST": address(env.get("API_HOST") or "127.0.0.1", "API_HOST"),
+        "API_PORT": env.get("API_PORT") or 8000,
+        "MONITOR_PORT": env.get("MONITOR_PORT") or 5555,
+    }
+    own = frozenset(port for several in found.values() for container in several for port in container.ports)
+    check_ports(settings, own)
+    permissions.prepare()
+    checked = compose_output("config", "--quiet")
+    if checked.returncode != 0:
+        raise CommandError(f"docker-compose.yml or .env is wrong: {checked.stderr.strip()}")
+
+
+def _start(found: dict[str, list[Container]]) -> None:
+    _check(found)
+    up()
+    wait_until_ready(api_url())
+    announce()
+
+
+def _stop(*services: str) -> None:
+    if compose("stop", *services) != 0:
+        raise CommandError("The containers could not be stopped: the lines above say why.")

@@ -1,0 +1,58 @@
+"""``make logs`` and ``make logworker``: what the services print, and the log file of the worker."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+from commands.docker import NOT_CREATED, SERVICES, compose, containers, require_docker
+from commands.project import MARKERS, ROOT, CommandError, choice, parse_arguments, running_dev, switch
+from commands.tail import follow
+
+DEV_LOG = MARKERS / "dev.log"
+WORKER_LOG = ROOT / "logs" / "worker.log"
+
+_ALL = "all"
+_COLOUR_CODES = re.compile(r"\033\[[0-9;]*m")
+
+
+def logs(arguments: list[str]) -> int:
+    """Show what the services have printed, of one or of all; with LIVE=1 also what comes."""
+    values = parse_arguments(arguments, {"SERVICE": _ALL, "LIVE": "0"})
+    service = choice(values["SERVICE"], "SERVICE", [*sorted(SERVICES), _ALL])
+    live = switch(values["LIVE"], "LIVE")
+    if not containers():
+        if running_dev():
+            return _show(line for line in follow(DEV_LOG, live) if _is_from(line, service))
+        require_docker()
+        raise CommandError(NOT_CREATED)
+    options = ["--follow"] if live else []
+    services = [] if service == _ALL else [service]
+    try:
+        return compose("logs", *options, *services)
+    except KeyboardInterrupt:
+        return 0
+
+
+def logworker(arguments: list[str]) -> int:
+    """Show the worker's log file; with LIVE=1 also what comes, over its rotations."""
+    live = switch(parse_arguments(arguments, {"LIVE": "0"})["LIVE"], "LIVE")
+    if not WORKER_LOG.exists():
+        raise CommandError("Worker log hasn't been created yet")
+    return _show(follow(WORKER_LOG, live))
+
+
+def _is_from(line: str, service: str) -> bool:
+    """Whether a line of ``make dev`` is from the service: each begins with its name."""
+    return service == _ALL or _COLOUR_CODES.sub("", line).split(maxsplit=1)[:1] == [service]
+
+
+def _show(lines: Iterator[str]) -> int:
+    try:
+        for line in lines:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+    return 0

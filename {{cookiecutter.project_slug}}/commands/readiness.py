@@ -1,0 +1,118 @@
+"""What the service says about itself, and waiting until it can predict."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from commands.docker import containers, last_lines
+from commands.project import CommandError, positive_number, read_env, say
+
+_CRASHES = 3  # a container that Docker started again this often will not get well by waiting
+# the services listen on this machine: a proxy in the environment must not be asked for them
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether a GET of the URL is answered with success."""
+    try:
+        with _direct.open(url, timeout=timeout) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def fetch_ready(api_url: str, timeout: float = 2.0) -> dict[str, Any] | None:
+    """The document of ``/ready``, ready or not; None when the API cannot be reached."""
+    try:
+        with _direct.open(f"{api_url}/ready", timeout=timeout) as response:
+            body = response.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    except OSError:
+        return None
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def worker_states(document: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    """``(name, state, error)`` of each prediction node; one named "all" while none is known."""
+    if document is None:
+        return [("all", "UNAVAILABLE", "")]
+    workers = [
+        (worker["name"], worker["state"].replace("LOADING", "LOADING..."), worker["error"] or "")
+        for worker in document.get("workers") or []
+    ]
+    return workers or [("all", "LOADING...", "")]
+
+
+def wait_until_ready(api_url: str) -> None:
+    """Wait until the service can predict, showing what it waits for.
+
+    Raises:
+        CommandError: with the last error lines, when load_model raised, a service keeps ending, or
+            LAUNCH_TIMEOUT has passed.
+    """
+    limit = positive_number(read_env().get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
+    started = time.monotonic()
+    shown, shown_at = "", started
+    while True:
+        document = fetch_ready(api_url)
+        if document and document.get("ready"):
+            return
+        now = time.monotonic()
+        for name, state, error in worker_states(document):
+            if state == "ERROR":
+                raise CommandError(_worker_failed(name, error))
+        waiting_for = _waiting_for(document)
+        if waiting_for != shown or now - shown_at >= 10:
+            seconds = f" ({now - started:.0f} s)" if now - started >= 1 else ""
+            say(f"Waiting: {waiting_for}{seconds}")
+            shown, shown_at = waiting_for, now
+            _check_crashes()
+        if now - started > limit:
+            raise CommandError(_timed_out(document, waiting_for, limit))
+        time.sleep(0.3)
+
+
+def _waiting_for(document: dict[str, Any] | None) -> str:
+    if document is None:
+        return "the API is starting"
+    return str(document.get("reason") or "the worker is not ready")
+
+
+def _worker_failed(name: str, error: str) -> str:
+    return (
+        f"Worker: {name} - ERROR\n{_indented(error or last_lines('denzel'))}\n"
+        'The containers stay: correct app/logic/pipeline.py, then run "make restart". '
+        "The whole log: make logs SERVICE=denzel"
+    )
+
+
+def _timed_out(document: dict[str, Any] | None, waiting_for: str, limit: float) -> str:
+    service = "api" if document is None else "denzel"
+    return (
+        f"Not ready within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {waiting_for}\n"
+        f"{_indented(last_lines(service))}\n"
+        f"The containers stay and go on. Look at them: make status, make logs SERVICE={service}"
+    )
+
+
+def _check_crashes() -> None:
+    for service, found in containers().items():
+        if any(container.restarts >= _CRASHES for container in found):
+            raise CommandError(
+                f"The service {service} keeps ending. Its last lines:\n{_indented(last_lines(service))}\n"
+                'The containers stay: correct this, then run "make restart". '
+                f"The whole log: make logs SERVICE={service}"
+            )
+
+
+def _indented(text: str, count: int = 15) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-count:])

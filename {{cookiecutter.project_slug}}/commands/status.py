@@ -1,0 +1,123 @@
+"""``make status``: the four services and the workers, in containers or under ``make dev``."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from commands.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
+from commands.project import (
+    BUILDING_FILE,
+    CommandError,
+    colour,
+    parse_arguments,
+    read_env,
+    read_marker,
+    running_dev,
+    say,
+    switch,
+    url,
+)
+from commands.readiness import answers, fetch_ready, worker_states
+
+_COLOURS = {"UP": "green", "DOWN": "red", "ERROR": "red"}
+_CLEAR = "\033[H\033[2J\033[3J"
+
+
+def run(arguments: list[str]) -> int:
+    """Show the status once, or again every second until Ctrl-C."""
+    live = switch(parse_arguments(arguments, {"LIVE": "0"})["LIVE"], "LIVE")
+    if not live:
+        say(status())
+        return 0
+    try:
+        while True:
+            text = status()
+            say(_CLEAR + text)
+            time.sleep(1)
+    except KeyboardInterrupt:
+        return 0
+
+
+def status() -> str:
+    """The status as text; a refusal when there is nothing to show."""
+    found = containers()
+    building = read_marker(BUILDING_FILE)
+    if not found and not building:
+        if dev := running_dev():
+            return _dev_status(dev)
+        require_docker()
+        raise CommandError(NOT_CREATED)
+    return _container_status(found, building)
+
+
+def _container_status(found: dict[str, list[Container]], building: dict[str, Any] | None) -> str:
+    env = read_env()
+    states = {service: service_state(found.get(service, [])) for service in SERVICES}
+    if building:
+        states |= dict.fromkeys(("denzel", "monitor", "api"), building["state"])
+    ports = {"api": env.get("API_PORT") or "8000", "monitor": env.get("MONITOR_PORT") or "5555"}
+    document = None
+    if states["api"] in ("UP", "LOADING..."):
+        document = fetch_ready(url(env.get("API_HOST") or "127.0.0.1", ports["api"]))
+    return layout(states, ports, worker_states(document))
+
+
+def _dev_status(dev: dict[str, Any]) -> str:
+    document = fetch_ready(dev["api_url"])
+    states = {
+        "denzel": "UP",  # make dev ends all services when one of them ends
+        "monitor": "UP" if answers(f"{dev['monitor_url']}/healthcheck") else "LOADING...",
+        "api": "UP" if document is not None else "LOADING...",
+        "redis": "UP" if _listens(dev["redis_url"]) else "LOADING...",
+    }
+    ports = {name: str(urlsplit(dev[f"{name}_url"]).port) for name in ("api", "monitor")}
+    return layout(states, ports, worker_states(document))
+
+
+def service_state(found: list[Container]) -> str:
+    """One word for the containers of a service: that of the one that is worst off."""
+    order = ["DOWN", "ERROR", "UNAVAILABLE", "LOADING...", "UP"]
+    return min((_container_state(container) for container in found), key=order.index, default="DOWN")
+
+
+def _container_state(container: Container) -> str:
+    if container.state == "restarting":
+        return "ERROR"
+    if container.state != "running":
+        return "DOWN"
+    # denzel's health is that of its worker, which has a line of its own
+    if container.service == "denzel":
+        return "UP"
+    return {"starting": "LOADING...", "unhealthy": "UNAVAILABLE"}.get(container.health, "UP")
+
+
+def layout(states: dict[str, str], ports: dict[str, str], workers: list[tuple[str, str, str]]) -> str:
+    """The services with their states and ports, then the workers, each with the last line of its error."""
+    lines = ["Services:"]
+    for service in SERVICES:
+        state = states[service]
+        port = f" [ Port: {ports[service]} ]" if state == "UP" and service in ports else ""
+        lines.append(f"\t{service} - {_coloured(state)}{port}")
+    for name, state, error in workers:
+        lines.append(f"Worker: {name} - {_coloured(state)}")
+        if state == "ERROR" and error.strip():
+            # the word UP stands for the state alone
+            lines.append("\t" + re.sub(r"\bUP\b", "Up", error.strip().splitlines()[-1]))
+    return "\n".join(lines)
+
+
+def _coloured(state: str) -> str:
+    return colour(state, _COLOURS.get(state, "yellow"))
+
+
+def _listens(redis_url: str) -> bool:
+    parts = urlsplit(redis_url)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout=2):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,44 @@
+"""``make updatepipreqs``, ``updateosreqs`` and ``updatereqs``: requirements as layers of the image."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from commands import permissions
+from commands.build import build
+from commands.docker import require_created
+from commands.launch import announce, up
+from commands.lifecycle import prune
+from commands.project import api_url, parse_arguments, update_env
+from commands.readiness import wait_until_ready
+
+
+def updatepipreqs(arguments: list[str]) -> int:
+    """Install the packages of requirements.txt, each upgraded as far as it allows."""
+    return _update(arguments, "PIP_UPDATED")
+
+
+def updateosreqs(arguments: list[str]) -> int:
+    """Run the commands of requirements.sh again."""
+    return _update(arguments, "OS_UPDATED")
+
+
+def updatereqs(arguments: list[str]) -> int:
+    """Both, with one replacement of the containers."""
+    return _update(arguments, "OS_UPDATED", "PIP_UPDATED")
+
+
+def _update(arguments: list[str], *layers: str) -> int:
+    """Rebuild the image from these layers on and replace the containers; a failed build changes nothing."""
+    parse_arguments(arguments, {})
+    require_created()
+    permissions.prepare()
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    stamps = dict.fromkeys(layers, now)
+    build(**stamps)
+    update_env(**stamps)
+    up()
+    prune()
+    wait_until_ready(api_url())
+    announce()
+    return 0

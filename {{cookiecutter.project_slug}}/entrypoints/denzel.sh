@@ -1,0 +1,6 @@
+#!/bin/sh
+# Starts the predictions: the supervisor runs the prediction processes and the sender of callbacks.
+set -eu
+cd "$(dirname "$0")/.."
+
+exec python -m app.supervisor

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Starts the monitor (Flower) on MONITOR_BIND_HOST:MONITOR_PORT; the user is admin with MONITOR_PASSWORD.
+set -eu
+cd "$(dirname "$0")/.."
+
+# In the environment and not among the arguments, where every user of the machine could read it.
+export FLOWER_BASIC_AUTH="admin:${MONITOR_PASSWORD:?is missing in .env}"
+unset MONITOR_PASSWORD
+
+exec celery --app app.celery_app flower \
+  --address="${MONITOR_BIND_HOST:-127.0.0.1}" \
+  --port="${MONITOR_PORT:-5555}" \
+  --max_tasks=10000
