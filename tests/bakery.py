@@ -38,7 +38,7 @@ def bake(destination: Path, **answers: str | bool) -> Path:
 
 
 def rebake(project: Path, **answers: str | bool) -> Path:
-    """Bake over a project as `cookiecutter -f -s` does: of the files that exist, only verbatim ones change."""
+    """Bake over a project as `cookiecutter -f -s` does: of the files that exist only the verbatim change."""
     answers.setdefault("project_slug", project.name)
     return Path(
         cookiecutter(
