@@ -126,7 +126,9 @@ def _check_ports(host: str, ports: dict[str, int]) -> None:
 class Redis:
     """The Redis of this run: one that runs already (REDIS_URL), or a server program to start."""
 
-    def __init__(self, url: str, server: embedded_redis.Server | None = None, port: int = 0, password: str = ""):
+    def __init__(
+        self, url: str, server: embedded_redis.Server | None = None, port: int = 0, password: str = ""
+    ) -> None:
         self.url, self.server, self.port, self.password = url, server, port, password
 
     def __str__(self) -> str:
@@ -160,7 +162,9 @@ def read_procfile(path: Path = PROCFILE) -> dict[str, str]:
 class Dev:
     """One run of `make dev`."""
 
-    def __init__(self, settings: dict[str, str], host: str, ports: dict[str, int], redis: Redis, lock: IO[str]):
+    def __init__(
+        self, settings: dict[str, str], host: str, ports: dict[str, int], redis: Redis, lock: IO[str]
+    ) -> None:
         self.redis = redis
         self.host, self.ports, self.lock = host, ports, lock
         self.api_url, self.monitor_url = url(host, ports["API_PORT"]), url("127.0.0.1", ports["MONITOR_PORT"])
@@ -220,8 +224,9 @@ class Dev:
                     watchers.append(asyncio.create_task(self._keep("redis")))
                     await self._redis_is_up()
                 if not self.stop.is_set():
-                    write_marker(DEV_FILE, api_url=self.api_url, monitor_url=self.monitor_url,
-                                 redis_url=self.redis.url)
+                    write_marker(
+                        DEV_FILE, api_url=self.api_url, monitor_url=self.monitor_url, redis_url=self.redis.url
+                    )
                     watchers += [asyncio.create_task(self._keep(name)) for name in services]
                     watchers.append(asyncio.create_task(self._announce()))
                 watchers.append(asyncio.create_task(self._watch_make()))
@@ -321,22 +326,25 @@ class Dev:
 
     async def _redis_is_up(self) -> None:
         """Wait until Redis answers; if it ends instead, that ends everything."""
+        assert self.redis.server
         deadline = time.monotonic() + REDIS_START
         while not self.stop.is_set():
             if await asyncio.to_thread(embedded_redis.answers, self.redis.port, self.redis.password):
                 return
-            if self.last_lines["redis"] and "redis" not in self.running or time.monotonic() > deadline:
-                self.reason = (f"Redis ({self.redis.server}) does not start, see above. If its data is of another "
-                               f"version: rm -r {DATA.relative_to(ROOT)}")
+            if (self.last_lines["redis"] and "redis" not in self.running) or time.monotonic() > deadline:
+                self.reason = (
+                    f"{self.redis.server.version} does not start, see above. "
+                    f"If its data is of another version: rm -r {DATA.relative_to(ROOT)}"
+                )
                 self.stop.set()
                 return
             await asyncio.sleep(0.05)
 
     async def _stop_everything(self) -> None:
-        """SIGTERM, and SIGKILL for what does not follow it; Redis last, so that the others can store results."""
+        """SIGTERM, then SIGKILL for what ignores it; Redis last, so that the others can store results."""
         others = {name: process for name, process in self.running.items() if name != "redis"}
         await self._end(others, STOP_SERVICES)
-        await self._end({name: process for name, process in self.running.items()}, STOP_REDIS)
+        await self._end(dict(self.running), STOP_REDIS)
         processes.end_survivors(self.mark, self.sessions)
 
     async def _end(self, services: dict[str, asyncio.subprocess.Process], grace: float) -> None:
@@ -357,8 +365,12 @@ class Dev:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[IO[bytes]]:
         """The process that ends what a killed `make dev` leaves behind; it keeps the lock until then."""
-        guard = subprocess.Popen(processes.guard_command(self.mark, DEV_FILE), stdin=subprocess.PIPE, bufsize=0,
-                                 pass_fds=[self.lock.fileno()])
+        guard = subprocess.Popen(
+            processes.guard_command(self.mark, DEV_FILE),
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=[self.lock.fileno()],
+        )
         assert guard.stdin
         try:
             yield guard.stdin
@@ -424,7 +436,7 @@ def _ending(code: int) -> str:
 class Log:
     """The services' lines, prefixed by name: in a bounded file, and on stdout as fast as that takes them."""
 
-    def __init__(self, path: Path, width: int):
+    def __init__(self, path: Path, width: int) -> None:
         self._path, self._width = path, width
         self._file = path.open("wb")
         self._size = 0
@@ -464,7 +476,8 @@ class Log:
     def _show(self, line: bytes) -> None:
         try:
             if self._left_out:
-                self._queue.put_nowait(f"... {self._left_out} lines left out, see {self._path.name}\n".encode())
+                hint = f"... {self._left_out} lines left out, see {self._path.relative_to(ROOT)}\n"
+                self._queue.put_nowait(hint.encode())
                 self._left_out = 0
             self._queue.put_nowait(line)
         except queue.Full:

