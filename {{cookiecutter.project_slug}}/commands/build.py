@@ -7,7 +7,7 @@ import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from commands.docker import compose_command, compose_environment
+from commands.docker import compose_environment
 from commands.project import BUILDING_FILE, ROOT, CommandError, colour, read_env, say, write_marker
 
 OS_COMMANDS = "OS COMMANDS..."
@@ -20,6 +20,12 @@ _SOURCES = {"os": "requirements.sh", "framework": "requirements-denzel.txt", "pi
 # BuildKit's plain progress: "#12 [pip 2/2] RUN ...", then lines of that step as "#12 3.456 text"
 _STEP = re.compile(r"^#(\d+) \[(?:\S+ )?(\w+) +\d+/\d+\] (\w+)")
 _LINE = re.compile(r"^#(\d+) (?:\d+\.\d+ )(.*)$")
+# what pip says about packages that are there already, and about whom it asks for each
+_NOISE = re.compile(
+    r"^\s*(Requirement already satisfied|Attempting uninstall|Found existing|Not uninstalling"
+    r"|Can't uninstall|━)|^\s*$"
+)
+_ASKED_BY = re.compile(r"( \(from [^()]*(\([^()]*\)[^()]*)*\))+$")
 _FAILED = re.compile(r"^#(\d+) ERROR: (.*)$")
 
 
@@ -31,7 +37,7 @@ def build(**arguments: str) -> None:
     """
     say(f"Building the image {read_env()['COMPOSE_PROJECT_NAME']}")
     process = subprocess.Popen(
-        compose_command("build", "api"),
+        ["docker", "compose", "--progress", "plain", "build", "api"],
         cwd=ROOT,
         env=compose_environment(BUILDKIT_PROGRESS="plain", DOCKER_CLI_HINTS="false", **arguments),
         stdin=subprocess.DEVNULL,
@@ -81,8 +87,8 @@ class Progress:
                 # a state begins with its first output: a step from the cache has none
                 if state := self._begun(number):
                     yield state, ""
-                if text.strip():
-                    yield "", text
+                if not _NOISE.match(text):
+                    yield "", _ASKED_BY.sub("", text)
             elif match := _FAILED.match(line):
                 self._failed = match[1]
                 self._other.append(match[2])

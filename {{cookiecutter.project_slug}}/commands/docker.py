@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,13 @@ def _container(document: dict[str, Any]) -> Container:
     )
 
 
-def compose(*arguments: str, **overrides: str) -> int:
-    """Run ``docker compose``, its output where ours goes; the exit code."""
-    return subprocess.call(compose_command(*arguments), cwd=ROOT, env=compose_environment(**overrides))
+def compose(*arguments: str) -> int:
+    """Run ``docker compose``, its output where ours goes; the exit code.
+
+    Its progress is for eyes: without a terminal only its errors are printed.
+    """
+    sys.stdout.flush()
+    return subprocess.call(compose_command(*arguments), cwd=ROOT, env=compose_environment())
 
 
 def compose_output(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -139,8 +144,10 @@ def compose_output(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def compose_command(*arguments: str) -> list[str]:
-    """The words of a ``docker compose`` call."""
-    return ["docker", "compose", *arguments]
+    """The words of a ``docker compose`` call, without control codes where they would not go to a terminal."""
+    progress = [] if sys.stderr.isatty() else ["--progress", "quiet"]
+    ansi = [] if sys.stdout.isatty() else ["--ansi", "never"]
+    return ["docker", "compose", *progress, *ansi, *arguments]
 
 
 def compose_environment(**overrides: str) -> dict[str, str]:

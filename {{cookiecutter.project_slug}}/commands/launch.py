@@ -15,6 +15,7 @@ from commands.project import (
     address,
     api_url,
     colour,
+    listening,
     parse_arguments,
     port,
     port_taken,
@@ -30,26 +31,15 @@ from commands.readiness import wait_until_ready
 
 def run(arguments: list[str]) -> int:
     """Build, start, wait until the worker is ready, and print the URLs."""
-    env = read_env()
-    defaults = {
-        "API_PORT": env.get("API_PORT") or "8000",
-        "MONITOR_PORT": env.get("MONITOR_PORT") or "5555",
-        "API_HOST": env.get("API_HOST") or "127.0.0.1",
-    }
-    values = parse_arguments(arguments, defaults)
-    settings = {
-        "API_PORT": port(values["API_PORT"], "API_PORT"),
-        "MONITOR_PORT": port(values["MONITOR_PORT"], "MONITOR_PORT"),
-        "API_HOST": address(values["API_HOST"], "API_HOST"),
-    }
+    place = checked(parse_arguments(arguments, listening()))
     require_docker()
     if found := containers():
         require_own(found)
         raise CommandError('Project already launched! Did you mean to run "make start"?')
     if read_marker(BUILDING_FILE):
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
-    check_ports(settings)
-    update_env(**settings)
+    check_free(place)
+    update_env(**place)
     permissions.prepare()
     build()
     up()
@@ -58,12 +48,18 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def check_ports(settings: Mapping[str, object], own: frozenset[int] = frozenset()) -> None:
-    """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
-    host = str(settings["API_HOST"])
-    ports = {name: port(settings[name], name) for name in ("API_PORT", "MONITOR_PORT")}
+def checked(place: Mapping[str, str]) -> dict[str, str]:
+    """Where to listen, as an address and two different port numbers."""
+    ports = {name: str(port(place[name], name)) for name in ("API_PORT", "MONITOR_PORT")}
     if ports["API_PORT"] == ports["MONITOR_PORT"]:
         raise CommandError(f"API_PORT and MONITOR_PORT must differ, both are {ports['API_PORT']}.")
+    return {"API_HOST": address(place["API_HOST"], "API_HOST"), **ports}
+
+
+def check_free(place: Mapping[str, str], own: frozenset[int] = frozenset()) -> None:
+    """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
+    host = place["API_HOST"]
+    ports = {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
         if number not in own and port_taken(host, number):
             free = _free_port(host, number, set(ports.values()))
@@ -90,15 +86,15 @@ def up() -> None:
 
 def announce() -> None:
     """Print where the service is, and warn when that is more than this machine."""
-    env = read_env()
-    host = env["API_HOST"]
-    api, monitor = url(host, env["API_PORT"]), url(host, env["MONITOR_PORT"])
+    env, place = read_env(), listening()
+    host = place["API_HOST"]
+    api, monitor = url(host, place["API_PORT"]), url(host, place["MONITOR_PORT"])
     say(f"{env['COMPOSE_PROJECT_NAME']} is {colour('UP', 'green')}")
     say(f"  API      {api}  (about the model: {api}/info)")
     say(f"  Monitor  {monitor}  (user admin, password: MONITOR_PASSWORD in .env)")
     with contextlib.suppress(ValueError):
         if not ipaddress.ip_address(host).is_loopback and not env.get("API_KEYS"):
             warn(
-                f"API_HOST={host}: everyone who reaches this machine can use the API, no password is asked for. "
+                f"API_HOST={host}: everyone who reaches this machine can use the API, without a password. "
                 "Do this only on a network that you trust."
             )

@@ -19,13 +19,13 @@ from commands.docker import (
     require_docker,
     require_own,
 )
-from commands.launch import announce, check_ports, up
+from commands.launch import announce, check_free, checked, up
 from commands.project import (
     ROOT,
     CommandError,
-    address,
     api_url,
     choice,
+    listening,
     parse_arguments,
     read_env,
     say,
@@ -46,6 +46,7 @@ def stop(arguments: list[str]) -> int:
     parse_arguments(arguments, {})
     require_created()
     _stop()
+    say('Stopped; queue, results and settings stay. To start again: "make start"')
     return 0
 
 
@@ -104,18 +105,12 @@ def prune() -> None:
 
 def _check(found: dict[str, list[Container]]) -> None:
     """Refuse, before anything is stopped, settings with which the containers could not start."""
-    env = read_env()
-    settings = {
-        "API_HOST": address(env.get("API_HOST") or "127.0.0.1", "API_HOST"),
-        "API_PORT": env.get("API_PORT") or 8000,
-        "MONITOR_PORT": env.get("MONITOR_PORT") or 5555,
-    }
     own = frozenset(port for several in found.values() for container in several for port in container.ports)
-    check_ports(settings, own)
+    check_free(checked(listening()), own)
     permissions.prepare()
-    checked = compose_output("config", "--quiet")
-    if checked.returncode != 0:
-        raise CommandError(f"docker-compose.yml or .env is wrong: {checked.stderr.strip()}")
+    config = compose_output("config", "--quiet")
+    if config.returncode != 0:
+        raise CommandError(f"docker-compose.yml or .env is wrong: {config.stderr.strip()}")
 
 
 def _start(found: dict[str, list[Container]]) -> None:

@@ -54,6 +54,13 @@ def _plain(value: str) -> str:
     return "" if value.startswith("#") else re.split(r"\s+#", value, maxsplit=1)[0]
 
 
+def listening() -> dict[str, str]:
+    """Where the services listen on this machine: API_HOST, API_PORT and MONITOR_PORT of ``.env``."""
+    env = read_env()
+    defaults = {"API_HOST": "127.0.0.1", "API_PORT": "8000", "MONITOR_PORT": "5555"}
+    return {name: env.get(name) or default for name, default in defaults.items()}
+
+
 def update_env(**values: object) -> None:
     """Set settings in ``.env``: comments, order, mode and owner stay, a new name is added at the end."""
     missing = {name: str(value) for name, value in values.items()}
@@ -224,8 +231,8 @@ def launched() -> bool:
 def api_url() -> str:
     """The API's URL: of the launched containers, else of a running ``make dev``."""
     if launched():
-        env = read_env()
-        return url(env.get("API_HOST") or "127.0.0.1", env.get("API_PORT") or 8000)
+        place = listening()
+        return url(place["API_HOST"], place["API_PORT"])
     if dev := running_dev():
         return dev["api_url"]
     raise CommandError('The project is not running: "make launch" (containers) or "make dev" (no Docker).')

@@ -13,8 +13,8 @@ from commands.project import (
     BUILDING_FILE,
     CommandError,
     colour,
+    listening,
     parse_arguments,
-    read_env,
     read_marker,
     running_dev,
     say,
@@ -55,14 +55,14 @@ def status() -> str:
 
 
 def _container_status(found: dict[str, list[Container]], building: dict[str, Any] | None) -> str:
-    env = read_env()
+    place = listening()
     states = {service: service_state(found.get(service, [])) for service in SERVICES}
     if building:
         states |= dict.fromkeys(("denzel", "monitor", "api"), building["state"])
-    ports = {"api": env.get("API_PORT") or "8000", "monitor": env.get("MONITOR_PORT") or "5555"}
+    ports = {"api": place["API_PORT"], "monitor": place["MONITOR_PORT"]}
     document = None
     if states["api"] in ("UP", "LOADING..."):
-        document = fetch_ready(url(env.get("API_HOST") or "127.0.0.1", ports["api"]))
+        document = fetch_ready(url(place["API_HOST"], ports["api"]))
     return layout(states, ports, worker_states(document))
 
 
