@@ -36,7 +36,13 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     app.set_error_serializer(_write_error)
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
-    resources = (Predict(settings, executor, pipeline), Status(executor), Info(), Ping(), Ready(executor, pipeline))
+    resources = (
+        Predict(settings, executor, pipeline),
+        Status(executor),
+        Info(),
+        Ping(),
+        Ready(executor, pipeline),
+    )
     for path, resource in zip(PATHS, resources, strict=True):
         app.add_route(path, resource)
     return app
@@ -85,7 +91,7 @@ class Predict:
         if mode == "async" or (mode == "live" and live == 0):
             _accepted(resp, task.id)
         else:
-            await self._answer(resp, task.id, min(wait or live or self._settings.sync_timeout, self._settings.max_wait))
+            await self._answer(resp, task.id, min(wait or live, self._settings.max_wait))
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
 
@@ -286,16 +292,17 @@ def _write_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: fa
     """Every error is JSON with a title and a description, whatever the client accepts."""
     title, description = error.title, error.description
     if isinstance(error, falcon.HTTPRouteNotFound):
-        title, description = "Not found", f"There is nothing at {req.path[:200]!r}; the paths are: {', '.join(PATHS)}."
+        title, description = (
+            "Not found",
+            f"There is nothing at {req.path[:200]!r}; the paths are: {', '.join(PATHS)}.",
+        )
     elif isinstance(error, falcon.HTTPMethodNotAllowed):
         title, description = "Method not allowed", f"This path takes: {error.headers['Allow']}."  # type: ignore[index]
     _write_json(resp, {"title": title, "description": description or title})
 
 
 async def _answer_unavailable(req: Any, resp: Any, error: Unavailable, params: dict) -> None:
-    raise falcon.HTTPServiceUnavailable(
-        title="Service unavailable", description=f"{error}.", retry_after=_RETRY_AFTER
-    )
+    raise falcon.HTTPServiceUnavailable(title="Service unavailable", description=f"{error}.", retry_after=_RETRY_AFTER)
 
 
 async def _answer_unexpected(req: Any, resp: Any, error: Exception, params: dict) -> None:
@@ -303,5 +310,6 @@ async def _answer_unexpected(req: Any, resp: Any, error: Exception, params: dict
         raise falcon.HTTPInternalServerError(title="Error invoking predict", description=str(error))
     log.error("Unexpected error at %s %s", req.method, req.path, exc_info=error)
     raise falcon.HTTPInternalServerError(
-        title="Internal error", description="Something went wrong in the service; its log says what (make logs SERVICE=api)."
+        title="Internal error",
+        description="Something went wrong in the service; its log says what (make logs SERVICE=api).",
     )

@@ -14,10 +14,10 @@ from kombu.serialization import register
 from app import store
 from app.settings import Settings, get_settings
 
-TASK_NAME = "denzel.predict"
-
-# How long a message of a worker that vanished stays away, in seconds. Living workers renew their claim (supervisor).
-VISIBILITY_TIMEOUT = 9
+# The Celery task that a ticket asks for: claim what waits, and work until nothing does.
+WORK = "denzel.work"
+# The name under which the monitor shows the users' tasks.
+PREDICT = "denzel.predict"
 
 # kombu's own `json` decodes {"__type__": ..., "__value__": ...} as Python objects: a client could send what no worker
 # can read. This one is nothing but JSON, and refuses NaN.
@@ -49,9 +49,8 @@ def create_celery(settings: Settings) -> Celery:
         result_accept_content=["plainjson"],
         result_backend=None,
         task_ignore_result=True,
-        # A message is acknowledged when its tasks' results are stored, and a worker holds one at a time.
-        task_acks_late=True,
-        task_acks_on_failure=True,
+        # What must not be lost is held by the claims in the store, not by the message.
+        task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
@@ -60,13 +59,11 @@ def create_celery(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         # A process that computes cannot answer AMQP heartbeats; TCP keepalive notices a dead peer.
         broker_heartbeat=0,
+        broker_transport_options={"confirm_publish": True},
         event_queue_ttl=5,
     )
     if settings.broker_is_redis:
         app.conf.broker_transport_options = {
-            "visibility_timeout": VISIBILITY_TIMEOUT,
-            "unacked_restore_interval": 1,
-            "unacked_restore_throttle": 1,
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -75,41 +72,57 @@ def create_celery(settings: Settings) -> Celery:
     return app
 
 
-def redis_message(task_ids: list[str]) -> bytes:
-    """A Celery message (protocol 2) as kombu's Redis transport stores it in a queue's list.
+def ticket_message() -> bytes:
+    """A ticket as kombu's Redis transport stores a message of Celery's protocol 2 in a queue's list.
 
+    All tickets are alike: they only wake a worker, and it does no harm when one is lost or comes twice.
     https://docs.celeryq.dev/en/stable/internals/protocol.html
     """
-    message_id = task_ids[0] if len(task_ids) == 1 else str(uuid.uuid4())
-    body = json.dumps([[task_ids], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    ticket_id = str(uuid.UUID(int=0))
+    body = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     envelope = {
         "body": base64.b64encode(body.encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/x-plain-json",
         "headers": {
             "lang": "py",
-            "task": TASK_NAME,
-            "id": message_id,
-            "root_id": message_id,
+            "task": WORK,
+            "id": ticket_id,
+            "root_id": ticket_id,
             "parent_id": None,
             "group": None,
             "ignore_result": True,
-            "argsrepr": f"({task_ids!r},)" if len(task_ids) <= 3 else f"({len(task_ids)} tasks)",
+            "argsrepr": "()",
             "kwargsrepr": "{}",
-            "origin": "api",
+            "origin": "denzel",
             "retries": 0,
             "timelimit": [None, None],
         },
         "properties": {
-            "correlation_id": message_id,
+            "correlation_id": ticket_id,
             "delivery_mode": 2,
             "delivery_info": {"exchange": "", "routing_key": store.QUEUE},
             "priority": 0,
             "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
+            "delivery_tag": ticket_id,
         },
     }
     return json.dumps(envelope).encode()
+
+
+def send_ticket() -> None:
+    """Wake a worker through the broker, confirmed; for brokers other than the Redis of the records. Blocks."""
+    app.send_task(WORK, retry=True, retry_policy={"max_retries": 1, "interval_start": 0.1})
+
+
+def create_terms(settings: Settings) -> store.Terms:
+    """What the store's scripts need to know."""
+    return store.Terms(
+        ticket_queue=store.QUEUE if settings.tickets_in_redis else "",
+        ticket=ticket_message(),
+        sync_expires=settings.sync_result_expires,
+        expires=settings.result_expires,
+    )
 
 
 app = create_celery(get_settings())

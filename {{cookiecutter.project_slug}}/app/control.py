@@ -1,7 +1,7 @@
 """Commands that talk to a running service, called by the Makefile inside the api container (or in `make dev`).
 
-    python -m app.control response sync [SECONDS]
-    python -m app.control response async
+python -m app.control response sync [SECONDS]
+python -m app.control response async
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except (RedisError, OSError):
-        print("Failed to change the response setting: Redis does not answer (see `make status`)", file=sys.stderr)
+        print(
+            "Failed to change the response setting: Redis does not answer (see `make status`)",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -6,7 +6,7 @@ _settings = get_settings()
 
 bind = _settings.api_bind
 workers = _settings.api_workers
-worker_class = "asgi"
+worker_class = "app.gunicorn_worker.Worker"
 # A process whose event loop has been stuck for this long is replaced (seconds).
 timeout = 60
 # A client that waits for a synchronous answer is let finish when the service stops.

@@ -19,8 +19,8 @@ LOADING, READY, ERROR, DISCONNECTED = range(4)
 
 _FD = "DENZEL_STATE_FD"
 _SIZE = 4096
-_STATE, _BUSY_SINCE, _TICK, _TAG, _TEXT = 0, 8, 16, 24, 128
-_TAG_SIZE, _TEXT_SIZE = 64, 2048
+_STATE, _BUSY_SINCE, _TICK, _TASK, _TEXT = 0, 8, 16, 24, 128
+_TASK_SIZE, _TEXT_SIZE = 64, 2048
 
 
 class ProcessState:
@@ -69,13 +69,13 @@ class ProcessState:
         """Say that the process still looks for messages."""
         struct.pack_into("d", self._memory, _TICK, time.monotonic())
 
-    def begin(self, delivery_tag: str) -> None:
-        """Say that a message is being worked on."""
-        self._write_text(_TAG, _TAG_SIZE, delivery_tag)
+    def begin(self, task_id: str) -> None:
+        """Say that the pipeline is being called, for this task and perhaps others with it."""
+        self._write_text(_TASK, _TASK_SIZE, task_id)
         struct.pack_into("d", self._memory, _BUSY_SINCE, time.monotonic())
 
     def end(self) -> None:
-        """Say that the message is done."""
+        """Say that the pipeline has returned."""
         struct.pack_into("d", self._memory, _BUSY_SINCE, 0.0)
         self.tick()
 
@@ -98,14 +98,14 @@ class ProcessState:
 
     @property
     def busy_for(self) -> float | None:
-        """Seconds since the current message was begun, None between messages."""
+        """Seconds since the pipeline was called, None when it is not running."""
         since = struct.unpack_from("d", self._memory, _BUSY_SINCE)[0]
         return time.monotonic() - since if since else None
 
     @property
-    def delivery_tag(self) -> str:
-        """The broker's tag of the current message."""
-        return self._read_text(_TAG, _TAG_SIZE)
+    def task_id(self) -> str:
+        """The task that the pipeline was called for last, the first of them when merged."""
+        return self._read_text(_TASK, _TASK_SIZE)
 
     def _write_text(self, offset: int, size: int, text: str) -> None:
         self._memory[offset : offset + size] = text.encode(errors="replace")[:size].ljust(size, b"\0")

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from redis import asyncio as redis
@@ -20,9 +20,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from app import store
-from app.celery_app import redis_message
+from app.celery_app import create_terms, send_ticket
 from app.executor import Outcome, QueueFull, Task, Unavailable
 from app.settings import Settings
+from app.submitter import Submitter
 
 log = logging.getLogger("denzel.api")
 
@@ -39,11 +40,17 @@ class QueueExecutor:
         self._settings = settings
         self._channel = store.REPLIES + uuid.uuid4().hex
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
+        self._terms = create_terms(settings)
+        self._submitter = Submitter(self._send)
+        self._tickets_under_way = 0
 
     async def start(self) -> None:
         # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.
         self._client = redis.Redis.from_url(
-            self._settings.redis_url, socket_timeout=PATIENCE, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1)
+            self._settings.redis_url,
+            socket_timeout=PATIENCE,
+            socket_connect_timeout=1,
+            retry=Retry(NoBackoff(), 1),
         )
         self._listener = asyncio.create_task(self._listen())
 
@@ -57,23 +64,38 @@ class QueueExecutor:
         # The future is there before the task is: the reply may come at once.
         self._waiting[task.id] = asyncio.get_running_loop().create_future()
         task.reply_to = self._channel
-        arguments = store.submit_arguments(
-            [task],
-            max_queue=self._settings.max_queue,
-            default_timeout=self._settings.sync_timeout,
-            message=redis_message([task.id]),
-        )
         try:
-            live = await self._ask(store.submit(self._client, arguments))
+            live = await self._submitter.submit(task)
         except BaseException:
-            self._waiting.pop(task.id, None)
-            raise
-        if live < 0:
             del self._waiting[task.id]
-            raise QueueFull(f"{-live:.0f} tasks are waiting already")
+            raise
         if task.mode == "async" or (task.mode == "live" and live == 0):
-            self._waiting.pop(task.id, None)
+            del self._waiting[task.id]
         return live
+
+    async def _send(self, tasks: Sequence[Task]) -> float:
+        settings = self._settings
+        live, waiting = await self._ask(
+            store.submit(self._client, self._terms, tasks, settings.max_queue, settings.sync_timeout)
+        )
+        if waiting < 0:
+            raise QueueFull(f"{-waiting - 1} tasks are waiting already")
+        if not self._terms.ticket_queue:
+            self._send_tickets(min(len(tasks), 8))
+        return live
+
+    def _send_tickets(self, count: int) -> None:
+        """Wake workers through the broker. The tasks are safe already: a failure here only delays them."""
+        loop = asyncio.get_running_loop()
+        for _ in range(count):
+            if self._tickets_under_way < 8:
+                self._tickets_under_way += 1
+                loop.run_in_executor(None, send_ticket).add_done_callback(self._ticket_sent)
+
+    def _ticket_sent(self, future: asyncio.Future[None]) -> None:
+        self._tickets_under_way -= 1
+        if error := future.exception():
+            log.warning("The broker took no message (%s); the task waits until it does", error)
 
     async def wait(self, task_id: str, seconds: float) -> Outcome | None:
         future = self._waiting[task_id]
@@ -81,7 +103,7 @@ class QueueExecutor:
             return await asyncio.wait_for(future, seconds)
         except asyncio.TimeoutError:
             with contextlib.suppress(Unavailable):
-                found = await self._ask(store.detach(self._client, task_id, self._settings.result_expires))
+                found = await self._ask(store.detach(self._client, self._terms, task_id))
                 return _outcome(found) if found else None
             return None
         finally:
@@ -91,10 +113,7 @@ class QueueExecutor:
         return await self._ask(store.status(self._client, task_id))
 
     async def cancel(self, task_id: str) -> str | None:
-        settings = self._settings
-        return await self._ask(
-            store.cancel(self._client, task_id, settings.sync_result_expires, settings.result_expires)
-        )
+        return await self._ask(store.cancel(self._client, self._terms, task_id))
 
     async def response_timeout(self) -> float:
         return await self._ask(store.response_timeout(self._client, self._settings.sync_timeout))

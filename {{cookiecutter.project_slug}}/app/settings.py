@@ -78,6 +78,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "sync_timeout": ("5.0", _number(0, _DAY)),
     "max_wait": ("60", _number(0, _DAY)),
     "max_body_bytes": ("10485760", _number(1, 2**31, int)),
+    "max_batch_size": ("512", _number(1, 10**6, int)),
     "max_queue": ("100000", _number(1, 10**9, int)),
     "sync_result_expires": ("60", _number(1, 10**8, int)),
     "result_expires": ("86400", _number(1, 10**8, int)),
@@ -113,6 +114,7 @@ class Settings:
     sync_timeout: float
     max_wait: float
     max_body_bytes: int
+    max_batch_size: int
     max_queue: int
     sync_result_expires: int
     result_expires: int
@@ -137,6 +139,11 @@ class Settings:
         """True when the messages travel through Redis, False when through RabbitMQ."""
         return urlsplit(self.broker_url).scheme in _REDIS
 
+    @property
+    def tickets_in_redis(self) -> bool:
+        """True when tasks and messages live in the same Redis, so that both are written in one step."""
+        return self.broker_url == self.redis_url
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read all settings.
@@ -150,7 +157,9 @@ class Settings:
             name = field.name.upper()
             text = environment.get(name)
             if text is None or (not text.strip() and field.name not in _MAY_BE_EMPTY):
-                text = default or environment.get("REDIS_URL") or _TABLE["redis_url"][0] if name == "BROKER_URL" else default
+                text = default
+            if name == "BROKER_URL" and not text:
+                text = values.get("redis_url", _TABLE["redis_url"][0])
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:

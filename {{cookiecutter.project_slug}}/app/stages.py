@@ -52,10 +52,11 @@ def import_pipeline() -> ModuleType:
 
 def _place(error: BaseException) -> str:
     """The innermost line of the user's code that the error passed through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "app/logic" in f.filename.replace("\\", "/")]
-    if not frames:
-        return FILE
-    return f"app/logic/{frames[-1].filename.replace(chr(92), '/').rpartition('app/logic/')[2]}, line {frames[-1].lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        _, found, name = frame.filename.rpartition("app/logic/")
+        if found:
+            return f"{found}{name}, line {frame.lineno}"
+    return FILE
 
 
 def describe(error: BaseException) -> str:

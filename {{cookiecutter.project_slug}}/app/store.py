@@ -1,40 +1,63 @@
-"""What is kept in Redis: a record per task, the live response setting, the heartbeats of the workers.
+"""What is kept in Redis: a record per task, who waits, who runs, the live response setting, the heartbeats.
 
 Each step of a task's life is one Lua script, so that it happens whole or not at all, in one round trip:
 
-    submit   the record and its message appear together             (api)
-    claim    PENDING becomes STARTED; the worker gets the request   (denzel)
-    finish   result, reply and callback are stored together         (denzel)
-    detach   a synchronous wait ran out: the client polls from now  (api)
-    cancel   PENDING becomes REVOKED                                (api)
+    submit   the record, its place in the queue and the message appear together              (api)
+    work     a worker's answers, replies and callbacks are stored; it claims the next tasks  (denzel)
+    beat     once a second: lost claims return to the queue, delayed tasks become due        (denzel)
+    release  a process died: its claims return at once                                       (denzel)
+    detach   a synchronous wait ran out: the client polls from now                           (api)
+    cancel   PENDING or STARTED becomes REVOKED                                              (api)
 
 The record is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a wait
 that ran out), request (JSON, until the task ends), result (JSON), message (a failure's, JSON), callback_uri,
-reply_to, accepted, started, ended (unix seconds), worker, attempts, callback (JSON, how its delivery stands).
-A record has no expiry until its task ends: nothing accepted is lost. Only commands up to Redis 6.2 are used.
+reply_to, accepted, started, ended (unix seconds), worker, attempts (starts), deaths (processes that died of it alone),
+alone (1: never again together with others), callback (JSON, how its delivery stands). A record has no expiry until
+its task ends: nothing accepted is lost.
+
+Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
+token stands for one life of one process, and `denzel:alive:<token>` says that it lives. A Celery message is only a
+ticket that wakes a worker: which tasks it gets is decided when it claims them, so no task waits behind another while
+a worker is idle, and a lost or repeated message does no harm. Whenever tasks wait and no ticket does, `work` and
+`beat` write one.
+
+Only commands up to Redis 6.2 are used, and the server's clock, so that the machines' clocks need not agree.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import NoScriptError
+
 TASK = "denzel:task:"
-OPEN = "denzel:open"
+WAITING = "denzel:waiting"
+DELAYED = "denzel:delayed"
+CLAIMS = "denzel:claims:"
+CLAIMANTS = "denzel:claimants"
+ALIVE = "denzel:alive:"
+PROCESSES = "denzel:processes"
 NODES = "denzel:nodes"
 REPLIES = "denzel:replies:"
+CANCELLED = "denzel:cancelled"
 CALLBACKS = "denzel:callbacks"
 CALLBACKS_WAKE = "denzel:callbacks:wake"
 RESPONSE = "synchronous_timeout"  # Denzel's own key: seconds to wait, 0 = asynchronous
-QUEUE = "denzel"
+QUEUE = "denzel"  # the Celery queue, where the tickets lie
 
 FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 # A heartbeat older than this means that the worker is gone or stuck (seconds; one is written every second).
-STALE = 5.0
+STALE = 5
+# A process is believed dead when nobody has vouched for it for this long (seconds).
+LEASE = 5
+# A task that took this many processes with it, each time alone, ends as FAILURE.
+MAX_DEATHS = 3
 
 
 class Script:
@@ -46,8 +69,6 @@ class Script:
 
     def __call__(self, client: Any, *arguments: Any) -> Any:
         """Run on a synchronous client; loads the script when the server does not know it."""
-        from redis.exceptions import NoScriptError
-
         try:
             return client.evalsha(self.sha, 0, *arguments)
         except NoScriptError:
@@ -55,80 +76,116 @@ class Script:
 
     async def call(self, client: Any, *arguments: Any) -> Any:
         """Run on an asyncio client; loads the script when the server does not know it."""
-        from redis.exceptions import NoScriptError
-
         try:
             return await client.evalsha(self.sha, 0, *arguments)
         except NoScriptError:
             return await client.eval(self.source, 0, *arguments)
 
 
-_PRELUDE = f"""
-local TASK, OPEN, CALLBACKS, WAKE = '{TASK}', '{OPEN}', '{CALLBACKS}', '{CALLBACKS_WAKE}'
+_PRELUDE = (
+    f"""
+local TASK, WAITING, DELAYED, CLAIMS = '{TASK}', '{WAITING}', '{DELAYED}', '{CLAIMS}'
+local CLAIMANTS, ALIVE, PROCESSES, NODES = '{CLAIMANTS}', '{ALIVE}', '{PROCESSES}', '{NODES}'
+local CALLBACKS, CALLBACKS_WAKE, CANCELLED = '{CALLBACKS}', '{CALLBACKS_WAKE}', '{CANCELLED}'
+local STALE, LEASE, MAX_DEATHS = {STALE}, {LEASE}, {MAX_DEATHS}
+"""
+    + """
+local time = redis.call('TIME')
+local seconds = tonumber(time[1])
+local now = string.format('%d.%06d', seconds, tonumber(time[2]))
+
 local function final(status) return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' end
 
 -- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
-local function finish(id, status, result, message, now, sync_expires, expires)
+local function finish(id, status, result, message, sync_expires, expires)
     local key = TASK .. id
     local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri')
     if not old[1] or final(old[1]) then return nil end
     redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'ended', now)
     redis.call('HDEL', key, 'request')
-    redis.call('ZREM', OPEN, id)
     redis.call('EXPIRE', key, old[2] == 'sync' and sync_expires or expires)
     if old[2] == 'async' and old[4] and old[4] ~= '' then
         redis.call('ZADD', CALLBACKS, now, id)
-        redis.call('PUBLISH', WAKE, id)
+        redis.call('PUBLISH', CALLBACKS_WAKE, id)
     end
     return old[2] == 'sync' and old[3] or nil
 end
-"""
 
-# ARGV: now, most open tasks, default timeout, broker queue ('' = the caller publishes), message,
+local function end_now(id, status, result, message, sync_expires, expires)
+    local channel = finish(id, status, result, message, sync_expires, expires)
+    if channel then redis.call('PUBLISH', channel, id .. ' ' .. status .. ' ' .. message) end
+end
+
+-- Wakes a worker if tasks wait and no ticket does. The queue is '' where tickets travel through another broker.
+local function ticket_if_needed(queue, ticket)
+    if redis.call('LLEN', WAITING) == 0 then return 0 end
+    if queue ~= '' and redis.call('LLEN', queue) == 0 then redis.call('LPUSH', queue, ticket) end
+    return 1
+end
+
+-- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
+-- from now, so that the one that killed the process is found; that one is tried again after growing delays.
+local function give_back(token, sync_expires, expires)
+    local ids = redis.call('SMEMBERS', CLAIMS .. token)
+    redis.call('DEL', CLAIMS .. token)
+    redis.call('SREM', CLAIMANTS, token)
+    for _, id in ipairs(ids) do
+        local key = TASK .. id
+        local status = redis.call('HGET', key, 'status')
+        if status and not final(status) then
+            redis.call('HSET', key, 'status', 'PENDING', 'alone', '1')
+            local deaths = #ids == 1 and redis.call('HINCRBY', key, 'deaths', 1) or 0
+            if deaths >= MAX_DEATHS then
+                local reason = 'the process that ran this task died, ' .. deaths .. ' times'
+                end_now(id, 'FAILURE', '{"args":["' .. reason .. '"],"type":"WorkerLostError"}',
+                        '"' .. reason .. '"', sync_expires, expires)
+            elseif deaths > 1 then
+                redis.call('ZADD', DELAYED, seconds + 2 ^ (deaths - 1), id)
+            else
+                redis.call('RPUSH', WAITING, id)
+            end
+        end
+    end
+end
+"""
+)
+
+# ARGV: most waiting tasks, default timeout, ticket queue, ticket,
 #       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to.
-# Returns the live setting in seconds as text, or a negative number of open tasks when the queue is full.
+# Returns the live setting in seconds as text, and the number that wait (negative: full, nothing was accepted).
 # Sending the same ids again changes nothing, so that a retry after a lost connection is safe.
 _SUBMIT = Script("""
-local now, most, queue = ARGV[1], tonumber(ARGV[2]), ARGV[4]
-local live = redis.call('GET', 'synchronous_timeout') or ARGV[3]
-if redis.call('EXISTS', TASK .. ARGV[6]) == 1 then return live end
-local open = redis.call('ZCARD', OPEN)
-if open + (#ARGV - 5) / 5 > most then return -open end
-for i = 6, #ARGV, 5 do
+local live = redis.call('GET', 'synchronous_timeout') or ARGV[2]
+local waiting = redis.call('LLEN', WAITING)
+if redis.call('EXISTS', TASK .. ARGV[5]) == 1 then return {live, waiting} end
+local count = (#ARGV - 4) / 5
+if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1} end
+for i = 5, #ARGV, 5 do
     local id, mode = ARGV[i], ARGV[i + 2]
     if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
     redis.call('HSET', TASK .. id, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
                'callback_uri', ARGV[i + 3], 'reply_to', ARGV[i + 4], 'accepted', now)
-    redis.call('ZADD', OPEN, now, id)
+    redis.call('LPUSH', WAITING, id)
 end
-if queue ~= '' then redis.call('LPUSH', queue, ARGV[5]) end
-return live
+if ARGV[3] ~= '' then
+    -- One ticket for each task, as long as there is a process to take it.
+    local enough = math.max(1, tonumber(redis.call('GET', PROCESSES) or 1))
+    for _ = 1, math.min(count, enough - redis.call('LLEN', ARGV[3])) do redis.call('LPUSH', ARGV[3], ARGV[4]) end
+end
+return {live, waiting + count}
 """)
 
-# ARGV: now, worker, ids... Returns for each id its request, or false when it is unknown or has ended.
-_CLAIM = Script("""
-local requests = {}
-for i = 3, #ARGV do
-    local key = TASK .. ARGV[i]
-    local task = redis.call('HMGET', key, 'status', 'request', 'started')
-    if task[1] and not final(task[1]) then
-        redis.call('HSET', key, 'status', 'STARTED', 'worker', ARGV[2], 'started', task[3] or ARGV[1])
-        redis.call('HINCRBY', key, 'attempts', 1)
-        requests[#requests + 1] = task[2]
-    else
-        requests[#requests + 1] = false
-    end
-end
-return requests
-""")
-
-# ARGV: now, expiry of synchronous records, expiry of the others, then for each task: id, status, result, message.
+# ARGV: token, node, most tasks to claim, share (1: leave the other processes theirs), ticket queue, ticket,
+#       expiry of synchronous records, expiry of the others, then for each ended task: id, status, result, message.
 # Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
-_FINISH = Script("""
+# Returns the claimed tasks: id, request, ...
+_WORK = Script("""
+local token, most = ARGV[1], tonumber(ARGV[3])
+local claims = CLAIMS .. token
 local replies = {}
-for i = 4, #ARGV, 4 do
+for i = 9, #ARGV, 4 do
     local id, status = ARGV[i], ARGV[i + 1]
-    local channel = finish(id, status, ARGV[i + 2], ARGV[i + 3], ARGV[1], ARGV[2], ARGV[3])
+    local channel = finish(id, status, ARGV[i + 2], ARGV[i + 3], ARGV[7], ARGV[8])
     if channel then
         local payload = status == 'SUCCESS' and ARGV[i + 2] or ARGV[i + 3]
         replies[channel] = replies[channel] or {}
@@ -136,6 +193,82 @@ for i = 4, #ARGV, 4 do
     end
 end
 for channel, lines in pairs(replies) do redis.call('PUBLISH', channel, table.concat(lines, '\\n')) end
+
+-- Claims that are left were handed out in an answer that never arrived: the connection broke.
+for i = 9, #ARGV, 4 do redis.call('SREM', claims, ARGV[i]) end
+for _, id in ipairs(redis.call('SMEMBERS', claims)) do
+    redis.call('SREM', claims, id)
+    redis.call('RPUSH', WAITING, id)
+end
+
+local waiting = redis.call('LLEN', WAITING)
+if ARGV[4] == '1' then
+    most = math.min(most, math.ceil(waiting / math.max(1, tonumber(redis.call('GET', PROCESSES) or 1))))
+end
+local claimed = {}
+while #claimed < 2 * most do
+    local id = redis.call('RPOP', WAITING)
+    if not id then break end
+    local key = TASK .. id
+    local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone')
+    if task[1] and not final(task[1]) then
+        if task[4] and #claimed > 0 then
+            redis.call('RPUSH', WAITING, id)
+            break
+        end
+        redis.call('HSET', key, 'status', 'STARTED', 'worker', ARGV[2], 'token', token, 'started', task[3] or now)
+        redis.call('HINCRBY', key, 'attempts', 1)
+        redis.call('SADD', claims, id)
+        claimed[#claimed + 1] = id
+        claimed[#claimed + 1] = task[2]
+        if task[4] then break end
+    end
+end
+if #claimed > 0 then redis.call('SADD', CLAIMANTS, token) else redis.call('SREM', CLAIMANTS, token) end
+ticket_if_needed(ARGV[5], ARGV[6])
+return claimed
+""")
+
+# ARGV: name, heartbeat (JSON with `up`, its processes that serve), ticket queue, ticket,
+#       expiry of synchronous records, expiry of the others, then the tokens of the living processes.
+# Returns 1 when tasks wait, so that a ticket can be sent through another broker.
+_BEAT = Script("""
+redis.call('HSET', NODES, ARGV[1], seconds .. ' ' .. ARGV[2])
+local processes = 0
+local nodes = redis.call('HGETALL', NODES)
+for i = 1, #nodes, 2 do
+    local written, heartbeat = string.match(nodes[i + 1], '^(%d+) (.*)$')
+    if tonumber(written) < seconds - 60 then
+        redis.call('HDEL', NODES, nodes[i])
+    elseif tonumber(written) >= seconds - STALE then
+        processes = processes + cjson.decode(heartbeat).up
+    end
+end
+redis.call('SET', PROCESSES, processes)
+
+for i = 7, #ARGV do redis.call('SET', ALIVE .. ARGV[i], 1, 'EX', LEASE) end
+-- Silence of all (Redis was away) proves nobody's death: everyone gets the time to vouch again.
+local last = tonumber(redis.call('GET', 'denzel:last_beat') or 0)
+if seconds - last > 2 then redis.call('SET', 'denzel:amnesty', 1, 'EX', LEASE + 1) end
+redis.call('SET', 'denzel:last_beat', seconds)
+if redis.call('EXISTS', 'denzel:amnesty') == 0 then
+    for _, token in ipairs(redis.call('SMEMBERS', CLAIMANTS)) do
+        if redis.call('EXISTS', ALIVE .. token) == 0 then give_back(token, ARGV[5], ARGV[6]) end
+    end
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, 1000)) do
+    redis.call('ZREM', DELAYED, id)
+    redis.call('RPUSH', WAITING, id)
+end
+return ticket_if_needed(ARGV[3], ARGV[4])
+""")
+
+# ARGV: token, ticket queue, ticket, expiry of synchronous records, expiry of the others.
+_RELEASE = Script("""
+redis.call('DEL', ALIVE .. ARGV[1])
+give_back(ARGV[1], ARGV[4], ARGV[5])
+return ticket_if_needed(ARGV[2], ARGV[3])
 """)
 
 # ARGV: id, expiry. Returns status, result and message when the task has ended meanwhile, else false.
@@ -151,32 +284,43 @@ redis.call('HSET', key, 'mode', 'poll')
 return false
 """)
 
-# ARGV: id, now, expiry of synchronous records, expiry of the others, result, message.
-# Returns false when unknown, else the status found; PENDING means that it is REVOKED now.
+# ARGV: id, expiry of synchronous records, expiry of the others, result, message.
+# Returns false when unknown, else the status found; unless that was final, the task is REVOKED now. A process that
+# runs it, and nothing else, is named to the supervisors, which stop it.
 _CANCEL = Script("""
-local status = redis.call('HGET', TASK .. ARGV[1], 'status')
-if status == 'PENDING' then
-    local channel = finish(ARGV[1], 'REVOKED', ARGV[5], ARGV[6], ARGV[2], ARGV[3], ARGV[4])
-    if channel then redis.call('PUBLISH', channel, ARGV[1] .. ' REVOKED ' .. ARGV[6]) end
+local task = redis.call('HMGET', TASK .. ARGV[1], 'status', 'token')
+if not task[1] or final(task[1]) then return task[1] end
+end_now(ARGV[1], 'REVOKED', ARGV[4], ARGV[5], ARGV[2], ARGV[3])
+if task[1] == 'STARTED' and task[2] then
+    local claims = CLAIMS .. task[2]
+    if redis.call('SISMEMBER', claims, ARGV[1]) == 1 and redis.call('SCARD', claims) == 1 then
+        redis.call('PUBLISH', CANCELLED, task[2] .. ' ' .. ARGV[1])
+    end
 end
-return status
+return task[1]
 """)
 
-# ARGV: name, heartbeat (JSON). The server's clock is used, so that the machines' clocks need not agree.
-# Forgets workers that have been silent for a minute.
-_BEAT = Script(f"""
-local now = redis.call('TIME')[1]
-redis.call('HSET', '{NODES}', ARGV[1], now .. ' ' .. ARGV[2])
-local nodes = redis.call('HGETALL', '{NODES}')
-for i = 1, #nodes, 2 do
-    if tonumber(string.match(nodes[i + 1], '^%d+')) < now - 60 then redis.call('HDEL', '{NODES}', nodes[i]) end
-end
+# Returns the server's time, the number of waiting tasks, and the heartbeats.
+_OVERVIEW = Script("""
+return {seconds, redis.call('LLEN', WAITING) + redis.call('ZCARD', DELAYED), redis.call('HGETALL', NODES)}
 """)
 
-# ARGV: none. Returns the server's time, the number of open tasks, and the heartbeats.
-_OVERVIEW = Script(f"""
-return {{redis.call('TIME')[1], redis.call('ZCARD', OPEN), redis.call('HGETALL', '{NODES}')}}
-""")
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the scripts need to know of the service's settings.
+
+    Attributes:
+        ticket_queue: the Redis list of the Celery queue; empty where tickets travel through another broker.
+        ticket: the message that wakes a worker.
+        sync_expires: seconds that the record of an answered synchronous task lives.
+        expires: seconds that the other records live after their end.
+    """
+
+    ticket_queue: str
+    ticket: bytes
+    sync_expires: int
+    expires: int
 
 
 def new_task_id() -> str:
@@ -184,43 +328,82 @@ def new_task_id() -> str:
     return str(uuid.uuid4())
 
 
-def submit_arguments(
-    tasks: list[Any], *, max_queue: int, default_timeout: float, message: bytes, queue: str = QUEUE
-) -> list[Any]:
-    """The arguments of the submit script for tasks with id, request, mode, callback_uri and reply_to."""
-    arguments: list[Any] = [f"{time.time():.3f}", max_queue, default_timeout, queue, message]
+async def submit(
+    client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int, default_timeout: float
+) -> tuple[float, int]:
+    """Store tasks (with id, request, mode, callback_uri and reply_to) and wake workers for them.
+
+    Returns: the live response setting in seconds, and how many tasks wait now. A negative number -n-1 says that
+        n tasks wait, which leaves no room: nothing was accepted.
+    """
+    arguments: list[Any] = [max_queue, default_timeout, terms.ticket_queue, terms.ticket]
     for task in tasks:
-        arguments += [task.id, task.request, task.mode, task.callback_uri or "", task.reply_to]
-    return arguments
+        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to)
+    live, waiting = await _SUBMIT.call(client, *arguments)
+    return float(live), waiting
 
 
-async def submit(client: Any, arguments: list[Any]) -> float:
-    """Store tasks and their message; the live response setting in seconds, or minus the open tasks when full."""
-    return float(await _SUBMIT.call(client, *arguments))
+def work(
+    client: Any,
+    terms: Terms,
+    token: str,
+    node: str,
+    ended: Sequence[tuple[str, str, bytes, bytes]],
+    most: int,
+    share: bool,
+) -> list[tuple[str, bytes]]:
+    """Store how tasks ended (id, status, result, message), and claim the next ones (id, request).
+
+    Args:
+        token: this life of this process.
+        node: the name that /status shows.
+        most: claim at most so many.
+        share: leave the other processes their part of what waits.
+    """
+    arguments = [
+        token,
+        node,
+        most,
+        int(share),
+        terms.ticket_queue,
+        terms.ticket,
+        terms.sync_expires,
+        terms.expires,
+    ]
+    for outcome in ended:
+        arguments += outcome
+    flat = _WORK(client, *arguments)
+    return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)]
 
 
-def claim(client: Any, worker: str, ids: list[str]) -> list[bytes | None]:
-    """Start tasks: each one's request, or None when there is nothing to do for it (ended, cancelled, unknown)."""
-    return _CLAIM(client, f"{time.time():.3f}", worker, *ids)
+async def beat(client: Any, terms: Terms, name: str, heartbeat: dict[str, Any], tokens: Sequence[str]) -> bool:
+    """Say that a node and its processes live, and put right what has gone wrong; True when tasks wait."""
+    arguments = [
+        name,
+        json.dumps(heartbeat),
+        terms.ticket_queue,
+        terms.ticket,
+        terms.sync_expires,
+        terms.expires,
+    ]
+    return bool(await _BEAT.call(client, *arguments, *tokens))
 
 
-def finish(client: Any, outcomes: list[tuple[str, str, bytes, bytes]], sync_expires: int, expires: int) -> None:
-    """End tasks, given as (id, status, result, message); answers who waits and schedules the callbacks."""
-    flat = [value for outcome in outcomes for value in outcome]
-    _FINISH(client, f"{time.time():.3f}", sync_expires, expires, *flat)
+async def release(client: Any, terms: Terms, token: str) -> bool:
+    """The process with this token has died: its tasks wait again; True when tasks wait."""
+    return bool(await _RELEASE.call(client, token, terms.ticket_queue, terms.ticket, terms.sync_expires, terms.expires))
 
 
-async def detach(client: Any, task_id: str, expires: int) -> list[bytes] | None:
+async def detach(client: Any, terms: Terms, task_id: str) -> list[bytes] | None:
     """A wait ran out: status, result and message if the task ended meanwhile, else None and it is polled from now."""
-    return await _DETACH.call(client, task_id, expires) or None
+    return await _DETACH.call(client, task_id, terms.expires) or None
 
 
-async def cancel(client: Any, task_id: str, sync_expires: int, expires: int) -> str | None:
-    """Cancel a task that has not started: the status it had, None when unknown."""
+async def cancel(client: Any, terms: Terms, task_id: str) -> str | None:
+    """Cancel a task: the status it had, None when unknown; it is REVOKED now unless it had ended."""
     result = b'{"args":["cancelled"],"type":"TaskRevokedError"}'
-    status = await _CANCEL.call(
-        client, task_id, f"{time.time():.3f}", sync_expires, expires, result, b'"the task was cancelled"'
-    )
+    message = b'"The task was cancelled."'
+    status = await _CANCEL.call(client, task_id, terms.sync_expires, terms.expires, result, message)
     return status.decode() if status else None
 
 
@@ -257,13 +440,8 @@ async def status(client: Any, task_id: str) -> dict[str, Any] | None:
     return status_body(record) if record.get(b"status") else None
 
 
-async def beat(client: Any, name: str, heartbeat: dict[str, Any]) -> None:
-    """Say that a worker is there and how it is."""
-    await _BEAT.call(client, name, json.dumps(heartbeat))
-
-
 async def overview(client: Any) -> tuple[int, list[dict[str, Any]]]:
-    """The number of open tasks, and the workers' heartbeats in the order of their names, each with `age` in seconds."""
+    """The number of waiting tasks, and the nodes' heartbeats by name, each with its `age` in seconds."""
     now, waiting, flat = await _OVERVIEW.call(client)
     nodes = []
     for name, value in zip(flat[::2], flat[1::2], strict=True):

@@ -2,9 +2,8 @@
 
     python -m app.supervisor
 
-It restarts what ends, renews the broker's claim on messages that are being worked on, tells how the workers are
-(the heartbeat in Redis that /ready reads), and writes the log. It holds no model, so nothing that user code does can
-stop it.
+It restarts what ends, gives back the tasks of a process that died, tells how the workers are (the heartbeat in Redis
+that /ready reads), and writes the log. It holds no model, so nothing that user code does can stop it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ import signal
 import socket
 import sys
 import time
+import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from app import process_state, store
-from app.celery_app import VISIBILITY_TIMEOUT
+from app.celery_app import create_terms, send_ticket
 from app.settings import Settings, get_settings
 
 log = logging.getLogger("denzel.supervisor")
@@ -39,12 +40,19 @@ _NAME_LEASE = 5
 class Child:
     """One process, started again whenever it ends: at once the first time, then with growing pauses."""
 
-    def __init__(self, title: str, module: str, environment: dict[str, str], predicts: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        module: str,
+        environment: dict[str, str],
+        on_end: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self.title = title
         self._module = module
         self._environment = environment
-        self._predicts = predicts
+        self._on_end = on_end  # only of a prediction process: gets the token of the life that ended
         self.state: process_state.ProcessState | None = None
+        self.token = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -53,8 +61,11 @@ class Child:
         pause = 0.5
         while not self._stopping:
             began = time.monotonic()
-            self.state = process_state.ProcessState.create() if self._predicts else None
-            shared = self.state.environment if self.state else {}
+            shared: dict[str, str] = {}
+            if self._on_end:
+                self.state = process_state.ProcessState.create()
+                self.token = uuid.uuid4().hex
+                shared = {**self.state.environment, "DENZEL_TOKEN": self.token}
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self._module,
                 env={**os.environ, **self._environment, **shared, "PYTHONUNBUFFERED": "1"},
@@ -68,6 +79,8 @@ class Child:
                 state, self.state, self._process = self.state, None, None
                 if state:
                     state.close()
+            if self._on_end:
+                await self._on_end(self.token)
             if self._stopping:
                 return
             if time.monotonic() - began > 60:
@@ -120,6 +133,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._redis = redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
+        self._terms = create_terms(settings)
         # Stable over restarts of a container, so that it gets its name back at once.
         self._owner = f"{socket.gethostname()}:{os.getcwd()}"
         self._children: list[Child] = []
@@ -139,7 +153,7 @@ class Supervisor:
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
         self._create_children()
         running = [asyncio.create_task(child.run()) for child in self._children]
-        loops = [asyncio.create_task(loop()) for loop in (self._beat, self._renew_claims)]
+        loops = [asyncio.create_task(loop()) for loop in (self._beat,)]
         await stopping.wait()
         log.info("Stopping; the current work is finished first")
         for child in self._children:
@@ -155,8 +169,8 @@ class Supervisor:
             # Celery needs a name for each process; the first one's is the node's own.
             node = self._name if index == 0 else f"{short}.{index + 1}@{slug}"
             title = f"Prediction process {index + 1}"
-            self._predictors.append(Child(title, "app.worker", {"DENZEL_NODE": node}, predicts=True))
-        self._children = [*self._predictors, Child("The callback sender", "app.callbacks", {}, predicts=False)]
+            self._predictors.append(Child(title, "app.worker", {"DENZEL_NODE": node}, self._release))
+        self._children = [*self._predictors, Child("The callback sender", "app.callbacks", {})]
 
     async def _claim_name(self) -> str:
         """`worker@slug`, or the first of `worker-2@slug`, ... that no living worker holds."""
@@ -213,28 +227,29 @@ class Supervisor:
                 "up": sum(report[0] == "UP" for report in reports),
             }
             try:
-                await store.beat(self._redis, self._name, heartbeat)
+                tokens = [child.token for child in self._predictors if child.state]
+                if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens):
+                    await self._send_ticket()
                 await self._hold(self._name)
             except (RedisError, OSError) as error:
                 log.warning("No heartbeat could be written: %s", error)
             await asyncio.sleep(1)
 
-    async def _renew_claims(self) -> None:
-        """Keep the messages in work from being given to others while their process lives.
+    async def _release(self, token: str) -> None:
+        """A process has ended: what it had claimed waits again, for another process or its successor."""
+        try:
+            if await store.release(self._redis, self._terms, token):
+                await self._send_ticket()
+        except (RedisError, OSError) as error:
+            log.warning("The claims of a process that ended are given back later: %s", error)
 
-        kombu gives a message back when it has not been acknowledged for the visibility timeout; it cannot tell a
-        long task from a dead worker. Touching the entry of a message in `unacked_index` renews it.
-        """
-        if not self._settings.broker_is_redis:
-            return
-        # The broker may be another server or database than the records'.
-        broker = redis.Redis.from_url(self._settings.broker_url, socket_timeout=2, socket_connect_timeout=2)
-        while True:
-            tags = [c.state.delivery_tag for c in self._predictors if c.state and c.state.busy_for is not None]
-            if tags:
-                with contextlib.suppress(RedisError, OSError):
-                    await broker.zadd("unacked_index", {tag: time.time() for tag in tags}, xx=True)
-            await asyncio.sleep(VISIBILITY_TIMEOUT / 3)
+    async def _send_ticket(self) -> None:
+        if self._terms.ticket_queue:
+            return  # the script has written it
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, send_ticket)
+        except Exception as error:  # kombu's errors are of many kinds; the next beat tries again
+            log.warning("The broker took no message: %s", error)
 
 
 def _how_it_ended(code: int) -> str:
@@ -253,7 +268,10 @@ def configure_logging(settings: Settings) -> None:
         Path(settings.log_file).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(
             logging.handlers.RotatingFileHandler(
-                settings.log_file, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8"
+                settings.log_file,
+                maxBytes=settings.log_max_bytes,
+                backupCount=settings.log_backups,
+                encoding="utf-8",
             )
         )
     except OSError as error:

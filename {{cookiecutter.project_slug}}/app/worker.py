@@ -3,7 +3,7 @@
     python -m app.worker        started by the supervisor, one per core by default
 
 It consumes with Celery's solo pool: the model and the consumer share one process, so that a request crosses no
-further pipe; the supervisor keeps watch from outside.
+further pipe; the supervisor keeps watch from outside. A Celery message is a ticket: it says that tasks wait.
 """
 
 from __future__ import annotations
@@ -11,25 +11,33 @@ from __future__ import annotations
 import logging
 import os
 import time
+import uuid
 import warnings
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 from celery import bootsteps
 from celery.exceptions import CeleryError, SecurityWarning
+from celery.worker import state as worker_state
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from app import jsonio, process_state, stages, store
-from app.celery_app import TASK_NAME, app
+from app import process_state, stages, store
+from app.batch import BatchRunner
+from app.batch_size import BatchSize
+from app.celery_app import WORK, app, create_terms
 from app.settings import Settings, get_settings
 
 log = logging.getLogger("denzel.worker")
 
-T = TypeVar("T")
+# Tasks that a process claims at once, at the most.
+MOST_CLAIMS = 128
+# Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
+_TURN = 0.5
+# Seconds for which an idle process waits for the next ticket by itself.
+_LINGER = 0.2
 
 
 def main() -> None:
@@ -37,12 +45,13 @@ def main() -> None:
     process_state.die_with_parent()
     settings = get_settings()
     logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s",
     )
     state = process_state.ProcessState.inherited()
-    name = os.environ.get("DENZEL_NODE", f"worker@{settings.project_slug}")
+    node = os.environ.get("DENZEL_NODE", f"worker@{settings.project_slug}")
     module, model = load(state)
-    consume(PredictionRunner(module, model, settings, state, name), state, settings, name)
+    consume(PredictionLoop(module, model, settings, state, node), state, settings, node)
 
 
 def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
@@ -67,68 +76,81 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
             return module, model
 
 
-class PredictionRunner:
-    """Runs the tasks of a message and stores how each ended."""
+class PredictionLoop:
+    """Claims tasks, runs them, stores how they ended, and so on while tasks wait."""
 
     def __init__(
-        self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, name: str
+        self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, node: str
     ) -> None:
-        self._module = module
-        self._model = model
-        self._settings = settings
         self._state = state
-        self._name = name
+        self._node = node
+        self._token = os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex
+        self._terms = create_terms(settings)
         self._redis = redis.Redis.from_url(
             settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 1)
         )
+        self._claimed: list[tuple[str, bytes]] = []
+        self._runner = BatchRunner(module, model, settings.max_batch_size, self._begin)
+        self._size = BatchSize(MOST_CLAIMS, self._runner.merges)
+        self.stopping = False
 
-    def run(self, task_ids: list[str], delivery_tag: str) -> None:
-        """Run every task that has not ended yet; returns when all outcomes are stored."""
-        self._state.begin(delivery_tag)
+    def run(self) -> None:
+        """Work until nothing waits, or for a moment at most: the consumer has other duties too."""
+        until = time.monotonic() + _TURN
+        outcomes: list[tuple[str, str, bytes, bytes]] = []
+        while True:
+            last = self.stopping or time.monotonic() > until
+            self._claimed = self._exchange(outcomes, 0 if last else self._size.limit)
+            if self._claimed:
+                outcomes = self._predict()
+            elif last or not self._wait_for_ticket(until):
+                return
+            else:
+                outcomes = []
+
+    def _predict(self) -> list[tuple[str, str, bytes, bytes]]:
+        began = time.monotonic()
         try:
-            requests = self._insist(lambda: store.claim(self._redis, self._name, task_ids))
-            outcomes = [
-                (task_id, *self._predict(request))
-                for task_id, request in zip(task_ids, requests, strict=True)
-                if request is not None
-            ]
-            if outcomes:
-                settings = self._settings
-                self._insist(
-                    lambda: store.finish(
-                        self._redis, outcomes, settings.sync_result_expires, settings.result_expires
-                    )
-                )
+            ended = self._runner.run([request for _, request in self._claimed])
         finally:
             self._state.end()
+        self._size.record(len(self._claimed), time.monotonic() - began)
+        return [(task_id, *outcome) for (task_id, _), outcome in zip(self._claimed, ended, strict=True)]
 
-    def _predict(self, request: bytes) -> tuple[str, bytes, bytes]:
-        """Status, result and message of one request."""
+    def _begin(self, position: int) -> None:
+        self._state.begin(self._claimed[position][0])
+
+    def _wait_for_ticket(self, until: float) -> bool:
+        """Stay for the next ticket for a moment: taking it here is quicker than a turn through the consumer."""
+        if not self._terms.ticket_queue:
+            return False
+        seconds = min(_LINGER, until - time.monotonic())
+        if seconds < 0.01:
+            return False
         try:
-            answer = stages.predictions(self._module, self._model, jsonio.loads(request))
-            return "SUCCESS", stages.dumps_predictions(answer), b""
-        except (Exception, SystemExit) as error:
-            log.warning("A task failed: %s", stages.describe(error), exc_info=True)
-            return "FAILURE", jsonio.dumps(stages.result_of(error)), jsonio.dumps(stages.message_of(error))
+            return self._redis.brpop([self._terms.ticket_queue], timeout=seconds) is not None
+        except (RedisError, OSError):
+            return False  # the consumer knows how to connect again
 
-    def _insist(self, operation: Callable[[], T]) -> T:
-        """Repeat until Redis serves: an answer that was computed is not thrown away because Redis is away."""
+    def _exchange(self, ended: list[tuple[str, str, bytes, bytes]], most: int) -> list[tuple[str, bytes]]:
+        """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         pause = 0.1
         while True:
             try:
-                return operation()
+                return store.work(self._redis, self._terms, self._token, self._node, ended, most, self._size.shares)
             except (RedisError, OSError) as error:
                 log.warning("Redis does not serve (%s); trying again in %.1f s", error, pause)
                 time.sleep(pause)
                 pause = min(5.0, pause * 2)
 
 
-def consume(runner: PredictionRunner, state: process_state.ProcessState, settings: Settings, name: str) -> None:
-    """Take messages from the queue until told to stop by SIGTERM; the current one is finished first."""
+def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: Settings, node: str) -> None:
+    """Take tickets from the queue until told to stop by SIGTERM; what runs is finished first."""
 
-    @app.task(name=TASK_NAME, bind=True, ignore_result=True)
-    def predict(self: Any, task_ids: list[str]) -> None:
-        runner.run(task_ids, self.request.properties["delivery_tag"])
+    @app.task(name=WORK, ignore_result=True, send_events=False)
+    def work() -> None:
+        loop.stopping = worker_state.should_stop is not None or worker_state.should_terminate is not None
+        loop.run()
 
     class Pulse(bootsteps.StartStopStep):
         """Tells the supervisor that this process is connected and looks for messages."""
@@ -152,7 +174,7 @@ def consume(runner: PredictionRunner, state: process_state.ProcessState, setting
     # Containers run as an ordinary user; as a plain process it is the user's own choice.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
-        hostname=name,
+        hostname=node,
         pool="solo",
         concurrency=1,
         loglevel=settings.log_level.upper(),

@@ -1,0 +1,68 @@
+"""Hands tasks to Redis, together when they come together.
+
+At most one round trip is under way: a task that finds none goes at once, the ones that come meanwhile go together in
+the next. So a lone client waits for nobody, and the cost of a round trip is shared by as many as the load brings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from app.executor import Task
+
+# More than this in one message would hold up Redis for everybody else.
+MOST_TASKS = 128
+MOST_BYTES = 4_000_000
+
+
+class Submitter:
+    """Collects tasks while a round trip is under way.
+
+    Args:
+        send: stores tasks and returns what every one of them is answered; raises for all of them alike.
+    """
+
+    def __init__(self, send: Callable[[Sequence[Task]], Awaitable[float]]) -> None:
+        self._send = send
+        self._waiting: list[tuple[Task, asyncio.Future[float]]] = []
+        self._running: asyncio.Task | None = None
+
+    async def submit(self, task: Task) -> float:
+        """What `send` returned for the round trip that carried this task; raises what it raised."""
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting.append((task, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._take()
+                try:
+                    answer = await self._send([task for task, _ in batch])
+                except BaseException as error:
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
+                            future.exception()  # a client that has gone must not leave a warning behind
+                    if not isinstance(error, Exception):
+                        raise
+                else:
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_result(answer)
+        finally:
+            self._running = None
+
+    def _take(self) -> list[tuple[Task, asyncio.Future[float]]]:
+        """The next tasks in order, as many as fit one message; the first always."""
+        count, size = 0, 0
+        for task, _ in self._waiting[:MOST_TASKS]:
+            size += len(task.request)
+            if count and size > MOST_BYTES:
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
