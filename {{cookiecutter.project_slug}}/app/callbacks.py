@@ -1,0 +1,445 @@
+"""The sender of callbacks: a process of its own, so that a slow receiver never holds a model.
+
+    python -m app.callbacks
+
+What is to be sent waits in Redis, in the sorted set `denzel:callbacks` of task ids by due time: put there
+together with the result, and taken out only when the callback has been delivered or given up. In between an
+id is leased, by moving its due time ahead: if this process dies, the lease runs out and the callback is
+sent (again) within seconds. So every callback is sent at least once, and receivers drop repeats by the
+header `webhook-id`. Retries wait in Redis, too; this process holds what is due at the moment, within
+bounds.
+
+While a receiver does not answer, one callback at a time finds out when it does again; the others to it wait
+as if they had been tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import uvloop
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app import process_state, store
+from app.addresses import CallbackUriError, Policy
+from app.dispatcher import CONNECTIONS, RENEW_AFTER, Delivery, Dispatcher, Receiver
+from app.settings import Settings, get_settings
+from app.webhook import Answer, Sender
+
+log = logging.getLogger("denzel.callbacks")
+
+# Durations are in seconds.
+LEASE = 10.0
+POLL = 2.0  # wake-ups may get lost
+PACE = 0.005  # between two exchanges with Redis under load, so that each carries many callbacks
+KEEP = 3600  # a record outlives the next attempt by this, at least
+DRAIN = 7.0  # for attempts under way when the process is to stop; shorter than containers are given
+
+FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
+HISTORY = 10  # attempts shown in /status
+
+BATCH = 256  # ids leased at a time
+MAX_HELD = 5000  # ids leased altogether
+WARN_AGAIN = 60  # a receiver that fails is logged this often
+
+# An exchange with Redis is one script: it records what happened since the last one, then leases what is due.
+# ARGV: lease, most ids to lease, keep, expiry of records whose callback has ended,
+#       then for each note: id, delay ('' = ended), state ('' = as it is).
+# Returns the leased ids, each with callback_uri, size of the result and state; the time to the next due one.
+_EXCHANGE = store.Script("""
+local time = redis.call('TIME')
+local now, lease, keep = time[1] + time[2] / 1000000, tonumber(ARGV[1]), tonumber(ARGV[3])
+
+-- A record must not expire before its callback has ended.
+local function outlive(key, seconds)
+    local left = redis.call('TTL', key)
+    if left >= 0 and left < seconds then redis.call('EXPIRE', key, math.ceil(seconds)) end
+end
+
+for i = 5, #ARGV, 3 do
+    local id, delay, state = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local key = TASK .. id
+    -- An id that is gone was ended by another process that had leased it, too.
+    if redis.call('ZSCORE', CALLBACKS, id) then
+        if delay == '' then
+            redis.call('ZREM', CALLBACKS, id)
+            redis.call('EXPIRE', key, ARGV[4])
+        else
+            redis.call('ZADD', CALLBACKS, now + delay, id)
+            outlive(key, delay + keep)
+        end
+        if state ~= '' and redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'callback', state) end
+    end
+end
+
+local leased = {}
+if tonumber(ARGV[2]) > 0 then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', CALLBACKS, '-inf', now, 'LIMIT', 0, ARGV[2])) do
+        local key = TASK .. id
+        local task = redis.call('HMGET', key, 'status', 'callback_uri', 'callback')
+        if final(task[1]) and task[2] and task[2] ~= '' then
+            redis.call('ZADD', CALLBACKS, now + lease, id)
+            outlive(key, keep)
+            leased[#leased + 1] = {id, task[2], redis.call('HSTRLEN', key, 'result'), task[3] or ''}
+        else
+            redis.call('ZREM', CALLBACKS, id)
+        end
+    end
+end
+local first = redis.call('ZRANGE', CALLBACKS, 0, 0, 'WITHSCORES')
+return {leased, first[2] and tostring(first[2] - now) or ''}
+""")
+
+# ARGV: id, channel. Returns what became of it.
+_REDELIVER = store.Script("""
+local key = TASK .. ARGV[1]
+local task = redis.call('HMGET', key, 'status', 'mode', 'callback_uri')
+if not task[1] then return 'unknown' end
+if task[2] ~= 'async' or not task[3] or task[3] == '' then return 'no callback' end
+if not final(task[1]) then return 'not ended' end
+redis.call('ZADD', CALLBACKS, redis.call('TIME')[1], ARGV[1])
+redis.call('HDEL', key, 'callback')
+redis.call('PUBLISH', ARGV[2], ARGV[1])
+return 'queued'
+""")
+
+
+def redeliver(client: Any, task_id: str) -> str:
+    """Send a task's callback again at once, with a fresh span of retries; takes a synchronous client.
+
+    Returns: "queued", or why not: "unknown", "no callback", "not ended".
+    """
+    return _REDELIVER(client, task_id, store.CALLBACKS_WAKE).decode()
+
+
+# ---- How a delivery stands: the field `callback` of a task's record ----
+
+
+def advance(state: dict[str, Any], answer: Answer, now: float, span: float) -> tuple[dict[str, Any], float | None]:
+    """The state after an attempt, and the seconds until the next one (None: this was the last)."""
+    attempt = {"at": round(now - answer.seconds, 3), "status": answer.status, "error": answer.error}
+    state = {
+        **state,
+        "attempts": state.get("attempts", 0) + 1,
+        "since": state.get("since", round(now, 3)),
+        "last_status": answer.status,
+        "last_error": answer.error,
+        "history": [*state.get("history", ()), {**attempt, "seconds": round(answer.seconds, 3)}][-HISTORY:],
+    }
+    if answer.error is None:
+        return {**state, "state": "delivered", "next_attempt": None, "delivered_at": round(now, 3)}, None
+    if answer.status == 410:
+        return {**state, "state": "gone", "next_attempt": None}, None
+    delay = None if answer.refused else _next_delay(state, now, span, answer.retry_after)
+    return _planned(state, delay, now), delay
+
+
+def postpone(state: dict[str, Any], reason: str, now: float, span: float) -> tuple[dict[str, Any], float | None]:
+    """The state after an attempt that was left out, and the seconds until the next one (None: give up)."""
+    state = {**state, "postponed": state.get("postponed", 0) + 1, "since": state.get("since", round(now, 3))}
+    state.update(attempts=state.get("attempts", 0), last_error=reason)
+    delay = _next_delay(state, now, span, None)
+    return _planned(state, delay, now), delay
+
+
+def _planned(state: dict[str, Any], delay: float | None, now: float) -> dict[str, Any]:
+    if delay is None:
+        return {**state, "state": "failed", "next_attempt": None}
+    return {**state, "state": "pending", "next_attempt": round(now + delay, 3)}
+
+
+def _next_delay(state: dict[str, Any], now: float, span: float, retry_after: float | None) -> float | None:
+    """Growing, with jitter, no earlier than the receiver wishes; the last attempt comes as the span ends."""
+    left = state["since"] + span - now
+    if left < 1:
+        return None
+    tries = state["attempts"] + state.get("postponed", 0)
+    delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(tries - 1, 20)) * random.uniform(0.8, 1.2)
+    return min(left, max(delay, retry_after or 0.0))
+
+
+def _read_state(text: bytes) -> dict[str, Any]:
+    try:
+        return dict(orjson.loads(text or b"{}"))
+    except (TypeError, ValueError):  # damaged by hand: better delivered again than stuck
+        return {}
+
+
+def body_of(record: dict[bytes, bytes]) -> bytes:
+    """What a callback says: the predictions exactly as the synchronous answer, or the body of /status."""
+    if record[b"status"] == b"SUCCESS":
+        return record[b"result"]
+    return orjson.dumps({key: value for key, value in store.status_body(record).items() if key != "callback"})
+
+
+# ---- The process ----
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """For Redis: the id is due again in `delay` seconds (None: never), its delivery stands like `state`."""
+
+    id: str
+    delay: float | None
+    state: bytes = b""  # empty: as before
+
+
+class Courier:
+    """Leases what is due, has it sent, and records what came of it, until `stop` is called."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        sender: Sender,
+        policy: Policy,
+        span: float,
+        expires: int,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self._client = client
+        self._sender = sender
+        self._policy = policy
+        self._span = span
+        self._expires = expires
+        self._dispatcher = Dispatcher(connections)
+        self._notes: list[Note] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Lease nothing more, let the attempts under way end, give the rest back."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until stopped; survives any absence of Redis."""
+        listener = asyncio.create_task(self._listen())
+        pause = 0.0
+        while not self._stopping:
+            began = time.monotonic()
+            self._wake.clear()
+            try:
+                seconds = await self._round()
+                if pause:
+                    log.warning("Redis serves again")
+                pause = 0.0
+            except (RedisError, OSError, asyncio.TimeoutError) as error:
+                if not pause:
+                    log.warning("Callbacks wait for Redis: %s", error)
+                seconds = pause = min(1.0, pause * 2 + 0.05)
+            await self._rest(began, seconds)
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+        await self._drain()
+
+    async def _rest(self, began: float, seconds: float) -> None:
+        """Wait until there is something to do, and under load let a little of it gather."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+        left = began + PACE - time.monotonic()
+        if left > 0 and not self._stopping:
+            await asyncio.sleep(left)
+
+    async def _round(self) -> float:
+        """Record, lease, send; the seconds until the next round is due."""
+        held = self._dispatcher.held
+        if len(held) >= MAX_HELD:
+            relieved = self._dispatcher.relieve(time.monotonic())
+            self._notes += [Note(delivery.id, random.uniform(5, 60)) for delivery in relieved]
+        room = min(BATCH, MAX_HELD - len(held))
+        leased, next_due = await self._exchange(room)
+        for row in leased:
+            self._accept(*row)
+        await self._start()
+        if self._notes:
+            return 0.0
+        soon = RENEW_AFTER / 2 if held else POLL
+        return soon if room == 0 else min(soon, max(0.0, next_due))
+
+    async def _exchange(self, room: int) -> tuple[list[tuple[str, str, int, bytes]], float]:
+        """Hand over notes, renew leases, lease up to `room` ids; them, and the seconds to the next due id."""
+        # Renewals concern what is held, notes what is not any more: they cannot contradict each other.
+        notes = self._notes[: 2 * BATCH]
+        renewed = self._dispatcher.to_renew(2 * BATCH)
+        arguments: list[Any] = []
+        for note in (*notes, *(Note(task_id, LEASE) for task_id in renewed)):
+            arguments += (note.id, "" if note.delay is None else note.delay, note.state)
+        rows, next_due = await _EXCHANGE.call(self._client, LEASE, room, KEEP, self._expires, *arguments)
+        del self._notes[: len(notes)]
+        self._dispatcher.renew(renewed)
+        leased = [(task_id.decode(), uri.decode(errors="replace"), *rest) for task_id, uri, *rest in rows]
+        return leased, float(next_due or POLL)
+
+    def _accept(self, task_id: str, uri: str, size: int, state: bytes) -> None:
+        """Queue a leased callback at its receiver."""
+        if task_id in self._dispatcher.held:  # its lease had run out, say while Redis was away
+            return
+        try:
+            host, port = self._policy.check_uri(uri)
+        except CallbackUriError as error:
+            self._notes.append(self._conclude(task_id, None, state, Answer(error=str(error), refused=True)))
+            return
+        receiver = self._dispatcher.receiver(f"{host}:{port}")
+        delivery = Delivery(task_id, uri, receiver, size, state, time.monotonic())
+        if not (receiver.broken and (receiver.active or receiver.waiting) and self._postpone(delivery)):
+            self._dispatcher.add(delivery)
+
+    async def _start(self) -> None:
+        """Begin what may be sent now."""
+        chosen = self._dispatcher.start()
+        if not chosen:
+            return
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for delivery in chosen:
+                pipeline.hgetall(store.TASK + delivery.id)
+            records = await pipeline.execute()
+        except BaseException:
+            self._dispatcher.undo(chosen)
+            raise
+        for delivery, record in zip(chosen, records, strict=True):
+            task = asyncio.create_task(self._deliver(delivery, record))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, delivery: Delivery, record: dict[bytes, bytes]) -> None:
+        """Make one attempt and note what follows from it."""
+        note = Note(delivery.id, 0.0)  # given back, should this be cancelled
+        try:
+            note = await self._attempt(delivery, record)
+        except Exception as error:
+            log.exception("The callback of task %s could not be sent", delivery.id)
+            answer = Answer(error=f"internal error: {type(error).__name__}")
+            note = self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
+        finally:
+            self._dispatcher.end(delivery)
+            self._notes.append(note)
+            if delivery.receiver.broken:
+                for waiting in self._dispatcher.empty(delivery.receiver):
+                    if not self._postpone(waiting):
+                        self._dispatcher.add(waiting)
+            self._wake.set()
+
+    async def _attempt(self, delivery: Delivery, record: dict[bytes, bytes]) -> Note:
+        if record.get(b"status", b"").decode() not in store.FINAL:  # gone, or queued anew, meanwhile
+            return Note(delivery.id, None)
+        answer = await self._sender.send(delivery.id, delivery.uri, body_of(record))
+        delivery.receiver.learn(answer)
+        return self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
+
+    def _conclude(self, task_id: str, receiver: Receiver | None, before: bytes, answer: Answer) -> Note:
+        """What follows from an attempt."""
+        now = time.time()
+        state, delay = advance(_read_state(before), answer, now, self._span)
+        name = receiver.name if receiver else "an address"
+        if state["state"] == "failed":
+            log.warning("Task %s: its callback to %s failed for good: %s", task_id, name, answer.error)
+        elif delay is not None and receiver and now > receiver.warned + WARN_AGAIN:
+            receiver.warned = now
+            log.warning("Callbacks to %s fail: %s; trying again (task %s)", name, answer.error, task_id)
+        return Note(task_id, delay, orjson.dumps(state))
+
+    def _postpone(self, delivery: Delivery) -> bool:
+        """Count an attempt as failed without making it; False when it is the only one there will be."""
+        before = _read_state(delivery.state)
+        receiver = delivery.receiver
+        reason = f"not tried: {receiver.name} gave no answer {receiver.failures} times in a row"
+        state, delay = postpone(before, reason, time.time(), self._span)
+        if delay is None and not before:
+            return False
+        self._notes.append(Note(delivery.id, delay, orjson.dumps(state)))
+        return True
+
+    async def _listen(self) -> None:
+        """Wake up when a task has ended; reconnects for ever."""
+        while True:
+            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+                async with self._client.pubsub() as pubsub:
+                    await pubsub.subscribe(store.CALLBACKS_WAKE)
+                    while True:
+                        if await pubsub.get_message(timeout=30) is not None:
+                            self._wake.set()
+            await asyncio.sleep(1)
+
+    async def _drain(self) -> None:
+        """Give back what waits, let the attempts under way end within a bound, and record them."""
+        self._notes += [Note(delivery.id, 0.0) for delivery in self._dispatcher.everything()]
+        end = time.monotonic() + DRAIN
+        while self._tasks and time.monotonic() < end:
+            await self._hand_over()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=0.5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(3):
+            await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        # Without Redis the leases run out by themselves.
+        with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+            while True:
+                await self._exchange(0)
+                if not self._notes:
+                    return
+
+
+async def serve(settings: Settings, policy: Policy, sender: Sender) -> None:
+    """Deliver callbacks until SIGTERM or SIGINT."""
+    client = redis.Redis.from_url(
+        settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+    )
+    async with sender:
+        courier = Courier(client, sender, policy, settings.callback_retry_span, settings.result_expires, _connections())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, courier.stop)
+        await courier.run()
+    await client.aclose()
+
+
+def _connections() -> int:
+    """As many connections as the open files that the system grants allow for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return min(CONNECTIONS, files // 2)
+
+
+def main() -> None:
+    """Run the process."""
+    process_state.die_with_parent()
+    try:
+        settings = get_settings()
+        policy = Policy(settings.callback_allow, settings.callback_ports)
+        sender = Sender(policy, settings.callback_secret, settings.callback_timeout)
+    except ValueError as error:
+        sys.exit(str(error))
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stdout,
+    )
+    uvloop.run(serve(settings, policy, sender))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # a name server that does not answer keeps a thread, which an ordinary exit would wait for
+
+
+if __name__ == "__main__":
+    main()

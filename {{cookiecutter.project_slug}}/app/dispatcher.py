@@ -1,0 +1,184 @@
+"""Decides which callback is sent next: fairly among the receivers, within bounds on connections and memory.
+
+A receiver (host and port) gets few connections at first, more while it answers well, and a single one when
+it does not answer. Those that have not shown to be quick share a part of the connections, so that however
+many of them hang, the quick ones are served.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+
+from app.webhook import Answer
+
+CONNECTIONS = 1000
+SLOW_SHARE = 0.75  # of the connections, for receivers that have not shown to be quick
+QUICK = 1.0  # seconds until an answer
+LIMIT_START, LIMIT_SLOW, LIMIT_QUICK = 4, 16, 100  # connections to one receiver
+BROKEN_AFTER = 4  # attempts in a row without any answer
+STUCK_AFTER = 5.0  # seconds; a queue that has not moved for so long makes room for others
+RENEW_AFTER = 3.0  # seconds
+MAX_BYTES = 64 << 20  # of the bodies being sent
+MAX_RECEIVERS = 10_000  # remembered
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A leased callback."""
+
+    id: str
+    uri: str
+    receiver: Receiver
+    size: int
+    state: bytes
+    leased: float
+    slow: bool = False  # uses the share of the slow receivers
+
+
+@dataclass(slots=True)
+class Receiver:
+    """A host and port that callbacks go to, and what was learnt of it."""
+
+    name: str
+    limit: int = LIMIT_START
+    active: int = 0
+    failures: int = 0
+    quick: bool = False
+    warned: float = 0.0
+    listed: bool = False  # among those that have something waiting
+    waiting: deque[Delivery] = field(default_factory=deque)
+
+    @property
+    def broken(self) -> bool:
+        """It does not answer: one attempt at a time finds out when it does again."""
+        return self.failures >= BROKEN_AFTER
+
+    @property
+    def room(self) -> bool:
+        """True if it may get another connection as far as it is concerned."""
+        return self.active < min(self.limit, LIMIT_QUICK if self.quick else LIMIT_SLOW)
+
+    def learn(self, answer: Answer) -> None:
+        """Adapt to how an attempt went."""
+        if answer.refused:
+            return
+        if answer.status is None:
+            self.failures += 1
+            self.quick = False
+        else:
+            self.failures = 0
+            self.quick = answer.seconds <= QUICK
+        if answer.status is None or answer.status == 429 or answer.status >= 500:
+            self.limit = max(1, self.limit // 2)
+        else:
+            self.limit = min(LIMIT_QUICK, self.limit + 1)
+
+
+class Dispatcher:
+    """Holds what is leased and decides what is sent next, fairly among the receivers."""
+
+    def __init__(self, connections: int = CONNECTIONS) -> None:
+        self.held: dict[str, float] = {}  # id -> when its lease was last renewed, oldest first
+        self._receivers: dict[str, Receiver] = {}
+        self._listed: deque[Receiver] = deque()  # those with something waiting
+        self._connections = connections
+        self._active = self._slow = self._bytes = 0
+
+    def receiver(self, name: str) -> Receiver:
+        """The receiver of this name (host:port)."""
+        if name not in self._receivers:
+            if len(self._receivers) >= MAX_RECEIVERS:
+                self._receivers = {
+                    key: known for key, known in self._receivers.items() if known.active or known.waiting
+                }
+            self._receivers[name] = Receiver(name)
+        return self._receivers[name]
+
+    def add(self, delivery: Delivery) -> None:
+        """Let a leased callback wait for its turn."""
+        self.held[delivery.id] = delivery.leased
+        delivery.receiver.waiting.append(delivery)
+        self._list(delivery.receiver)
+
+    def _list(self, receiver: Receiver) -> None:
+        if not receiver.listed:
+            receiver.listed = True
+            self._listed.append(receiver)
+
+    def start(self) -> list[Delivery]:
+        """Take what is to be sent now: the receivers take turns."""
+        chosen, full = [], []
+        while self._listed and self._active < self._connections:
+            receiver = self._listed.popleft()
+            if not receiver.waiting:
+                receiver.listed = False
+            elif not self._has_room(receiver):
+                full.append(receiver)
+            else:
+                delivery = receiver.waiting.popleft()
+                delivery.slow = not receiver.quick
+                self._count(delivery, 1)
+                chosen.append(delivery)
+                self._listed.append(receiver)
+        self._listed.extend(full)
+        return chosen
+
+    def _has_room(self, receiver: Receiver) -> bool:
+        if not receiver.room or (self._active and self._bytes + receiver.waiting[0].size > MAX_BYTES):
+            return False
+        return receiver.quick or self._slow < self._connections * SLOW_SHARE
+
+    def to_renew(self, most: int) -> list[str]:
+        """Ids whose leases should be renewed."""
+        old = time.monotonic() - RENEW_AFTER
+        return list(islice(takewhile(lambda task_id: self.held[task_id] < old, self.held), most))
+
+    def renew(self, ids: list[str]) -> None:
+        """The leases of these ids have been renewed."""
+        now = time.monotonic()
+        for task_id in ids:
+            if self.held.pop(task_id, None) is not None:
+                self.held[task_id] = now
+
+    def undo(self, chosen: list[Delivery]) -> None:
+        """Put back what could not be started."""
+        for delivery in reversed(chosen):
+            self._count(delivery, -1)
+            delivery.receiver.waiting.appendleft(delivery)
+            self._list(delivery.receiver)
+
+    def end(self, delivery: Delivery) -> None:
+        """An attempt is over; its id is not held any more."""
+        self._count(delivery, -1)
+        self.held.pop(delivery.id, None)
+
+    def _count(self, delivery: Delivery, step: int) -> None:
+        delivery.receiver.active += step
+        self._active += step
+        self._bytes += step * delivery.size
+        if delivery.slow:
+            self._slow += step
+
+    def empty(self, receiver: Receiver) -> list[Delivery]:
+        """Take all that waits for a receiver."""
+        return self._release(receiver, len(receiver.waiting))
+
+    def relieve(self, now: float) -> list[Delivery]:
+        """Take half of the longest queue, if it hardly moves: others may be waiting behind it in Redis."""
+        longest = max(self._listed, key=lambda receiver: len(receiver.waiting), default=None)
+        if longest is None or not longest.waiting or now - longest.waiting[0].leased < STUCK_AFTER:
+            return []
+        return self._release(longest, (len(longest.waiting) + 1) // 2)
+
+    def everything(self) -> list[Delivery]:
+        """Take all that waits."""
+        return [delivery for receiver in list(self._listed) for delivery in self.empty(receiver)]
+
+    def _release(self, receiver: Receiver, count: int) -> list[Delivery]:
+        released = [receiver.waiting.pop() for _ in range(count)]
+        for delivery in released:
+            self.held.pop(delivery.id, None)
+        return released
