@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -169,10 +170,16 @@ def template_url(template: str, checkout: str | None, bases: Iterable[str]) -> s
     if prefix in ABBREVIATIONS:
         template = ABBREVIATIONS[prefix].format(rest)
     if is_remote(template):
-        if template.lower().endswith(".zip"):
-            return template
-        return git_url(template) + (f"@{quote(checkout, safe='/')}" if checkout else "")
+        url = without_password(template).replace(" ", "%20")
+        if url.lower().endswith(".zip"):
+            return url
+        return git_url(url) + (f"@{quote(checkout, safe='/')}" if checkout else "")
     return local_path(template, bases).as_uri()
+
+
+def without_password(url: str) -> str:
+    """Return an http URL without its user and password: the requirement file goes into the project's git."""
+    return re.sub(r"(https?://)[^/]*@", r"\1", url)
 
 
 def is_remote(template: str) -> bool:

@@ -68,16 +68,13 @@ def folder_problems(project: Path) -> Iterable[str]:
             )
 
 
-def remove_empty_parents(project: Path, answers: Mapping[str, Any]) -> None:
+def remove_empty_folders(project: Path, slug: str) -> None:
     """Remove the new, empty folders that a slug like `a/b` made: Cookiecutter removes only the last one."""
-    output = Path(answers["_output_dir"]).resolve()
-    folder = project
-    while output in folder.parents:
+    for folder in [project, *project.parents][: len(Path(slug).parts)]:
         try:
             folder.rmdir()
         except OSError:  # not empty: it was there before
             return
-        folder = folder.parent
 
 
 def main() -> int:
@@ -91,7 +88,7 @@ def main() -> int:
         print(f"  - {problem}", file=sys.stderr)
     print("", file=sys.stderr, flush=True)
     if os.path.dirname(answers["project_slug"]):
-        remove_empty_parents(project, answers)
+        remove_empty_folders(project, answers["project_slug"])
     return 1
 
 

@@ -1,0 +1,74 @@
+"""The template's files, sorted into their three kinds.
+
+- *verbatim*: the framework's; copied as they are, and replaced when a project is baked over.
+- *rendered*: written once, with the answers in them.
+- *user-owned*: written once, and never looked at by Jinja for anything: they hold none.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from pathlib import Path
+
+from bakery import REPOSITORY, TEMPLATE
+
+COOKIECUTTER_JSON = json.loads((REPOSITORY / "cookiecutter.json").read_text(encoding="utf-8"))
+VERBATIM: list[str] = COOKIECUTTER_JSON["_copy_without_render"]
+
+# Every variable that a rendered file may hold, and the only form of it.
+RENDERED = {
+    ".env": {"project_slug"},
+    "README.md": {"__title", "description", "project_slug"},
+    "app/assets/info.txt": {"__title", "description", "__interface"},
+}
+
+USER_OWNED = [
+    ".dockerignore",
+    ".gitignore",
+    "app/assets/examples/*",
+    "app/logic/*",
+    "examples/*",
+    "logs/.gitkeep",
+    "pytest.ini",
+    "requirements.sh",
+    "requirements.txt",
+    "tests/*",
+]
+
+# The folders whose files the post-generation hook puts in place.
+STAGING = {"iris": "examples/iris"}
+
+
+def template_files() -> list[str]:
+    """Return every file of the template, as a path from its folder."""
+    return sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*") if path.is_file())
+
+
+def template_folders() -> list[str]:
+    """Return every folder of the template, as a path from it."""
+    return sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*") if path.is_dir())
+
+
+def matches(name: str, patterns: list[str]) -> bool:
+    """Match as Cookiecutter does: a `*` crosses slashes."""
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def kinds(name: str) -> list[str]:
+    """Return the kinds that a file belongs to; there should be exactly one."""
+    found = {
+        "verbatim": matches(name, VERBATIM),
+        "rendered": name in RENDERED,
+        "user-owned": matches(name, USER_OWNED),
+    }
+    return [kind for kind, belongs in found.items() if belongs]
+
+
+def of_kind(kind: str) -> list[str]:
+    return [name for name in template_files() if kinds(name) == [kind]]
+
+
+def baked_files(project: Path) -> set[str]:
+    """Return every file of a project, as a path from its folder."""
+    return {path.relative_to(project).as_posix() for path in project.rglob("*") if not path.is_dir()}
