@@ -159,8 +159,6 @@ class Status:
             raise _unknown(task_id)
         if found in store.FINAL:
             raise falcon.HTTPConflict(title="Already ended", description=f"The task has ended already: {found}.")
-        if found == "STARTED":
-            raise falcon.HTTPConflict(title="Already started", description="The task is running already.")
         resp.status = falcon.HTTP_202
         _write_json(resp, await self._executor.status(task_id) or {"status": "REVOKED", "result": None})
 

@@ -28,7 +28,7 @@ class BatchRunner:
         module: the user's pipeline.
         model: what `load_model` returned.
         max_ids: a merged call has at most so many ids, unless one request alone has more.
-        on_start: called before each call of the pipeline with the position of its first request.
+        call: runs the pipeline once; a place to watch over it.
     """
 
     def __init__(
@@ -36,71 +36,67 @@ class BatchRunner:
         module: ModuleType,
         model: Any,
         max_ids: int,
-        on_start: Callable[[int], None] = lambda position: None,
+        call: Callable[[ModuleType, Any, Any], Any] = stages.predictions,
     ) -> None:
+        self._call = call
         self._module = module
         self._model = model
         self._max_ids = max_ids
-        self._on_start = on_start
         self.merges = getattr(module, "BATCHABLE", False) is True
 
+    def calls(self, requests: Sequence[bytes]) -> list[list[int]]:
+        """Which requests (by position) go through the pipeline in one call."""
+        if not self.merges or len(requests) == 1:
+            return [[position] for position in range(len(requests))]
+        return list(self._alike(requests))
+
     def run(self, requests: Sequence[bytes]) -> list[Outcome]:
-        """How each request (verified, as JSON) ended, in order."""
-        outcomes: list[Outcome | None] = [None] * len(requests)
-        if self.merges and len(requests) > 1:
-            self._run_merged(requests, outcomes)
-        for position, request in enumerate(requests):
-            if outcomes[position] is None:
-                self._on_start(position)
-                outcomes[position] = self._run_alone(request)
-        return outcomes  # type: ignore[return-value]  # every place is filled now
+        """How each request of one call (verified, as JSON) ended, in order."""
+        if len(requests) > 1:
+            try:
+                return self._run_merged(requests)
+            except (Exception, SystemExit) as error:
+                log.info("A merged call of %d tasks failed (%s): running them apart", len(requests), error)
+        return [self._run_alone(request) for request in requests]
 
     def _run_alone(self, request: bytes) -> Outcome:
         try:
-            answer = stages.predictions(self._module, self._model, jsonio.loads(request))
+            answer = self._call(self._module, self._model, jsonio.loads(request))
             return "SUCCESS", stages.dumps_predictions(answer), b""
         except (Exception, SystemExit) as error:
             log.warning("A task failed: %s", stages.describe(error), exc_info=True)
             return failure(error)
 
-    def _run_merged(self, requests: Sequence[bytes], outcomes: list[Outcome | None]) -> None:
-        """Fill in the outcomes of the requests that could be answered together."""
-        for positions, group in self._alike(requests):
-            self._on_start(positions[0])
+    def _run_merged(self, requests: Sequence[bytes]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for answer in self._answers([jsonio.loads(request) for request in requests]):
             try:
-                answers = self._answers(group)
-            except (Exception, SystemExit) as error:
-                log.info("A merged call of %d tasks failed (%s): running them apart", len(group), error)
-                continue
-            for position, answer in zip(positions, answers, strict=True):
-                try:
-                    outcomes[position] = "SUCCESS", stages.dumps_predictions(answer), b""
-                except stages.BadAnswer as error:
-                    log.warning("A task failed: %s", error)
-                    outcomes[position] = failure(error)
+                outcomes.append(("SUCCESS", stages.dumps_predictions(answer), b""))
+            except stages.BadAnswer as error:
+                log.warning("A task failed: %s", error)
+                outcomes.append(failure(error))
+        return outcomes
 
-    def _alike(self, requests: Sequence[bytes]) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-        """Groups of two or more requests that differ in nothing but `data` (and where the answer goes)."""
-        groups: dict[bytes, tuple[list[int], list[dict[str, Any]]]] = {}
+    def _alike(self, requests: Sequence[bytes]) -> Iterator[list[int]]:
+        """The positions of requests that differ in nothing but `data` (and where the answer goes), bounded in ids."""
+        groups: dict[bytes, tuple[list[int], list[int]]] = {}
         for position, text in enumerate(requests):
             request = jsonio.loads(text)
             if not isinstance(request, dict) or not isinstance(request.get("data"), dict):
+                yield [position]
                 continue
             rest = {key: value for key, value in request.items() if key not in ("data", "callback_uri")}
-            key = jsonio.dumps(rest) if rest else b""
-            positions, group = groups.setdefault(key, ([], []))
+            positions, sizes = groups.setdefault(jsonio.dumps(rest) if rest else b"", ([], []))
             positions.append(position)
-            group.append(request)
-        for positions, group in groups.values():
+            sizes.append(len(request["data"]))
+        for positions, sizes in groups.values():
             start, ids = 0, 0
-            for end, request in enumerate(group):
-                if end > start and ids + len(request["data"]) > self._max_ids:
-                    if end - start > 1:
-                        yield positions[start:end], group[start:end]
+            for end, size in enumerate(sizes):
+                if end > start and ids + size > self._max_ids:
+                    yield positions[start:end]
                     start, ids = end, 0
-                ids += len(request["data"])
-            if len(group) - start > 1:
-                yield positions[start:], group[start:]
+                ids += size
+            yield positions[start:]
 
     def _answers(self, group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """One call of `process` and `predict` for all; raises when its answer cannot be split by id."""
@@ -108,7 +104,7 @@ class BatchRunner:
         for request in group:
             for features in request["data"].values():
                 merged[str(len(merged))] = features
-        answer = stages.predictions(self._module, self._model, {**group[0], "data": merged})
+        answer = self._call(self._module, self._model, {**group[0], "data": merged})
         if not isinstance(answer, dict) or len(answer) != len(merged):
             raise ValueError("predict did not answer exactly the ids it was given")
         answers, number = [], 0

@@ -86,6 +86,9 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "api_bind": ("127.0.0.1:8000", str),
     "api_workers": ("1", _processes),
     "worker_concurrency": ("auto", _processes),
+    "task_time_limit": ("3600", _number(0, 10**8)),
+    "task_soft_time_limit": ("0", _number(0, 10**8)),
+    "stop_grace": ("25", _number(0, 10**6)),
     "callback_allow": ("", str),
     "callback_ports": ("80,443,8080,8443", str),
     "callback_secret": ("", str),
@@ -122,6 +125,9 @@ class Settings:
     api_bind: str
     api_workers: int
     worker_concurrency: int
+    task_time_limit: float
+    task_soft_time_limit: float
+    stop_grace: float
     callback_allow: str
     callback_ports: str
     callback_secret: str

@@ -175,7 +175,8 @@ end
 return {live, waiting + count}
 """)
 
-# ARGV: token, node, most tasks to claim, share (1: leave the other processes theirs), ticket queue, ticket,
+# ARGV: token, node, most tasks to claim (-1: some of those claimed before are still to be run),
+#       share (1: leave the other processes their part), ticket queue, ticket,
 #       expiry of synchronous records, expiry of the others, then for each ended task: id, status, result, message.
 # Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
 # Returns the claimed tasks: id, request, ...
@@ -196,6 +197,7 @@ for channel, lines in pairs(replies) do redis.call('PUBLISH', channel, table.con
 
 -- Claims that are left were handed out in an answer that never arrived: the connection broke.
 for i = 9, #ARGV, 4 do redis.call('SREM', claims, ARGV[i]) end
+if most < 0 then return {} end
 for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     redis.call('SREM', claims, id)
     redis.call('RPUSH', WAITING, id)
@@ -269,6 +271,15 @@ _RELEASE = Script("""
 redis.call('DEL', ALIVE .. ARGV[1])
 give_back(ARGV[1], ARGV[4], ARGV[5])
 return ticket_if_needed(ARGV[2], ARGV[3])
+""")
+
+# ARGV: token, id, result, message, expiry of synchronous records, expiry of the others.
+# The process runs over its time. Alone, its task ends so; of a merged call none does: they run apart, each by itself.
+_TIME_OUT = Script("""
+local claims = CLAIMS .. ARGV[1]
+if redis.call('SCARD', claims) == 1 and redis.call('SISMEMBER', claims, ARGV[2]) == 1 then
+    end_now(ARGV[2], 'FAILURE', ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+end
 """)
 
 # ARGV: id, expiry. Returns status, result and message when the task has ended meanwhile, else false.
@@ -357,7 +368,7 @@ def work(
     Args:
         token: this life of this process.
         node: the name that /status shows.
-        most: claim at most so many.
+        most: claim at most so many; -1 while some of those claimed before are still to be run.
         share: leave the other processes their part of what waits.
     """
     arguments = [
@@ -392,6 +403,13 @@ async def beat(client: Any, terms: Terms, name: str, heartbeat: dict[str, Any], 
 async def release(client: Any, terms: Terms, token: str) -> bool:
     """The process with this token has died: its tasks wait again; True when tasks wait."""
     return bool(await _RELEASE.call(client, token, terms.ticket_queue, terms.ticket, terms.sync_expires, terms.expires))
+
+
+async def time_out(client: Any, terms: Terms, token: str, task_id: str, seconds: float) -> None:
+    """End a task as a failure because its process, about to be killed, ran it for longer than allowed."""
+    reason = f"timed out after {seconds:g} s"
+    result = json.dumps({"args": [reason], "type": "TimeLimitExceeded"})
+    await _TIME_OUT.call(client, token, task_id, result, json.dumps(reason), terms.sync_expires, terms.expires)
 
 
 async def detach(client: Any, terms: Terms, task_id: str) -> list[bytes] | None:

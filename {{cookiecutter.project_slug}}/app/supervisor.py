@@ -55,12 +55,13 @@ class Child:
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._killed = False
 
     async def run(self) -> None:
         """Keep the process running until `stop` is called."""
         pause = 0.5
         while not self._stopping:
-            began = time.monotonic()
+            began, self._killed = time.monotonic(), False
             shared: dict[str, str] = {}
             if self._on_end:
                 self.state = process_state.ProcessState.create()
@@ -83,9 +84,10 @@ class Child:
                 await self._on_end(self.token)
             if self._stopping:
                 return
-            if time.monotonic() - began > 60:
+            if self._killed or time.monotonic() - began > 60:
                 pause = 0.5
-            log.error("%s ended (%s); starting it again in %g s", self.title, _how_it_ended(code), pause)
+            how = "stopped on purpose" if self._killed else _how_it_ended(code)
+            log.error("%s ended (%s); starting it again in %g s", self.title, how, pause)
             await asyncio.sleep(pause)
             pause = min(30.0, pause * 2)
 
@@ -106,6 +108,11 @@ class Child:
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process on purpose; it is started again."""
+        self._killed = True
+        self.signal(signal.SIGKILL)
 
     def stop(self) -> None:
         """Let the process finish its work and end."""
@@ -153,12 +160,17 @@ class Supervisor:
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
         self._create_children()
         running = [asyncio.create_task(child.run()) for child in self._children]
-        loops = [asyncio.create_task(loop()) for loop in (self._beat,)]
+        loops = [asyncio.create_task(loop()) for loop in (self._beat, self._watch_time, self._watch_cancelled)]
         await stopping.wait()
         log.info("Stopping; the current work is finished first")
         for child in self._children:
             child.stop()
-        await asyncio.gather(*running)
+        _, late = await asyncio.wait(running, timeout=self._settings.stop_grace)
+        if late:
+            log.warning("Not finished after %g s: killed; their tasks wait again", self._settings.stop_grace)
+            for child in self._children:
+                child.kill()
+            await asyncio.wait(late)
         for task in loops:
             task.cancel()
         await self._release_name()
@@ -235,13 +247,45 @@ class Supervisor:
                 log.warning("No heartbeat could be written: %s", error)
             await asyncio.sleep(1)
 
+    async def _watch_time(self) -> None:
+        """Kill a prediction process that is over the hard time limit; it cannot be trusted to end by itself."""
+        limit = self._settings.task_time_limit
+        while limit:
+            for child in self._predictors:
+                state = child.state
+                if state and (state.busy_for or 0) > limit:
+                    log.error("%s has been busy for more than %g s: killed", child.title, limit)
+                    with contextlib.suppress(RedisError, OSError):
+                        await store.time_out(self._redis, self._terms, child.token, state.task_id, limit)
+                    child.kill()
+            await asyncio.sleep(min(0.5, limit / 10))
+
+    async def _watch_cancelled(self) -> None:
+        """Stop the process that runs a cancelled task, and nothing else."""
+        client = redis.Redis.from_url(self._settings.redis_url, socket_connect_timeout=2, socket_timeout=None)
+        while True:
+            try:
+                async with client.pubsub() as pubsub:
+                    await pubsub.subscribe(store.CANCELLED)
+                    async for message in pubsub.listen():
+                        if message["type"] == "message":
+                            self._stop_cancelled(*message["data"].decode().split(" "))
+            except (RedisError, OSError):
+                await asyncio.sleep(1)
+
+    def _stop_cancelled(self, token: str, task_id: str) -> None:
+        for child in self._predictors:
+            if child.token == token and child.state and child.state.task_id == task_id:
+                log.info("Task %s was cancelled: its process is stopped", task_id)
+                child.kill()
+
     async def _release(self, token: str) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
         try:
             if await store.release(self._redis, self._terms, token):
                 await self._send_ticket()
         except (RedisError, OSError) as error:
-            log.warning("The claims of a process that ended are given back later: %s", error)
+            log.warning("The tasks of a process that ended wait again only when Redis is back: %s", error)
 
     async def _send_ticket(self) -> None:
         if self._terms.ticket_queue:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import uuid
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -26,11 +28,15 @@ from redis.retry import Retry
 
 from app import process_state, stages, store
 from app.batch import BatchRunner
-from app.batch_size import BatchSize
+from app.batch_size import TARGET, BatchSize
 from app.celery_app import WORK, app, create_terms
+from app.monitoring import TaskEvents
 from app.settings import Settings, get_settings
 
 log = logging.getLogger("denzel.worker")
+
+# Id, status, result and message of a task that has ended.
+Ended = tuple[str, str, bytes, bytes]
 
 # Tasks that a process claims at once, at the most.
 MOST_CLAIMS = 128
@@ -76,6 +82,33 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
             return module, model
 
 
+class SoftTimeLimit:
+    """Raises TimeLimitExceeded in the user's code when it runs for longer than so many seconds (0: never).
+
+    Code that does not return to Python is out of its reach; the supervisor's hard limit is not.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        if seconds:
+            signal.signal(signal.SIGALRM, self._raise)
+
+    def _raise(self, number: int, frame: Any) -> None:
+        raise TimeLimitExceeded(f"timed out after {self._seconds:g} s")
+
+    def __enter__(self) -> None:
+        if self._seconds:
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._seconds:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class TimeLimitExceeded(Exception):
+    """A task ran for longer than allowed."""
+
+
 class PredictionLoop:
     """Claims tasks, runs them, stores how they ended, and so on while tasks wait."""
 
@@ -89,36 +122,49 @@ class PredictionLoop:
         self._redis = redis.Redis.from_url(
             settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 1)
         )
-        self._claimed: list[tuple[str, bytes]] = []
-        self._runner = BatchRunner(module, model, settings.max_batch_size, self._begin)
-        self._size = BatchSize(MOST_CLAIMS, self._runner.merges)
-        self.stopping = False
+        self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
+        # Without merging, a task that was claimed early would wait behind another while a process is idle.
+        self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1)
+        self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
+        self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
+        self._current = ""
+        self._last_call = 1.0  # seconds; a guess until one was measured
 
-    def run(self) -> None:
+    def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until nothing waits, or for a moment at most: the consumer has other duties too."""
         until = time.monotonic() + _TURN
-        outcomes: list[tuple[str, str, bytes, bytes]] = []
+        ended: list[Ended] = []
         while True:
-            last = self.stopping or time.monotonic() > until
-            self._claimed = self._exchange(outcomes, 0 if last else self._size.limit)
-            if self._claimed:
-                outcomes = self._predict()
+            last = should_stop() or time.monotonic() > until
+            claimed = self._exchange(ended, 0 if last else self._size.limit)
+            ended = []
+            if claimed:
+                ended = self._predict(claimed)
             elif last or not self._wait_for_ticket(until):
                 return
-            else:
-                outcomes = []
 
-    def _predict(self) -> list[tuple[str, str, bytes, bytes]]:
+    def _predict(self, claimed: list[tuple[str, bytes]]) -> list[Ended]:
+        """Run claimed tasks; how they ended, as far as it has not been stored on the way."""
+        began = stored = time.monotonic()
+        ended: list[Ended] = []
+        for positions in self._runner.calls([request for _, request in claimed]):
+            if ended and time.monotonic() - stored > TARGET:  # who has an answer should not wait for the others
+                self._exchange(ended, -1)
+                ended, stored = [], time.monotonic()
+            ended += self._call([claimed[position] for position in positions])
+        self._size.record(len(claimed), time.monotonic() - began)
+        return ended
+
+    def _call(self, tasks: list[tuple[str, bytes]]) -> list[Ended]:
+        """Run the pipeline once, for one task or for several merged."""
+        self.events.begin(tasks, may_take_long=self._last_call > 0.1)
+        self._current = tasks[0][0]
         began = time.monotonic()
-        try:
-            ended = self._runner.run([request for _, request in self._claimed])
-        finally:
-            self._state.end()
-        self._size.record(len(self._claimed), time.monotonic() - began)
-        return [(task_id, *outcome) for (task_id, _), outcome in zip(self._claimed, ended, strict=True)]
-
-    def _begin(self, position: int) -> None:
-        self._state.begin(self._claimed[position][0])
+        outcomes = self._runner.run([request for _, request in tasks])
+        self._last_call = time.monotonic() - began
+        ended = [(task_id, *outcome) for (task_id, _), outcome in zip(tasks, outcomes, strict=True)]
+        self.events.end(tasks, ended, self._last_call)
+        return ended
 
     def _wait_for_ticket(self, until: float) -> bool:
         """Stay for the next ticket for a moment: taking it here is quicker than a turn through the consumer."""
@@ -132,7 +178,16 @@ class PredictionLoop:
         except (RedisError, OSError):
             return False  # the consumer knows how to connect again
 
-    def _exchange(self, ended: list[tuple[str, str, bytes, bytes]], most: int) -> list[tuple[str, bytes]]:
+    def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
+        """One call of the pipeline, under the time limits."""
+        self._state.begin(self._current)
+        try:
+            with self._time_limit:
+                return stages.predictions(module, model, data)
+        finally:
+            self._state.end()
+
+    def _exchange(self, ended: list[Ended], most: int) -> list[tuple[str, bytes]]:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         pause = 0.1
         while True:
@@ -149,8 +204,8 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
 
     @app.task(name=WORK, ignore_result=True, send_events=False)
     def work() -> None:
-        loop.stopping = worker_state.should_stop is not None or worker_state.should_terminate is not None
-        loop.run()
+        loop.run(_should_stop)
+        loop.events.flush()
 
     class Pulse(bootsteps.StartStopStep):
         """Tells the supervisor that this process is connected and looks for messages."""
@@ -158,10 +213,12 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
+            loop.events.dispatcher = consumer.event_dispatcher
             state.set(process_state.READY)
             self._timer = consumer.timer.call_repeatedly(1.0, state.tick)
 
         def stop(self, consumer: Any) -> None:
+            loop.events.dispatcher = None
             state.set(process_state.DISCONNECTED)
             if getattr(self, "_timer", None):
                 self._timer.cancel()
@@ -190,6 +247,13 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
         log.exception("The consumer stopped")
         raise SystemExit(1) from None
     raise SystemExit(worker.exitcode or 0)
+
+
+def _should_stop() -> bool:
+    """Whether the consumer was told to stop: Celery's signal handlers leave it in these two variables."""
+    return any(
+        flag is not None and flag is not False for flag in (worker_state.should_stop, worker_state.should_terminate)
+    )
 
 
 if __name__ == "__main__":

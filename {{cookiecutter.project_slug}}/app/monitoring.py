@@ -1,0 +1,123 @@
+"""What the monitor sees: Celery's task events under each task's own id, no more of them than it can digest.
+
+Flower spends about half a millisecond of CPU on a task. Up to MONITOR_RATE tasks a second are all shown; above that
+a sample, and every task that failed or took long. How many were left out is said in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from app.celery_app import PREDICT
+
+log = logging.getLogger("denzel.worker")
+
+# A task that took longer than this (seconds) is always shown.
+SLOW = 1.0
+# Of a request, a result or an error, so many characters are shown.
+SHOWN = 200
+# What was left out is said at most this often (seconds).
+_SAY_EVERY = 60.0
+
+
+class Dispatcher(Protocol):
+    """Celery's event dispatcher, as far as it is used here."""
+
+    def send(self, type: str, **fields: Any) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class Allowance:
+    """So many a second, with as many at once after a pause (a token bucket)."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._left = rate
+        self._time = now
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed at this time (seconds)."""
+        self._left = min(self._rate, self._left + (now - self._time) * self._rate)
+        self._time = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class TaskEvents:
+    """Sends the events of one process's tasks.
+
+    Args:
+        rate: tasks a second that are all shown.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.dispatcher: Dispatcher | None = None
+        self._all = Allowance(rate, time.monotonic())
+        self._failures = Allowance(rate, time.monotonic())
+        self._shown: set[str] = set()
+        self._left_out = 0
+        self._said = time.monotonic()
+
+    def begin(self, tasks: Sequence[tuple[str, bytes]], may_take_long: bool) -> None:
+        """Tasks (id, request) are about to run."""
+        self._shown.clear()
+        now, clock = time.monotonic(), time.time()
+        for task_id, request in tasks:
+            if self._all.take(now):
+                self._shown.add(task_id)
+                self._send_start(task_id, request, clock)
+        if may_take_long and self._shown:
+            self.flush()
+
+    def end(
+        self, tasks: Sequence[tuple[str, bytes]], ended: Sequence[tuple[str, str, bytes, bytes]], seconds: float
+    ) -> None:
+        """Tasks have run; `ended` holds (id, status, result, message) in the same order."""
+        now, clock = time.monotonic(), time.time()
+        for (task_id, request), (_, status, result, message) in zip(tasks, ended, strict=True):
+            failed = status == "FAILURE"
+            if task_id not in self._shown:
+                if not (failed or seconds > SLOW) or not self._failures.take(now):
+                    self._left_out += 1
+                    continue
+                self._send_start(task_id, request, clock - seconds)
+            if failed:
+                self._send("task-failed", task_id, clock, exception=_short(message), traceback="")
+            else:
+                self._send("task-succeeded", task_id, clock, result=_short(result), runtime=seconds)
+        if self._left_out and now - self._said > _SAY_EVERY:
+            log.info("%d tasks were not shown in the monitor (MONITOR_RATE)", self._left_out)
+            self._left_out, self._said = 0, now
+
+    def flush(self) -> None:
+        """Send what is buffered; a broker that is away only costs events."""
+        if self.dispatcher:
+            try:
+                self.dispatcher.flush()
+            except Exception as error:  # kombu's errors are of many kinds; predictions go on without the monitor
+                log.debug("Events were not sent: %s", error)
+
+    def _send_start(self, task_id: str, request: bytes, clock: float) -> None:
+        self._send(
+            "task-received", task_id, clock,
+            name=PREDICT, args=_short(request), kwargs="{}", retries=0, eta=None, expires=None,
+            root_id=task_id, parent_id=None,
+        )  # fmt: skip
+        self._send("task-started", task_id, clock)
+
+    def _send(self, event: str, task_id: str, clock: float, **fields: Any) -> None:
+        if self.dispatcher:
+            try:
+                self.dispatcher.send(event, uuid=task_id, timestamp=clock, **fields)
+            except Exception as error:
+                log.debug("An event was not sent: %s", error)
+
+
+def _short(text: bytes) -> str:
+    return text[:SHOWN].decode(errors="replace") + ("..." if len(text) > SHOWN else "")
