@@ -1,0 +1,60 @@
+"""Test a model service made with denzel-template: its pipeline in-process, and the running service.
+
+The fixtures and options are described in docs/pytest_denzel.md. The names below are for type hints; they are imported
+when they are used, so that the plugin costs nothing in a project that is not Denzel's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pytest_denzel.api_client import ApiClient
+    from pytest_denzel.chaos import Chaos
+    from pytest_denzel.outside_world import OutsideWorld
+    from pytest_denzel.pipeline import Pipeline
+    from pytest_denzel.project import Project
+    from pytest_denzel.receiver import CallbackReceiver, Delivery, hang_up, slow
+    from pytest_denzel.service import Redis, Service, ServiceError, Worker
+
+_PLACES = {
+    "ApiClient": "api_client",
+    "CallbackReceiver": "receiver",
+    "Chaos": "chaos",
+    "Delivery": "receiver",
+    "OutsideWorld": "outside_world",
+    "Pipeline": "pipeline",
+    "Project": "project",
+    "Redis": "service",
+    "Service": "service",
+    "ServiceError": "service",
+    "Worker": "service",
+    "hang_up": "receiver",
+    "slow": "receiver",
+}
+
+__all__ = [
+    "ApiClient",
+    "CallbackReceiver",
+    "Chaos",
+    "Delivery",
+    "OutsideWorld",
+    "Pipeline",
+    "Project",
+    "Redis",
+    "Service",
+    "ServiceError",
+    "Worker",
+    "hang_up",
+    "slow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -1,0 +1,118 @@
+"""Tests that exist without a line of Python: the example requests, and the checks of the pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from pytest_denzel import checks, examples
+from pytest_denzel.pipeline import PipelineBroken
+from pytest_denzel.project import EXAMPLES, PIPELINE, Project
+from pytest_denzel.settings import SETTINGS, Settings
+
+__tracebackhide__ = True
+
+_DECLARES_BATCHABLE = re.compile(r"^BATCHABLE\b", re.MULTILINE)
+
+
+def collector_for(path: Any, parent: pytest.Collector, project: Project, settings: Settings) -> pytest.File | None:
+    """The collector of an example file or of the pipeline's checks; None for any other file."""
+    if path.suffix == ".json" and path.parent == project.root / EXAMPLES:
+        return ExampleFile.from_parent(parent, path=path)
+    if path == project.root / PIPELINE and settings.checks:
+        return PipelineFile.from_parent(parent, path=path, project=project, settings=settings)
+    return None
+
+
+class ExampleFile(pytest.File):
+    """An example: a single test."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        try:
+            example = examples.read(self.path)
+        except examples.BadExample as error:
+            raise self.CollectError(str(error)) from None
+
+        def answered_as_expected(denzel_answer: Callable[[Any], Any], request: pytest.FixtureRequest) -> None:
+            tolerance = request.config.stash[SETTINGS].tolerance
+            _check_answer(example, denzel_answer, tolerance)
+
+        name = "error" if example.response is None else "response"
+        yield _Item.from_parent(self, name=name, callobj=answered_as_expected)
+
+
+class PipelineFile(pytest.File):
+    """`app/logic/pipeline.py`: a test for each of the checks that are switched on."""
+
+    def __init__(self, *, project: Project, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._project = project
+        self._settings = settings
+
+    def collect(self) -> Iterable[pytest.Item]:
+        requests = [example.request for example in self._good_examples()]
+        settings = self._settings
+
+        def refuses_malformed_requests(pipeline: Any, record_property: Callable[[str, object], None]) -> None:
+            record_property("denzel_malformed_bodies", checks.check_malformed(pipeline, requests))
+
+        def answers_ids_independently(pipeline: Any) -> None:
+            if not pipeline.batchable:
+                pytest.skip("the pipeline does not declare BATCHABLE = True")
+            if reason := checks.check_batchable(pipeline, requests, settings.tolerance):
+                pytest.skip(f"BATCHABLE cannot be checked: {reason}")
+
+        if "malformed" in settings.checks:
+            yield _Item.from_parent(self, name="malformed", callobj=refuses_malformed_requests)
+        if "batchable" in settings.checks and _DECLARES_BATCHABLE.search(_text(self.path)):
+            yield _Item.from_parent(self, name="batchable", callobj=answers_ids_independently)
+
+    def _good_examples(self) -> Iterable[examples.Example]:
+        for path in self._project.examples():
+            try:
+                example = examples.read(path)
+            except examples.BadExample:
+                continue  # reported where that file is collected
+            if example.response is not None:
+                yield example
+
+
+class _Item(pytest.Function):
+    """A test without a source of its own: its failures are told by their message, and the user's traceback."""
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        return self.path, None, f"{self.path.name}::{self.name}"
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, checks.CheckFailed | PipelineBroken) and excinfo.value.__cause__ is None:
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+def _check_answer(example: examples.Example, answer: Callable[[Any], Any], tolerance: float) -> None:
+    if example.error is not None:
+        try:
+            given = answer(example.request)
+        except PipelineBroken:
+            raise
+        except Exception as error:
+            message = getattr(error, "description", None) or str(error) or type(error).__name__
+            if message != example.error:
+                raise checks.CheckFailed(
+                    f"expected the error: {example.error}\n               got: {message}"
+                ) from error
+            return
+        raise checks.CheckFailed(f"expected the error: {example.error}\n    got the answer: {given}")
+    lines = list(examples.differences(example.response, answer(example.request), tolerance))
+    if lines:
+        raise checks.CheckFailed("The answer is not the expected one:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _text(path: Any) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

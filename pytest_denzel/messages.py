@@ -1,0 +1,122 @@
+"""What the plugin tells its users, in one place: what happened, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+DOCS = "docs/pytest_denzel.md"
+
+
+def no_project(places: Iterable[Path]) -> str:
+    looked = ", ".join(dict.fromkeys(map(str, places)))
+    return (
+        f"No Denzel project found: no app/logic/pipeline.py in {looked}, nor in a folder above.\n"
+        "Run pytest inside the project, or name its folder: --denzel-project=PATH "
+        "(or denzel_project in the ini file)."
+    )
+
+
+def not_a_project(root: Path, source: str) -> str:
+    return f"{source}: {root} is not a Denzel project: it has no app/logic/pipeline.py."
+
+
+def no_pipeline(root: Path) -> str:
+    return f"{root} has no app/logic/pipeline.py, the file with load_model, verify_input, process and predict."
+
+
+def functions_missing(missing: Sequence[str]) -> str:
+    plural = "s" if len(missing) > 1 else ""
+    return f"app/logic/pipeline.py lacks the function{plural} {', '.join(missing)}."
+
+
+def pipeline_import_failed(error: BaseException) -> str:
+    hint = ""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("app"):
+        hint = (
+            f"\n{error.name!r} is not installed for this Python. If it is in requirements.txt: `make install`, then "
+            "run pytest from the project's .venv (`make test` does)."
+        )
+    return f"app/logic/pipeline.py cannot be imported: {type(error).__name__}: {error}{hint}"
+
+
+def framework_missing(error: ImportError) -> str:
+    return (
+        f"The project's own packages are not installed for this Python ({error}). "
+        "Run `make install`, then pytest from the project's .venv (`make test` does)."
+    )
+
+
+def stage(name: str) -> str:
+    return f"stage: {name} (app/logic/pipeline.py)"
+
+
+def package_missing(name: str) -> str:
+    return f"The package {name} is not installed: pip install 'pytest-denzel[docker]' (`make install` does)."
+
+
+def packages_missing(names: Sequence[str]) -> str:
+    return (
+        f"The service's packages are not installed for this Python (there is no {', '.join(names)}). "
+        "Run `make install`, then pytest from the project's .venv (`make test` does)."
+    )
+
+
+def tier_has_not(tier: str, what: str, tiers: Sequence[str]) -> str:
+    others = " or ".join(f"--denzel-tier={name}" for name in tiers)
+    return f"The tier {tier} has no {what}. Run with {others}."
+
+
+def only_on_tiers(tier: str, tiers: Sequence[str]) -> str:
+    return f"This test is for the tier {' or '.join(tiers)}; this run is on {tier}."
+
+
+DOCKER_NOT_INSTALLED = "Docker is not installed: there is no `docker` on PATH."
+DOCKER_DOES_NOT_ANSWER = "Docker does not answer: `docker version` took longer than 30 s."
+DOCKER_NOT_PERMITTED = (
+    "This user may not use Docker. Add it to Docker's group: sudo usermod -aG docker $USER, then log in again."
+)
+COMPOSE_MISSING = "Docker Compose is missing: `docker compose version` fails."
+
+
+def docker_not_running(reason: str) -> str:
+    return f"Docker is not running: {reason}"
+
+
+def compose_too_old(version: str, oldest: tuple[int, int]) -> str:
+    return f"Docker Compose {version} is too old: {oldest[0]}.{oldest[1]} or newer is needed."
+
+
+def image_does_not_build(image: str, failure: str) -> str:
+    return f"The image {image} does not build:\n{failure}"
+
+
+def image_missing(what: str) -> str:
+    return f"The image cannot be had: {what}. Build it (`make launch` does), or name one that exists: --denzel-image."
+
+
+def compose_failed(output: str) -> str:
+    lines = [line for line in output.strip().splitlines() if line.strip()]
+    shown = "\n".join(f"  | {line}" for line in lines[-15:])
+    return f"The containers could not be started. What Docker Compose said:\n{shown}"
+
+
+def tier_unavailable(tier: str, reason: str, demanded: str | None) -> str:
+    """One line: why the tier cannot run here."""
+    text = f"The tier {tier} cannot run here. {reason}"
+    return f"{text} (It is {demanded}.)" if demanded else text
+
+
+def service_failed(service: str, what: str, log: str) -> str:
+    """A service that did not come up, with the end of its log."""
+    shown = "\n".join(f"  | {line}" for line in log.rstrip().splitlines()[-30:]) or "  | (nothing)"
+    return f"{service} {what}. The end of its log:\n{shown}"
+
+
+def failed_before(message: str) -> str:
+    return f"The services of this run did not start; the first test that failed says why: {message.splitlines()[0]}"
+
+
+def kept(project: str, lines: Sequence[str], command: str) -> str:
+    shown = "".join(f"\n  {line}" for line in lines)
+    return f"kept running (--denzel-keep) for {project}:{shown}\nremove it with: {command}"

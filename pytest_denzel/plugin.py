@@ -1,0 +1,103 @@
+"""The hooks of pytest; everything else stands in the other modules, which are imported when they are needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_denzel import project, settings
+from pytest_denzel.project import PROJECT
+from pytest_denzel.settings import SETTINGS
+
+pytest_plugins = ("pytest_denzel.fixtures",)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    settings.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Find the project before any conftest.py is loaded: it may import the project's modules."""
+    read = settings.read(early_config)
+    arguments = [Path(argument.split("::")[0]) for argument in early_config.known_args_namespace.file_or_dir or []]
+    start = early_config.invocation_params.dir
+    places = [start, *(start / argument for argument in arguments), early_config.rootpath]
+    found = project.find(read.project, read.sources["project"], places)
+    early_config.stash[SETTINGS] = read
+    early_config.stash[PROJECT] = found
+    if found:
+        found.put_on_path()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if SETTINGS not in config.stash:  # a plugin that was registered late: there were no conftests to load
+        pytest_load_initial_conftests(config)
+    config.addinivalue_line(
+        "markers",
+        "denzel_tier(*tiers): the test needs one of these tiers (inline, local, docker); it is skipped on others.",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str] | None:
+    from pytest_denzel import header
+
+    found = config.stash[PROJECT]
+    return header.lines(found, config.stash[SETTINGS]) if found else None
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    found = parent.config.stash[PROJECT]
+    if found is None or not file_path.is_relative_to(found.root / "app"):
+        return None
+    from pytest_denzel import collection
+
+    return collection.collector_for(file_path, parent, found, parent.config.stash[SETTINGS])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that is for other tiers."""
+    tiers = [tier for mark in item.iter_markers("denzel_tier") for tier in mark.args]
+    if not tiers:
+        return
+    from pytest_denzel import messages
+
+    if unknown := [tier for tier in tiers if tier not in settings.TIERS]:
+        pytest.fail(f"denzel_tier: there is no tier {unknown[0]!r}, only {', '.join(settings.TIERS)}", pytrace=False)
+    tier = item.config.stash[SETTINGS].tier
+    if tier not in tiers:
+        pytest.skip(messages.only_on_tiers(tier, tiers))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    """Attach what the services printed to the report of a test that failed."""
+    report = yield
+    if report.failed and "pytest_denzel.stack" in sys.modules:
+        from pytest_denzel import stack
+
+        report.sections += stack.of(item.config).log_sections(item)
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give each xdist worker the session that all of them share."""
+    from pytest_denzel import session
+
+    node.workerinput["denzel_session"] = session.for_worker(node.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what this run has started."""
+    if "pytest_denzel.session" in sys.modules:
+        from pytest_denzel import stack
+
+        stack.close_clients()
+        if kept := stack.finish(config):
+            print(kept)
+    if found := config.stash.get(PROJECT, None):
+        found.take_off_path()

@@ -1,0 +1,88 @@
+"""The queue without the API: tasks are handed to it with the project's own code, on an event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from unittest import mock
+
+T = TypeVar("T")
+
+_clients: dict[str, QueueClient] = {}
+
+
+def client(redis_url: str) -> QueueClient:
+    """The client of this Redis; one for each process of the session."""
+    if redis_url not in _clients:
+        _clients[redis_url] = QueueClient(redis_url)
+    return _clients[redis_url]
+
+
+def close_all() -> None:
+    """Close the clients of this process."""
+    while _clients:
+        _clients.popitem()[1].close()
+
+
+class Loop:
+    """An event loop in a thread of its own, for code that is not asynchronous."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float = 60) -> T:
+        """The coroutine's result."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Stop the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+class QueueClient:
+    """The project's own `QueueExecutor`, as its API uses it."""
+
+    def __init__(self, redis_url: str) -> None:
+        # the modules of the queue read the settings when they are imported
+        with mock.patch.dict(os.environ, {"REDIS_URL": redis_url, "BROKER_URL": redis_url}):
+            from app.queue_executor import QueueExecutor
+            from app.settings import Settings
+
+            self._executor = QueueExecutor(Settings.from_environment())
+        self._loop = Loop("denzel-queue")
+        self._loop.run(self._executor.start())
+
+    def submit(self, request: bytes, callback_uri: str | None) -> str:
+        """Accept an asynchronous task; its id."""
+        from app import store
+        from app.executor import Task
+
+        task = Task(store.new_task_id(), request, "async", callback_uri)
+        self._loop.run(self._executor.submit(task))
+        return task.id
+
+    def status(self, task_id: str) -> dict[str, Any] | None:
+        """The body of /status, None when the task is unknown."""
+        return self._loop.run(self._executor.status(task_id))
+
+    def readiness(self) -> dict[str, Any]:
+        """The body of /ready."""
+        return self._loop.run(self._executor.readiness())
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._loop.run(self._executor.stop())
+        self._loop.close()

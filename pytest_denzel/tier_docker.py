@@ -1,0 +1,306 @@
+"""The tier docker: the project's own compose file and image, in containers of this session alone.
+
+The project's files are used as they are. What a test needs otherwise is said by an override file in the session's
+folder and by variables: another project name, free ports, secrets of its own, no restarts, and a folder of its own
+for the worker's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from pytest_denzel import messages, sweep
+from pytest_denzel.tier_local import webhook_secret
+from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+
+if TYPE_CHECKING:
+    from testcontainers.compose import DockerCompose
+
+_DOCKER_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+_OLDEST_COMPOSE = (2, 20)
+_HOST = "host.docker.internal"
+
+# Finds a prediction process and kills it; run in the container, where there may be no ps.
+_KILL_WORKER_PROCESS = """
+import os, signal
+for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            found = b"app.worker" in file.read().split(b"\\0")
+    except OSError:
+        continue
+    if found:
+        os.kill(pid, signal.SIGKILL)
+        print(pid)
+        break
+"""
+
+
+class DockerTier(Tier):
+    """The containers redis, denzel and api of the project's compose file."""
+
+    name = "docker"
+    can = frozenset({"kill", "stop", "pause", "kill_worker_process"})
+
+    def unavailable(self) -> str | None:
+        return _docker_problem() or _testcontainers_problem()
+
+    @property
+    def receiver(self) -> tuple[str, str]:
+        return self.values["receiver_bind"], self.values["receiver_host"]
+
+    def prepare(self) -> None:
+        from commands.embedded_redis import free_port
+
+        bind, host = _way_to_this_machine()
+        self.values.update(
+            api_port=free_port(),
+            redis_port=free_port(),
+            redis_password=secrets.token_hex(16),
+            secret=webhook_secret(),
+            image=self.image,
+            built=self.settings.image is not None,
+            receiver_bind=bind,
+            receiver_host=host,
+        )
+        self.values["api_url"] = f"http://127.0.0.1:{self.values['api_port']}"
+        self.values["redis_url"] = f"redis://:{self.values['redis_password']}@127.0.0.1:{self.values['redis_port']}/0"
+        sweep.write_json(self._override, self._override_content())
+        variables = {name: os.environ[name] for name in _DOCKER_VARIABLES if name in os.environ}
+        sweep.write_json(self.session.folder / sweep.DOCKER, variables)
+
+    @property
+    def image(self) -> str:
+        """The image that api and denzel run: the one asked for, else the project's own."""
+        return self.settings.image or self.project.read_env().get("COMPOSE_PROJECT_NAME") or self.project.name
+
+    def start(self, services: Sequence[str]) -> None:
+        needs_image = any(service != REDIS for service in services)
+        build = needs_image and not self.values["built"]
+        if needs_image and self.settings.image:
+            _require_image(self.settings.image)
+        with self._variables():
+            try:
+                self._compose(services, build=build).start()
+            except subprocess.CalledProcessError as error:
+                raise ServiceFailed(self._explain(error, services, build)) from None
+        self.values["built"] = self.values["built"] or build
+
+    def ended(self, services: Sequence[str]) -> str | None:
+        now = time.monotonic()
+        if now < self._next_look:  # asking Docker takes a while, and is rarely what is waited for
+            return None
+        self._next_look = now + 1.0
+        with self._variables():
+            states = {c.Service: c.State for c in self._compose().get_containers(include_all=True)}
+        return next((name for name in services if states.get(name) in ("exited", "dead")), None)
+
+    _next_look = 0.0
+
+    def log(self, service: str, since: float | None = None) -> str:
+        options = ["--since", f"{since:.3f}"] if since else ["--tail", "500"]
+        container = self._container(service)
+        if not container:
+            return ""
+        done = _docker("logs", *options, container)
+        return done.stdout + done.stderr
+
+    def mark(self, service: str) -> float:
+        return time.time()
+
+    def response(self, mode: str, timeout: float | None) -> None:
+        words = ["response", mode, *([str(timeout)] if timeout is not None else [])]
+        done = _docker("exec", self._container(API), "python", "-m", "app.control", *words)
+        if done.returncode:
+            raise ValueError(done.stderr.strip())
+
+    # Disturbing
+
+    def kill(self, service: str) -> None:
+        self._do("kill", service)
+
+    def stop(self, service: str) -> None:
+        self._do("stop", service)
+
+    def pause(self, service: str) -> None:
+        self._do("pause", service)
+
+    def resume(self, service: str) -> None:
+        self._do("unpause", service)
+
+    def kill_worker_process(self) -> int:
+        pid = self._do("exec", WORKER, "python", "-c", _KILL_WORKER_PROCESS).strip()
+        if not pid:
+            raise ServiceFailed("There is no prediction process to kill.")
+        return int(pid)
+
+    def _do(self, verb: str, service: str, *arguments: str) -> str:
+        done = _docker(verb, self._container(service), *arguments)
+        if done.returncode:
+            raise ServiceFailed(f"docker {verb} {service}: {done.stderr.strip()}")
+        return done.stdout
+
+    def _container(self, service: str) -> str:
+        """The id of a service's container; empty when there is none."""
+        filters = [
+            f"label=com.docker.compose.project={self._project_name}",
+            f"label=com.docker.compose.service={service}",
+        ]
+        words = [word for text in filters for word in ("--filter", text)]
+        return (_docker("ps", "--all", "--quiet", *words).stdout.split() or [""])[0]
+
+    # Compose
+
+    @property
+    def _project_name(self) -> str:
+        return sweep.PREFIX + self.session.name
+
+    @property
+    def _override(self) -> Path:
+        return self.session.folder / "docker-compose.override.yml"  # JSON is YAML
+
+    def _compose(self, services: Sequence[str] = (), build: bool = False) -> DockerCompose:
+        from testcontainers.compose import DockerCompose
+
+        files = self.project.read_env().get("COMPOSE_FILE") or "docker-compose.yml"
+        return DockerCompose(
+            context=self.project.root,
+            compose_file_name=[*files.split(os.pathsep), str(self._override)],
+            services=list(services) or None,
+            build=build,
+            wait=False,
+        )
+
+    def _override_content(self) -> dict[str, Any]:
+        """What is different for tests."""
+        slug = self.project.name
+        app = {
+            "image": self.image,
+            "build": {"labels": {"denzel.project": slug}},
+            "restart": "no",
+            "environment": {"PROJECT_SLUG": slug},
+        }
+        logs = {"type": "bind", "source": str(self.session.logs), "target": "/opt/denzel/logs"}
+        published = f"127.0.0.1:{self.values['redis_port']}:6379"
+        return {
+            "services": {
+                API: app,
+                WORKER: {**app, "volumes": [logs]},
+                REDIS: {"restart": "no", "ports": [published]},
+            }
+        }
+
+    @contextlib.contextmanager
+    def _variables(self) -> Iterator[None]:
+        """The environment for Compose: nothing of the shell that would change the project, and this session's own."""
+        names = self.project.read_env()
+        environment = {
+            **clean_environment(names),
+            "COMPOSE_PROJECT_NAME": self._project_name,
+            "API_PORT": str(self.values["api_port"]),
+            "API_HOST": "127.0.0.1",
+            "REDIS_URL": "",
+            "EXECUTOR": "queue",
+            "REDIS_PASSWORD": self.values["redis_password"],
+            "CALLBACK_SECRET": self.values["secret"],
+            "CALLBACK_ALLOW": f"{_HOST},{self.values['receiver_bind']}",
+            "BUILDKIT_PROGRESS": "plain",
+            sweep.MARK: self.session.name,
+        }
+        # testcontainers logs each failing command with all of its output; it is told better below
+        logger = logging.getLogger("testcontainers.compose.compose")
+        with mock.patch.dict(os.environ, environment, clear=True), mock.patch.object(logger, "disabled", True):
+            yield
+
+    def _explain(self, error: subprocess.CalledProcessError, services: Sequence[str], build: bool) -> str:
+        """What a failed `docker compose up` means for its user."""
+        text = ((error.stderr or b"") + b"\n" + (error.stdout or b"")).decode("utf-8", "replace")
+        if build and (failure := _build_failure(text)):
+            return messages.image_does_not_build(self.image, failure)
+        if "No such image" in text or "pull access denied" in text or "manifest unknown" in text:
+            return messages.image_missing(text.strip().splitlines()[-1])
+        if match := re.search(r"(?:container|service) \"?\S*?(redis|denzel|api)\S*\"? (?:is unhealthy|exited)", text):
+            return messages.service_failed(match[1], "ended", self.log(match[1]))
+        return messages.compose_failed(text)
+
+
+def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+
+
+def _require_image(image: str) -> None:
+    """Make sure that an image is here: Compose would build one in its place."""
+    if _docker("image", "inspect", image).returncode and (pulled := _docker("pull", "--quiet", image)).returncode:
+        raise ServiceFailed(messages.image_missing(f"{image} ({pulled.stderr.strip().splitlines()[-1]})"))
+
+
+def _docker_problem() -> str | None:
+    """Why Docker cannot be used here, None when it can."""
+    if shutil.which("docker") is None:
+        return messages.DOCKER_NOT_INSTALLED
+    try:
+        server = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return messages.DOCKER_DOES_NOT_ANSWER
+    if server.returncode:
+        reason = (server.stderr.strip() or "it gives no reason").splitlines()[-1]
+        return messages.DOCKER_NOT_PERMITTED if "permission denied" in reason else messages.docker_not_running(reason)
+    compose = _docker("compose", "version", "--short")
+    match = re.match(r"v?(\d+)\.(\d+)", compose.stdout)
+    if compose.returncode or not match:
+        return messages.COMPOSE_MISSING
+    if (int(match[1]), int(match[2])) < _OLDEST_COMPOSE:
+        return messages.compose_too_old(compose.stdout.strip(), _OLDEST_COMPOSE)
+    return None
+
+
+def _testcontainers_problem() -> str | None:
+    try:
+        import testcontainers.compose  # noqa: F401
+    except ImportError:
+        return messages.package_missing("testcontainers")
+    return None
+
+
+def _way_to_this_machine() -> tuple[str, str]:
+    """Where a server of this machine listens so that containers reach it, and under which host they do.
+
+    With an engine on this machine that is the gateway of Docker's bridge, which no other machine reaches. Docker
+    Desktop runs its engine in a virtual machine, and leads host.docker.internal to this machine's loopback.
+    """
+    gateways = _docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}").stdout
+    with contextlib.suppress(ValueError, TypeError):
+        for configuration in json.loads(gateways):
+            gateway = configuration.get("Gateway", "")
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.bind((gateway, 0))
+                return gateway, gateway
+    return "127.0.0.1", _HOST
+
+
+def _build_failure(output: str) -> str | None:
+    """The last lines of the build step that failed, told by the project's own command; None if no step failed."""
+    from commands.build import Progress
+
+    progress = Progress()
+    for _ in progress.read(output.splitlines()):
+        pass
+    return progress.failure() if re.search(r"^#\d+ ERROR: |failed to solve", output, re.MULTILINE) else None

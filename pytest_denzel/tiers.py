@@ -1,0 +1,185 @@
+"""What every tier offers: services that are started when they are needed, watched, disturbed, and stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_denzel import messages
+from pytest_denzel.project import Project
+from pytest_denzel.session import Session
+from pytest_denzel.settings import Settings
+
+# The services in the order in which they need each other.
+REDIS, WORKER, API = "redis", "denzel", "api"
+
+
+class ServiceFailed(Exception):
+    """A service did not come up; the message says which one, why, and how its log ends."""
+
+
+class Tier(ABC):
+    """Runs the services of one session in one way.
+
+    The values that the session's processes share (addresses, secrets) are kept in `values`.
+    """
+
+    name: str
+    services: tuple[str, ...] = (REDIS, WORKER, API)
+    # What `Chaos` may do to the services here.
+    can: frozenset[str] = frozenset()
+
+    def __init__(self, session: Session, project: Project, settings: Settings) -> None:
+        self.session = session
+        self.project = project
+        self.settings = settings
+        self.values: dict[str, Any] = {}
+
+    @abstractmethod
+    def unavailable(self) -> str | None:
+        """Why this machine cannot run the tier, None when it can."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Fill in `values`, once a session, before the first service starts."""
+
+    @abstractmethod
+    def start(self, services: Sequence[str]) -> None:
+        """Start these services; returns before they are ready.
+
+        Raises:
+            ServiceFailed: one could not be started.
+        """
+
+    @abstractmethod
+    def ended(self, services: Sequence[str]) -> str | None:
+        """The first of these services that has ended by itself, None when all of them run."""
+
+    @abstractmethod
+    def log(self, service: str, since: float | None = None) -> str:
+        """What a service printed, the last of it; `since`: what came after this mark."""
+
+    @abstractmethod
+    def mark(self, service: str) -> float:
+        """The present end of a service's log."""
+
+    @abstractmethod
+    def response(self, mode: str, timeout: float | None) -> None:
+        """Change the live response setting."""
+
+    @property
+    def receiver(self) -> tuple[str, str]:
+        """Where a callback receiver has to listen, and the host by which the services reach it."""
+        return "127.0.0.1", "127.0.0.1"
+
+    # What only some tiers can do.
+
+    def kill(self, service: str) -> None:
+        """End a service by SIGKILL; it stays down."""
+        raise NotImplementedError
+
+    def stop(self, service: str) -> None:
+        """Let a service end in its own way; it stays down."""
+        raise NotImplementedError
+
+    def pause(self, service: str) -> None:
+        """Freeze a service: it keeps its connections and answers nothing."""
+        raise NotImplementedError
+
+    def resume(self, service: str) -> None:
+        """Let a frozen service go on."""
+        raise NotImplementedError
+
+    def kill_worker_process(self) -> int:
+        """End one prediction process by SIGKILL; its pid, as seen where it runs."""
+        raise NotImplementedError
+
+    # The same on all tiers.
+
+    def running(self) -> list[str]:
+        """The services that this session has started."""
+        return self.session.state.get("started", [])
+
+    def forget_worker(self) -> None:
+        """Make Redis forget a worker that was killed: its last heartbeat would pass for the next one's."""
+        from redis import Redis
+
+        from app.store import NODES
+
+        Redis.from_url(self.values["redis_url"]).delete(NODES)
+
+    def wait_until_ready(self, services: Sequence[str]) -> None:
+        """Wait until the last of these services can do its work.
+
+        Raises:
+            ServiceFailed: one of them ended, load_model raised, or the time was over.
+        """
+        deadline = time.monotonic() + self.settings.timeout
+        goal = services[-1]
+        missing = set(self.services) - set(services)
+        while True:
+            if reason := self.ended(services):
+                raise ServiceFailed(messages.service_failed(reason, "ended", self.log(reason)))
+            ready, waiting_for, error = self._look(goal, alone=goal == API and WORKER in missing)
+            if ready:
+                return
+            if error:
+                raise ServiceFailed(messages.service_failed(WORKER, error, self._log_of_the_model()))
+            if time.monotonic() > deadline:
+                what = f"was not ready within {self.settings.timeout:g} s ({waiting_for}; see --denzel-timeout)"
+                raise ServiceFailed(messages.service_failed(goal, what, self.log(goal)))
+            time.sleep(0.05)
+
+    def _look(self, goal: str, alone: bool) -> tuple[bool, str, str | None]:
+        """Whether a service is ready, else what it waits for, and the error that waiting will not mend.
+
+        `alone`: the worker is down on purpose, so that the API cannot be more than alive.
+        """
+        if goal == REDIS:
+            from commands.embedded_redis import answers
+
+            up = answers(self.values["redis_port"], self.values["redis_password"])
+            return up, "Redis does not answer", None
+        if goal == WORKER:
+            document = self._queue.readiness()
+        else:
+            from pytest_denzel.http import call
+
+            try:
+                if alone:
+                    return call("GET", f"{self.values['api_url']}/ping", timeout=5).status == 200, "", None
+                document = call("GET", f"{self.values['api_url']}/ready", timeout=5).json()
+            except (OSError, ValueError):
+                return False, "the API does not answer", None
+        failed = [worker for worker in document.get("workers") or [] if worker["state"] == "ERROR"]
+        error = f"cannot predict: {failed[0]['error']}" if failed else None
+        return bool(document.get("ready")), str(document.get("reason")), error
+
+    @property
+    def _queue(self) -> Any:
+        from pytest_denzel.queue import client
+
+        return client(self.values["redis_url"])
+
+    def _log_of_the_model(self) -> str:
+        return self.log(WORKER if WORKER in self.services else API)
+
+
+def create(session: Session, project: Project, settings: Settings) -> Tier:
+    """The tier that was chosen."""
+    if settings.tier == "docker":
+        from pytest_denzel.tier_docker import DockerTier
+
+        return DockerTier(session, project, settings)
+    from pytest_denzel.tier_local import InlineTier, LocalTier
+
+    return (LocalTier if settings.tier == "local" else InlineTier)(session, project, settings)
+
+
+def clean_environment(names: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process without these names, and without what make and pytest left in it."""
+    unwanted = {*names, "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONHOME", "PYTEST_CURRENT_TEST"}
+    return {name: value for name, value in os.environ.items() if name not in unwanted}

@@ -1,0 +1,53 @@
+"""The signatures of callbacks: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+
+# How far a callback's timestamp may be from this machine's clock, in seconds.
+TOLERANCE = 300
+
+HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+
+class BadSignature(AssertionError):
+    """A callback that its receiver should not trust; the message says why."""
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """The value of the header `webhook-signature`: version 1, HMAC-SHA256."""
+    signed = b".".join((message_id.encode(), str(timestamp).encode(), body))
+    return "v1," + base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest()).decode()
+
+
+def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float | None = None) -> None:
+    """Check that a callback was signed with the secret, a short while ago.
+
+    Raises:
+        BadSignature: it was not; the message says what is wrong.
+    """
+    if missing := [name for name in HEADERS if not headers.get(name)]:
+        raise BadSignature(f"the callback is not signed: it lacks the header {', '.join(missing)}")
+    message_id, timestamp, signatures = (headers[name] for name in HEADERS)
+    if not timestamp.isascii() or not timestamp.isdigit():
+        raise BadSignature(f"webhook-timestamp is {timestamp!r}, not unix seconds")
+    age = (time.time() if now is None else now) - int(timestamp)
+    if abs(age) > TOLERANCE:
+        raise BadSignature(f"webhook-timestamp is {abs(age):.0f} s in the {'past' if age > 0 else 'future'}")
+    expected = sign(secret, message_id, int(timestamp), body).encode()
+    # several secrets may be in use while one is rotated: any signature will do
+    if not any(hmac.compare_digest(expected, given.encode()) for given in signatures.split()):
+        raise BadSignature("webhook-signature does not fit the body: another secret, or a changed body")
+
+
+def _key(secret: str) -> bytes:
+    encoded = secret.removeprefix("whsec_")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise ValueError("a webhook secret is `whsec_` and base64, as CALLBACK_SECRET in .env") from None
