@@ -29,8 +29,8 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     """The application; settings come from the environment and the executor from the settings unless given."""
     settings = settings or get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    executor = executor or _create_executor(settings)
     pipeline = _UserPipeline(settings)
+    executor = executor or _create_executor(settings, pipeline)
 
     app = falcon.asgi.App(middleware=[_Lifespan(executor)])
     app.set_error_serializer(_write_error)
@@ -48,7 +48,12 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     return app
 
 
-def _create_executor(settings: Settings) -> Executor:
+def _create_executor(settings: Settings, pipeline: _UserPipeline) -> Executor:
+    # Only what is used is imported: without a queue neither Celery nor Redis is needed.
+    if settings.executor == "inline":
+        from app.inline_executor import InlineExecutor
+
+        return InlineExecutor(settings, pipeline.module, pipeline.thread)
     from app.queue_executor import QueueExecutor
 
     return QueueExecutor(settings)
@@ -206,20 +211,21 @@ class _UserPipeline:
     """The user's `verify_input` in the API process; a pipeline.py that cannot be imported is answered, not fatal."""
 
     def __init__(self, settings: Settings) -> None:
-        self._thread = UserThread("verify_input", settings.verify_timeout)
-        self._module: ModuleType | None = None
+        self.thread = UserThread()
+        self.module: ModuleType | None = None
+        self._patience = settings.verify_timeout
         self.problem: str | None = None
         try:
-            self._module = stages.import_pipeline()
+            self.module = stages.import_pipeline()
         except stages.PipelineError as error:
             log.exception("The pipeline cannot be used until it is corrected (then: make restart)")
             self.problem = str(error)
 
     async def verify(self, json_data: Any) -> Any:
-        if self._module is None:
+        if self.module is None:
             raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=self.problem)
         try:
-            return await self._thread.run(stages.verified, self._module, json_data)
+            return await self.thread.run("verify_input", self._patience, stages.verified, self.module, json_data)
         except Stuck as error:
             raise falcon.HTTPServiceUnavailable(
                 title="Service busy", description=f"{error}.", retry_after=_RETRY_AFTER

@@ -5,7 +5,8 @@ from app.settings import get_settings
 _settings = get_settings()
 
 bind = _settings.api_bind
-workers = _settings.api_workers
+# The inline executor keeps its tasks in memory, where a second process would not find them.
+workers = 1 if _settings.executor == "inline" else _settings.api_workers
 worker_class = "app.gunicorn_worker.Worker"
 # A process whose event loop has been stuck for this long is replaced (seconds).
 timeout = 60

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 log = logging.getLogger("denzel.api")
@@ -16,68 +18,99 @@ class Stuck(Exception):
     """The call did not return in time; it may still be running."""
 
 
-class UserThread:
-    """One daemon thread that takes calls in order.
+@dataclass(slots=True)
+class _Call:
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    patience: float | None
+    future: asyncio.Future
+    began: float | None = None
 
-    A call that hangs holds up the ones behind it, each until its own patience ends. A thread that has been stuck in
-    one call for `patience` seconds is given up: the next call starts a new one, so that one hanging request does not
-    stop the service. The event loop itself is never blocked.
+
+class UserThread:
+    """One daemon thread that takes calls in order; the event loop is never blocked.
+
+    A call that runs for longer than its patience is answered with Stuck, and its thread is given up: the calls
+    behind it go on in a new one, so that one hanging request does not stop the service.
     """
 
-    def __init__(self, name: str, patience: float) -> None:
-        self._name = name
-        self._patience = patience
-        self._calls: queue.SimpleQueue = queue.SimpleQueue()
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._busy_since: float | None = None
+        self._current: _Call | None = None
+        self._results: deque[tuple[_Call, Any, Exception | None]] = deque()
+        self._waiting = 0
+        self._watch: asyncio.TimerHandle | None = None
 
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's result; raises what it raises, or Stuck after `patience` seconds."""
+    async def run(self, name: str, patience: float | None, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's result; raises what the function raises, or Stuck.
+
+        Args:
+            name: what the function is called in the message of Stuck.
+            patience: the seconds that the call may run, not counting its wait for the thread; None: for ever.
+        """
         loop = asyncio.get_running_loop()
-        self._ensure_thread(loop.time())
-        future: asyncio.Future = loop.create_future()
-        self._calls.put((loop, future, function, arguments))
+        call = _Call(name, function, arguments, patience, loop.create_future())
+        if self._thread is None:
+            self._start_thread(loop)
+        self._calls.put(call)
+        self._waiting += 1
+        if self._watch is None:
+            self._watch = loop.call_later(0.5, self._look, loop)
         try:
-            return await asyncio.wait_for(future, self._patience)
-        except asyncio.TimeoutError:
-            raise Stuck(f"{self._name} did not return within {self._patience:g} seconds") from None
+            return await call.future
+        finally:
+            self._waiting -= 1
 
-    def _ensure_thread(self, now: float) -> None:
-        stuck = self._busy_since is not None and now - self._busy_since > self._patience
-        if stuck:
-            log.error("%s has not returned for %g seconds: giving that thread up", self._name, self._patience)
-        if self._thread is None or stuck or not self._thread.is_alive():
-            if stuck:
-                waiting, self._calls, self._busy_since = self._calls, queue.SimpleQueue(), None
-                while not waiting.empty():
-                    self._calls.put(waiting.get_nowait())
-                waiting.put(None)
-            self._thread = threading.Thread(target=self._work, args=(self._calls,), name=self._name, daemon=True)
-            self._thread.start()
+    def _start_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._thread = threading.Thread(target=self._work, args=(self._calls, loop), name="user code", daemon=True)
+        self._thread.start()
 
-    def _work(self, calls: queue.SimpleQueue) -> None:
+    def _work(self, calls: queue.SimpleQueue[_Call | None], loop: asyncio.AbstractEventLoop) -> None:
         while (call := calls.get()) is not None:
-            loop, future, function, arguments = call
-            if future.done():  # nobody waits any more
+            if call.future.cancelled():  # nobody waits any more
                 continue
-            if calls is self._calls:
-                self._busy_since = loop.time()
+            call.began = loop.time()
+            self._current = call
+            result, error = None, None
             try:
-                result, error = function(*arguments), None
-            except BaseException as caught:  # SystemExit too: a user's exit() must not end the thread silently
-                result, error = None, caught if isinstance(caught, Exception) else RuntimeError(repr(caught))
-            if calls is self._calls:
-                self._busy_since = None
-            try:
-                loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the loop has closed: the service is stopping
+                result = call.function(*call.arguments)
+            except Exception as caught:
+                error = caught
+            except BaseException as caught:  # a user's exit() must not end the thread silently
+                error = RuntimeError(f"{type(caught).__name__}: {caught}")
+            if calls is not self._calls:  # given up meanwhile: another thread has taken over
                 return
+            self._current = None
+            self._results.append((call, result, error))
+            if len(self._results) == 1:  # one wake-up of the loop serves all results that come until it wakes
+                try:
+                    loop.call_soon_threadsafe(self._settle)
+                except RuntimeError:  # the loop has closed: the service is stopping
+                    return
 
+    def _settle(self) -> None:
+        while self._results:
+            call, result, error = self._results[0]
+            if not call.future.done():
+                if error is None:
+                    call.future.set_result(result)
+                else:
+                    call.future.set_exception(error)
+            # Only now: while one is left, the thread relies on this loop to see what it adds.
+            self._results.popleft()
 
-def _settle(future: asyncio.Future, result: Any, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Twice a second while calls wait: give up the thread if its call takes too long."""
+        call = self._current
+        if call and call.patience is not None and call.began and loop.time() - call.began > call.patience:
+            log.error("%s has not returned for %g s; its thread is given up", call.name, call.patience)
+            stuck, self._calls, self._current = self._calls, queue.SimpleQueue(), None
+            while not stuck.empty():
+                self._calls.put(stuck.get_nowait())
+            stuck.put(None)
+            if not call.future.done():
+                call.future.set_exception(Stuck(f"{call.name} did not return within {call.patience:g} seconds"))
+            self._start_thread(loop)
+        self._watch = loop.call_later(0.5, self._look, loop) if self._waiting else None

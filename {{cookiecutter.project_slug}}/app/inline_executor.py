@@ -1,0 +1,228 @@
+"""The executor without a queue: the model in the API process, no Redis.
+
+For a single container, for tests, for the smallest deployment. Requests wait in memory, bounded; asynchronous mode,
+callbacks and /status work, but nothing survives a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import orjson
+
+from app import stages, store
+from app.addresses import Policy
+from app.batch import BatchRunner
+from app.batch_size import BatchSize
+from app.executor import Outcome, QueueFull, Task
+from app.settings import Settings
+from app.user_thread import UserThread
+from app.webhook import Sender
+
+log = logging.getLogger("denzel.api")
+
+# Tasks run together at the most, when the pipeline merges.
+MOST_TASKS = 128
+# Ended tasks that /status remembers, at the most; and the bytes of their results.
+MOST_RECORDS = 10_000
+MOST_RECORD_BYTES = 256_000_000
+# Pauses between the attempts of a callback (seconds).
+CALLBACK_PAUSES = (5, 15, 60, 300)
+
+
+@dataclass(slots=True)
+class _Record:
+    task: Task
+    mode: str
+    done: asyncio.Future[Outcome]
+    fields: dict[bytes, bytes] = field(default_factory=dict)
+    expires: float = 0.0
+
+
+class InlineExecutor:
+    """Runs the pipeline in this process, in the same thread as `verify_input`; see `Executor` for the methods."""
+
+    def __init__(self, settings: Settings, module: ModuleType | None, thread: UserThread) -> None:
+        self._settings = settings
+        self._module = module
+        self._thread = thread
+        self._records: dict[str, _Record] = {}
+        self._ended: OrderedDict[str, int] = OrderedDict()  # id -> bytes, oldest first
+        self._ended_bytes = 0
+        self._waiting: list[_Record] = []
+        self._working: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._runner: BatchRunner | None = None
+        self._size = BatchSize(1)
+        self._error: str | None = None
+
+    async def start(self) -> None:
+        log.warning("EXECUTOR=inline: the model runs in the API process; tasks do not survive a restart")
+        policy = Policy(self._settings.callback_allow, self._settings.callback_ports)
+        self._sender = await Sender(
+            policy, self._settings.callback_secret, self._settings.callback_timeout
+        ).__aenter__()
+        if self._module is not None:
+            self._spawn(self._load(self._module))
+
+    async def stop(self) -> None:
+        if self._working:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._working), self._settings.stop_grace)
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._sender.__aexit__(None, None, None)
+
+    async def submit(self, task: Task) -> float:
+        self._forget_expired()
+        if len(self._waiting) >= self._settings.max_queue:
+            raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
+        live = self._settings.sync_timeout
+        mode = ("sync" if live else "async") if task.mode == "live" else task.mode
+        record = _Record(task, mode, asyncio.get_running_loop().create_future())
+        record.fields = {
+            b"status": b"PENDING",
+            b"mode": mode.encode(),
+            b"accepted": _now(),
+            b"callback_uri": (task.callback_uri or "").encode(),
+        }
+        self._records[task.id] = record
+        self._waiting.append(record)
+        self._work()
+        return live
+
+    async def wait(self, task_id: str, seconds: float) -> Outcome | None:
+        record = self._records[task_id]
+        try:
+            return await asyncio.wait_for(asyncio.shield(record.done), seconds)
+        except asyncio.TimeoutError:
+            record.mode = "poll"
+            record.fields[b"mode"] = b"poll"
+            return None
+
+    async def status(self, task_id: str) -> dict[str, Any] | None:
+        self._forget_expired()
+        record = self._records.get(task_id)
+        return store.status_body(record.fields) if record else None
+
+    async def cancel(self, task_id: str) -> str | None:
+        record = self._records.get(task_id)
+        if record is None:
+            return None
+        found = record.fields[b"status"].decode()
+        if found not in store.FINAL:
+            # What runs already is let end; its answer is discarded.
+            result = orjson.dumps({"args": ["cancelled"], "type": "TaskRevokedError"})
+            self._finish(record, "REVOKED", result, b'"The task was cancelled."')
+            if record in self._waiting:
+                self._waiting.remove(record)
+        return found
+
+    async def response_timeout(self) -> float:
+        return self._settings.sync_timeout
+
+    async def readiness(self) -> dict[str, Any]:
+        if self._runner:
+            state, error = "UP", None
+        elif self._error or self._module is None:
+            state, error = "ERROR", self._error or "pipeline.py cannot be imported"
+        else:
+            state, error = "LOADING", None
+        worker = {"name": f"worker@{self._settings.project_slug}", "state": state, "error": error}
+        reason = None if self._runner else error or "the model is loading"
+        return {"ready": reason is None, "reason": reason, "workers": [worker], "queue": len(self._waiting)}
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _load(self, module: ModuleType) -> None:
+        """Load the model in the user's thread; tries again for ever, after 1 second, doubling to 60."""
+        pause = 1.0
+        while True:
+            try:
+                model = await self._thread.run("load_model", None, module.load_model)
+            except Exception as error:
+                self._error = f"load_model raised {stages.describe(error)}"
+                log.exception("%s; trying again in %g s", self._error, pause)
+                await asyncio.sleep(pause)
+                pause = min(60.0, pause * 2)
+            else:
+                self._runner = BatchRunner(module, model, self._settings.max_batch_size)
+                self._size = BatchSize(MOST_TASKS if self._runner.merges else 1)
+                self._work()
+                return
+
+    def _work(self) -> None:
+        if self._runner and self._waiting and self._working is None:
+            self._working = asyncio.create_task(self._run(self._runner))
+
+    async def _run(self, runner: BatchRunner) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._size.limit], self._waiting[self._size.limit :]
+                for record in batch:
+                    record.fields.update({b"status": b"STARTED", b"started": _now(), b"attempts": b"1"})
+                began = time.monotonic()
+                for positions in runner.calls([record.task.request for record in batch]):
+                    requests = [batch[position].task.request for position in positions]
+                    outcomes = await self._thread.run("predict", None, runner.run, requests)
+                    for position, outcome in zip(positions, outcomes, strict=True):
+                        self._finish(batch[position], *outcome)
+                self._size.record(len(batch), time.monotonic() - began)
+        finally:
+            self._working = None
+
+    def _finish(self, record: _Record, status: str, result: bytes, message: bytes) -> None:
+        if record.fields[b"status"].decode() in store.FINAL:
+            return
+        record.fields.update({b"status": status.encode(), b"result": result, b"message": message, b"ended": _now()})
+        settings = self._settings
+        kept = settings.sync_result_expires if record.mode == "sync" else settings.result_expires
+        record.expires = time.monotonic() + kept
+        self._ended[record.task.id] = len(result)
+        self._ended_bytes += len(result)
+        if not record.done.done():
+            record.done.set_result(Outcome(status, result if status == "SUCCESS" else message))
+        if record.mode == "async" and record.task.callback_uri:
+            self._spawn(self._call_back(record, record.task.callback_uri))
+
+    async def _call_back(self, record: _Record, uri: str) -> None:
+        if record.fields[b"status"] == b"SUCCESS":
+            body = record.fields[b"result"]
+        else:
+            body = orjson.dumps(store.status_body(record.fields))
+        for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
+            answer = await self._sender.send(record.task.id, uri, body)
+            delivered = answer.status is not None and 200 <= answer.status < 300
+            last = delivered or pause is None or answer.refused or answer.status == 410
+            state = "delivered" if delivered else "gone" if answer.status == 410 else "failed" if last else "pending"
+            shown = {"state": state, "attempts": attempt, "last_status": answer.status, "last_error": answer.error}
+            record.fields[b"callback"] = orjson.dumps(shown)
+            if last:
+                return
+            log.warning("The callback of %s failed (%s)", record.task.id, answer.error)
+            await asyncio.sleep(pause or 0)
+
+    def _forget_expired(self) -> None:
+        now = time.monotonic()
+        while self._ended:
+            task_id, size = next(iter(self._ended.items()))
+            full = len(self._ended) > MOST_RECORDS or self._ended_bytes > MOST_RECORD_BYTES
+            if not full and self._records[task_id].expires > now:
+                return
+            del self._ended[task_id], self._records[task_id]
+            self._ended_bytes -= size
+
+
+def _now() -> bytes:
+    return f"{time.time():.6f}".encode()
