@@ -42,15 +42,15 @@ $(VENV)/.tox: $(VENV)/.created Makefile
 	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on '$(TOX)'
 	@touch $@
 
-# Debian's python3 comes without ensurepip: then the pip of that Python, where there is one, fills the environment.
+# Debian's python3 cannot make an environment with pip in it (that is in python3-venv): where there is a pip beside it,
+# that one fills the environment.
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	    printf 'Python 3.10 or newer is needed, and "$(PYTHON)" is not. Name another: make PYTHON=python3.12 ...\n' >&2; exit 1; }
+	  printf 'Python 3.10 or newer is needed. Name one: make %s PYTHON=python3.12\n' '$(MAKECMDGOALS)' >&2; exit 1; }
 	@printf 'Creating the virtual environment $(VENV)\n'
 	@rm -rf $(VENV)
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
-	 elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-	    $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(IN_VENV) install --quiet pip; \
-	 else \
-	    printf '"$(PYTHON)" has neither venv nor pip. On Debian and Ubuntu: sudo apt-get install python3-venv\n' >&2; exit 1; fi
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(IN_VENV) install -q pip; } 2>/dev/null \
+	  || { rm -rf $(VENV); printf '$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: %s\n' \
+	       'sudo apt-get install python3-venv' >&2; exit 1; }
 	@touch $@

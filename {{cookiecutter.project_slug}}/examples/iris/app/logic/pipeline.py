@@ -74,4 +74,4 @@ def predict(model, data):
     :return: the answer: the species by id
     """
     ids, rows = data
-    return {flower_id: SPECIES[species] for flower_id, species in zip(ids, model.predict(rows))}
+    return {flower_id: SPECIES[species] for flower_id, species in zip(ids, model.predict(rows), strict=True)}
