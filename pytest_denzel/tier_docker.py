@@ -72,7 +72,7 @@ class DockerTier(Tier):
             redis_password=secrets.token_hex(16),
             secret=webhook_secret(),
             image=self.image,
-            built=self.settings.image is not None,
+            image_is_here=False,
             receiver_bind=bind,
             receiver_host=host,
         )
@@ -88,16 +88,13 @@ class DockerTier(Tier):
         return self.settings.image or self.project.read_env().get("COMPOSE_PROJECT_NAME") or self.project.name
 
     def start(self, services: Sequence[str]) -> None:
-        needs_image = any(service != REDIS for service in services)
-        build = needs_image and not self.values["built"]
-        if needs_image and self.settings.image:
-            _require_image(self.settings.image)
+        if any(service != REDIS for service in services) and not self.values["image_is_here"]:
+            self._provide_image()
         with self._variables():
             try:
-                self._compose(services, build=build).start()
+                self._compose(services).start()
             except subprocess.CalledProcessError as error:
-                raise ServiceFailed(self._explain(error, services, build)) from None
-        self.values["built"] = self.values["built"] or build
+                raise ServiceFailed(self._explain(error)) from None
 
     def ended(self, services: Sequence[str]) -> str | None:
         now = time.monotonic()
@@ -172,7 +169,7 @@ class DockerTier(Tier):
     def _override(self) -> Path:
         return self.session.folder / "docker-compose.override.yml"  # JSON is YAML
 
-    def _compose(self, services: Sequence[str] = (), build: bool = False) -> DockerCompose:
+    def _compose(self, services: Sequence[str] = ()) -> DockerCompose:
         from testcontainers.compose import DockerCompose
 
         files = self.project.read_env().get("COMPOSE_FILE") or "docker-compose.yml"
@@ -180,7 +177,6 @@ class DockerTier(Tier):
             context=self.project.root,
             compose_file_name=[*files.split(os.pathsep), str(self._override)],
             services=list(services) or None,
-            build=build,
             wait=False,
         )
 
@@ -189,7 +185,6 @@ class DockerTier(Tier):
         slug = self.project.name
         app = {
             "image": self.image,
-            "build": {"labels": {"denzel.project": slug}},
             "restart": "no",
             "environment": {"PROJECT_SLUG": slug},
         }
@@ -217,7 +212,6 @@ class DockerTier(Tier):
             "REDIS_PASSWORD": self.values["redis_password"],
             "CALLBACK_SECRET": self.values["secret"],
             "CALLBACK_ALLOW": f"{_HOST},{self.values['receiver_bind']}",
-            "BUILDKIT_PROGRESS": "plain",
             sweep.MARK: self.session.name,
         }
         # testcontainers logs each failing command with all of its output; it is told better below
@@ -225,11 +219,27 @@ class DockerTier(Tier):
         with mock.patch.dict(os.environ, environment, clear=True), mock.patch.object(logger, "disabled", True):
             yield
 
-    def _explain(self, error: subprocess.CalledProcessError, services: Sequence[str], build: bool) -> str:
+    def _provide_image(self) -> None:
+        """Build the project's image as `make launch` does, so that an unchanged one stays the very same.
+
+        A test session's own names do not enter it: a launched project beside it would have to be replaced.
+        """
+        from commands.build import build
+        from commands.project import CommandError
+
+        if self.settings.image:
+            _require_image(self.settings.image)
+        else:
+            with mock.patch.dict(os.environ, {sweep.MARK: self.session.name}):
+                try:
+                    build()
+                except CommandError as error:
+                    raise ServiceFailed(messages.image_does_not_build(self.image, str(error))) from None
+        self.values["image_is_here"] = True
+
+    def _explain(self, error: subprocess.CalledProcessError) -> str:
         """What a failed `docker compose up` means for its user."""
         text = ((error.stderr or b"") + b"\n" + (error.stdout or b"")).decode("utf-8", "replace")
-        if build and (failure := _build_failure(text)):
-            return messages.image_does_not_build(self.image, failure)
         if "No such image" in text or "pull access denied" in text or "manifest unknown" in text:
             return messages.image_missing(text.strip().splitlines()[-1])
         if match := re.search(r"(?:container|service) \"?\S*?(redis|denzel|api)\S*\"? (?:is unhealthy|exited)", text):
@@ -294,13 +304,3 @@ def _way_to_this_machine() -> tuple[str, str]:
                 probe.bind((gateway, 0))
                 return gateway, gateway
     return "127.0.0.1", _HOST
-
-
-def _build_failure(output: str) -> str | None:
-    """The last lines of the build step that failed, told by the project's own command; None if no step failed."""
-    from commands.build import Progress
-
-    progress = Progress()
-    for _ in progress.read(output.splitlines()):
-        pass
-    return progress.failure() if re.search(r"^#\d+ ERROR: |failed to solve", output, re.MULTILINE) else None
