@@ -77,3 +77,9 @@ def test_settings_tables_tell_the_default_that_env_has() -> None:
     ):
         told = [default.strip() for default in defaults.split(",")]
         assert told == [env[name] for name in re.findall("[A-Z_]+", names)], names
+
+
+def test_tox_runs_every_level_of_tests() -> None:
+    tox = (REPOSITORY / "tox.ini").read_text(encoding="utf-8")
+    levels = {path.parent.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    assert {level for level in levels if not re.search(rf"posargs:[^}}]*{level}\b", tox)} == set()

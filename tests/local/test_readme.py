@@ -1,0 +1,102 @@
+"""The README's five minutes, as it tells them: its files are written, its commands run, its answers compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import markdown
+import pytest
+from bakery import REPOSITORY
+
+STEPS = markdown.blocks(REPOSITORY / "README.md")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def bash(script: str, folder: Path) -> str:
+    """Run a block of the README with this environment's programs; return what it printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e"],
+        input=script.replace("gh:denzel-template/denzel-template", f"'{REPOSITORY}'").replace("curl ", "curl -sS "),
+        cwd=folder,
+        env=os.environ | {"PATH": path, "PWD": str(folder), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def serving(project: Path, api_port: int) -> Iterator[None]:
+    """`make dev` until the model is loaded, for as long as the block lasts."""
+    command = ["make", "dev", f"API_PORT={api_port}", f"MONITOR_PORT={free_port()}"]
+    with (project / "dev.txt").open("w") as output:
+        make = subprocess.Popen(command, cwd=project, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not is_ready(api_port):
+            assert make.poll() is None, (project / "dev.txt").read_text()
+            assert time.monotonic() < deadline, (project / "dev.txt").read_text()
+            time.sleep(0.2)
+        yield
+    finally:
+        make.send_signal(signal.SIGTERM)
+        make.wait(20)
+
+
+def is_ready(api_port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{api_port}/ready", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's requests need curl")
+def test_five_minutes_from_a_trained_model_to_a_running_service(tmp_path: Path) -> None:
+    folder, project = tmp_path, tmp_path / "wine_cellar"
+    scripts = {block.attributes["run"]: block.text for block in STEPS if "run" in block.attributes}
+    answers = [json.loads(block.text) for block in STEPS if block.language == "json" and not block.attributes]
+    assert list(scripts) == ["bake", "install", "train", "predict", "refused", "async"]
+
+    bash(scripts["bake"], folder)
+    for block in STEPS:
+        if "file" in block.attributes:
+            (project / block.attributes["file"]).write_text(block.text)
+    bash(scripts["install"], project)
+    bash(scripts["train"], project)
+    assert "passed" in bash("make test", project)
+
+    api_port = free_port()
+    with serving(project, api_port):
+
+        def run(name: str) -> str:
+            return bash(scripts[name].replace("localhost:8000", f"localhost:{api_port}"), project)
+
+        printed = run("predict")
+        assert "Worker: worker@wine_cellar - UP" in printed
+        assert json.loads(printed.splitlines()[-1]) == {"b": 1}
+        assert json.loads(run("refused")) == answers[0]
+        accepted = json.loads(run("async").splitlines()[-1])
+        assert accepted["data"].pop("task_id")
+        answers[1]["data"].pop("task_id")
+        assert accepted == answers[1]
