@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -162,9 +162,7 @@ def read_procfile(path: Path = PROCFILE) -> dict[str, str]:
 class Dev:
     """One run of `make dev`."""
 
-    def __init__(
-        self, settings: dict[str, str], host: str, ports: dict[str, int], redis: Redis, lock: IO[str]
-    ) -> None:
+    def __init__(self, settings: dict[str, str], host: str, ports: dict[str, int], redis: Redis, lock: IO[str]) -> None:
         self.redis = redis
         self.host, self.ports, self.lock = host, ports, lock
         self.api_url, self.monitor_url = url(host, ports["API_PORT"]), url("127.0.0.1", ports["MONITOR_PORT"])
@@ -178,6 +176,7 @@ class Dev:
         self.last_lines: dict[str, collections.deque[str]] = {
             name: collections.deque(maxlen=15) for name in self.services
         }
+        self.tasks: list[asyncio.Task[None]] = []
         self.stop = asyncio.Event()
         self.reason = ""
         self.log = Log(LOG_FILE, max(map(len, self.services)))
@@ -212,7 +211,6 @@ class Dev:
     async def serve(self) -> int:
         """Start everything, keep it running until a signal, stop everything."""
         self._catch_signals()
-        watchers: list[asyncio.Task[None]] = []
         with self._guard() as guard:
             self.guard = guard
             try:
@@ -221,27 +219,39 @@ class Dev:
                 services = list(self.services)
                 if self.redis.server:
                     services.remove("redis")
-                    watchers.append(asyncio.create_task(self._keep("redis")))
+                    self._watch(self._keep("redis"))
                     await self._redis_is_up()
                 if not self.stop.is_set():
-                    write_marker(
-                        DEV_FILE, api_url=self.api_url, monitor_url=self.monitor_url, redis_url=self.redis.url
-                    )
-                    watchers += [asyncio.create_task(self._keep(name)) for name in services]
-                    watchers.append(asyncio.create_task(self._announce()))
-                watchers.append(asyncio.create_task(self._watch_make()))
+                    write_marker(DEV_FILE, api_url=self.api_url, monitor_url=self.monitor_url, redis_url=self.redis.url)
+                    for name in services:
+                        self._watch(self._keep(name))
+                    self._watch(self._announce())
+                self._watch(self._watch_make())
                 await self.stop.wait()
             finally:
                 self.stop.set()
                 await self._stop_everything()
-                for task in watchers:
+                for task in self.tasks:
                     task.cancel()
-                await asyncio.gather(*watchers, return_exceptions=True)
+                if self.tasks:
+                    await asyncio.wait(self.tasks, timeout=1)
                 DEV_FILE.unlink(missing_ok=True)
                 (MARKERS / "ready").unlink(missing_ok=True)
         self.log.note("Stopped." if not self.reason else self.reason)
         self.log.close()
         return 1 if self.reason else 0
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background; if it fails, that ends everything."""
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()):
+                self.reason = f"{type(error).__name__}: {error}"
+                self.stop.set()
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(over)
+        self.tasks.append(task)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -386,6 +396,8 @@ class Dev:
         started, said = time.monotonic(), ""
         while True:
             ready, reason = await self._ready()
+            if self.stop.is_set():  # Python 3.11's wait_for may swallow a cancellation
+                return
             if ready:
                 break
             if reason and reason != said:
