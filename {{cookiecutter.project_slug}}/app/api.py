@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import re
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +18,7 @@ import orjson
 from app import addresses, jsonio, stages, store
 from app.executor import Executor, QueueFull, Task, Unavailable
 from app.settings import Settings, get_settings
+from app.task_id import TaskIds
 from app.user_thread import Stuck, UserThread
 
 log = logging.getLogger("denzel.api")
@@ -30,6 +34,7 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     settings = settings or get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     pipeline = _UserPipeline(settings)
+    ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 
     app = falcon.asgi.App(middleware=[_Lifespan(executor)])
@@ -37,8 +42,8 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
     resources = (
-        Predict(settings, executor, pipeline),
-        Status(executor),
+        Predict(settings, executor, pipeline, ids),
+        Status(settings, executor, ids),
         Info(),
         Ping(),
         Ready(executor, pipeline),
@@ -62,10 +67,11 @@ def _create_executor(settings: Settings, pipeline: _UserPipeline) -> Executor:
 class Predict:
     """POST /predict: verify a request, hand it to the executor, answer with the predictions or the task's id."""
 
-    def __init__(self, settings: Settings, executor: Executor, pipeline: _UserPipeline) -> None:
+    def __init__(self, settings: Settings, executor: Executor, pipeline: _UserPipeline, ids: TaskIds) -> None:
         self._settings = settings
         self._executor = executor
         self._pipeline = pipeline
+        self._ids = ids
         self._allowed = addresses.Policy(settings.callback_allow, settings.callback_ports)
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -85,7 +91,12 @@ class Predict:
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
 
-        task = Task(store.new_task_id(), request, mode, callback_uri)
+        task = Task(self._ids.new(), request, mode, callback_uri)
+        if key := req.get_header("Idempotency-Key"):
+            known = await self._known_task(key, body, task)
+            if known is not None:
+                resp.set_header("Denzel-Task-Id", task.id)
+                return await self._answer_again(resp, task.id, known, wait)
         try:
             live = await self._executor.submit(task)
         except QueueFull as error:
@@ -100,6 +111,46 @@ class Predict:
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
 
+    async def _known_task(self, key: str, body: bytes, task: Task) -> dict[str, Any] | None:
+        """The status of the task that this idempotency key stands for; None when it is new (or never got through).
+
+        The task takes over the id that the key is bound to: submitting an id again changes nothing.
+        """
+        if len(key) > 255:
+            raise falcon.HTTPBadRequest(
+                title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
+            )
+        digest = hashlib.sha256(body).hexdigest()
+        bound_id, bound_digest = await self._executor.reserve(key, digest, task.id)
+        if bound_digest != digest:
+            raise falcon.HTTPUnprocessableEntity(
+                title="Idempotency-Key used before",
+                description="This Idempotency-Key belongs to another request of the last day; use a new one.",
+            )
+        if bound_id == task.id:
+            return None
+        task.id = bound_id
+        return await self._executor.status(bound_id)
+
+    async def _answer_again(
+        self, resp: falcon.asgi.Response, task_id: str, status: dict[str, Any], wait: float | None
+    ) -> None:
+        """Answer a request that was sent before as it was, or would have been, answered then."""
+        live = await self._executor.response_timeout()
+        seconds = min(wait or live, self._settings.max_wait)
+        until = time.monotonic() + seconds
+        while seconds and status["status"] not in store.FINAL and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+            status = await self._executor.status(task_id) or status
+        if not seconds:
+            _accepted(resp, task_id)
+        elif status["status"] not in store.FINAL:
+            _accepted(resp, task_id, falcon.HTTP_202)
+        elif status["status"] == "SUCCESS":
+            _write_json(resp, status["result"])
+        else:
+            raise _ended_badly(status["status"], ", ".join(str(value) for value in status["result"]["args"]))
+
     async def _answer(self, resp: falcon.asgi.Response, task_id: str, seconds: float) -> None:
         outcome = await self._executor.wait(task_id, seconds)
         if outcome is None:
@@ -108,10 +159,7 @@ class Predict:
             resp.content_type = falcon.MEDIA_JSON
             resp.data = outcome.payload
         else:
-            status, title = falcon.HTTP_500, "Error invoking predict"
-            if outcome.status == "REVOKED":
-                status, title = falcon.HTTP_409, "Task cancelled"
-            raise falcon.HTTPError(status, title=title, description=orjson.loads(outcome.payload))
+            raise _ended_badly(outcome.status, orjson.loads(outcome.payload))
 
     async def _read(self, req: falcon.asgi.Request) -> bytes:
         """The request's body, never more of it than allowed."""
@@ -149,23 +197,32 @@ class Predict:
 class Status:
     """GET and DELETE /status/{task_id}: how a task stands; cancel it."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, settings: Settings, executor: Executor, ids: TaskIds) -> None:
+        self._settings = settings
         self._executor = executor
+        self._ids = ids
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
         status = await self._executor.status(task_id) if _TASK_ID(task_id) else None
         if status is None:
-            raise _unknown(task_id)
+            raise self._unknown(task_id)
         _write_json(resp, status)
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
         found = await self._executor.cancel(task_id) if _TASK_ID(task_id) else None
         if found is None:
-            raise _unknown(task_id)
+            raise self._unknown(task_id)
         if found in store.FINAL:
             raise falcon.HTTPConflict(title="Already ended", description=f"The task has ended already: {found}.")
         resp.status = falcon.HTTP_202
         _write_json(resp, await self._executor.status(task_id) or {"status": "REVOKED", "result": None})
+
+    def _unknown(self, task_id: str) -> falcon.HTTPError:
+        """410 for an id that was made here so long ago that its record has expired, else 404."""
+        age = self._ids.age(task_id)
+        if age is not None and age > self._settings.sync_result_expires:
+            return falcon.HTTPGone(title="Expired", description=f"The result of task {task_id} is no longer kept.")
+        return falcon.HTTPNotFound(title="Unknown task", description=f"There is no task {task_id[:64]!r}.")
 
 
 class Info:
@@ -277,14 +334,16 @@ def _accepted(resp: falcon.asgi.Response, task_id: str, status: str = falcon.HTT
     _write_json(resp, {"status": "success", "data": {"task_id": task_id}})
 
 
+def _ended_badly(status: str, message: str) -> falcon.HTTPError:
+    if status == "REVOKED":
+        return falcon.HTTPConflict(title="Task cancelled", description=message)
+    return falcon.HTTPInternalServerError(title="Error invoking predict", description=message)
+
+
 def _cut_off() -> falcon.HTTPError:
     return falcon.HTTPBadRequest(
         title="Stream read error", description="The request body ended before the announced length."
     )
-
-
-def _unknown(task_id: str) -> falcon.HTTPError:
-    return falcon.HTTPNotFound(title="Unknown task", description=f"There is no task {task_id[:64]!r}.")
 
 
 def _write_json(resp: falcon.asgi.Response, body: Any) -> None:

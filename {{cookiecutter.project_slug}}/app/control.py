@@ -2,12 +2,17 @@
 
 python -m app.control response sync [SECONDS]
 python -m app.control response async
+python -m app.control dead                    the tasks that were given up
+python -m app.control replay ID|all           run them again
+python -m app.control redeliver ID            send a callback again
 """
 
 from __future__ import annotations
 
 import math
 import sys
+import time
+from typing import Any
 
 import redis
 from redis.exceptions import RedisError
@@ -15,17 +20,19 @@ from redis.exceptions import RedisError
 from app import store
 from app.settings import get_settings
 
-USAGE = "usage: python -m app.control response sync [SECONDS] | response async"
+USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
 
 
-def set_response(mode: str, timeout: str | None) -> str:
-    """Change the live response setting; every request that comes after this returns sees it.
+class CommandError(Exception):
+    """The command cannot be carried out; the message says why, in one line."""
 
-    Returns: a sentence that says what is set now.
-    Raises: ValueError for a wrong value, RedisError when Redis does not serve.
-    """
+
+def set_response(client: Any, mode: str, timeout: str = "") -> str:
+    """Change the live response setting; every request that comes after this returns sees it."""
+    if get_settings().executor == "inline":
+        raise CommandError("With EXECUTOR=inline the setting is SYNC_TIMEOUT in .env (0 = asynchronous); then restart")
     if mode not in ("sync", "async"):
-        raise ValueError(f"MODE must be sync or async, not {mode!r}")
+        raise CommandError(f"MODE must be sync or async, not {mode!r}")
     seconds = 0.0
     if mode == "sync":
         try:
@@ -33,29 +40,72 @@ def set_response(mode: str, timeout: str | None) -> str:
         except ValueError:
             seconds = math.nan
         if not 0 < seconds <= 86_400:
-            raise ValueError("Sync timeout must be greater than 0 (and at most 86400 seconds)")
+            raise CommandError("Sync timeout must be greater than 0 (and at most 86400 seconds)")
     elif timeout:
-        raise ValueError("TIMEOUT goes with MODE=sync only")
-    client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=2, socket_connect_timeout=2)
+        raise CommandError("TIMEOUT goes with MODE=sync only")
     client.set(store.RESPONSE, str(seconds))
     return f"Responses are synchronous, with a timeout of {seconds:g} s" if seconds else "Responses are asynchronous"
 
 
+def list_dead(client: Any) -> str:
+    """The tasks that were given up, each with its request."""
+    lines = []
+    for task_id, status, request in store.dead(client):
+        ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status["ended"]))
+        reason = ", ".join(str(value) for value in status["result"]["args"])
+        lines += [f"{task_id}  {ended}  {reason}", f"    {request}"]
+    if not lines:
+        return "No task was given up"
+    return "\n".join([*lines, 'Run them again with "make replay ID=..." (or ID=all)'])
+
+
+def replay(client: Any, task_id: str) -> str:
+    """Queue one task again that was given up, or all of them."""
+    ids = [known for known, _, _ in store.dead(client)] if task_id == "all" else [task_id]
+    replayed = sum(store.replay(client, known) for known in ids)
+    if not replayed and task_id != "all":
+        raise CommandError(f"There is no task {task_id!r} to run again; `make dead` lists them")
+    return f"{replayed} task{'' if replayed == 1 else 's'} queued again"
+
+
+def redeliver(client: Any, task_id: str) -> str:
+    """Send a task's callback again."""
+    from app.callbacks import redeliver as send_again
+
+    problems = {
+        "unknown": f"There is no task {task_id!r}",
+        "no callback": f"Task {task_id} has no callback",
+        "not ended": f"Task {task_id} has not ended yet; its callback comes by itself",
+    }
+    answer = send_again(client, task_id)
+    if answer in problems:
+        raise CommandError(problems[answer])
+    return f"The callback of {task_id} is sent again"
+
+
+COMMANDS = {
+    "response": (set_response, 1, 2),
+    "dead": (list_dead, 0, 0),
+    "replay": (replay, 1, 1),
+    "redeliver": (redeliver, 1, 1),
+}
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; 0 when it worked, else 1 with one line on stderr."""
-    if len(arguments) not in (2, 3) or arguments[0] != "response":
+    command, fewest, most = COMMANDS.get(arguments[0] if arguments else "", (None, 0, 0))
+    if command is None or not fewest <= len(arguments) - 1 <= most:
         print(USAGE, file=sys.stderr)
         return 1
+    client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=2, socket_connect_timeout=2)
     try:
-        print(set_response(arguments[1], arguments[2] if len(arguments) == 3 else None))
-    except ValueError as error:
+        print(command(client, *arguments[1:]))
+    except CommandError as error:
         print(error, file=sys.stderr)
         return 1
     except (RedisError, OSError):
-        print(
-            "Failed to change the response setting: Redis does not answer (see `make status`)",
-            file=sys.stderr,
-        )
+        failed = "Failed to change the response setting" if arguments[0] == "response" else "Failed"
+        print(f"{failed}: Redis does not answer (see `make status`)", file=sys.stderr)
         return 1
     return 0
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+# For so long (seconds) an idempotency key stands for the same task.
+IDEMPOTENCY_EXPIRES = 86_400
+
 
 class Unavailable(Exception):
     """Tasks cannot be accepted or looked up at the moment; the message says why."""
@@ -70,6 +73,9 @@ class Executor(Protocol):
 
     async def cancel(self, task_id: str) -> str | None:
         """Cancel a task: the status it had, None when unknown. Raises Unavailable."""
+
+    async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
+        """Bind an idempotency key to a task id and a request's digest, unless it is bound; what it is bound to now."""
 
     async def response_timeout(self) -> float:
         """The live response setting in seconds; 0 means asynchronous. Raises Unavailable."""

@@ -21,7 +21,7 @@ from app import stages, store
 from app.addresses import Policy
 from app.batch import BatchRunner
 from app.batch_size import BatchSize
-from app.executor import Outcome, QueueFull, Task
+from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task
 from app.settings import Settings
 from app.user_thread import UserThread
 from app.webhook import Sender
@@ -59,6 +59,7 @@ class InlineExecutor:
         self._waiting: list[_Record] = []
         self._working: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._keys: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
         self._runner: BatchRunner | None = None
         self._size = BatchSize(1)
         self._error: str | None = None
@@ -125,6 +126,13 @@ class InlineExecutor:
             if record in self._waiting:
                 self._waiting.remove(record)
         return found
+
+    async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
+        now = time.monotonic()
+        while self._keys and next(iter(self._keys.values()))[2] < now:
+            self._keys.popitem(last=False)
+        known_id, known_digest, _ = self._keys.setdefault(key, (task_id, digest, now + IDEMPOTENCY_EXPIRES))
+        return known_id, known_digest
 
     async def response_timeout(self) -> float:
         return self._settings.sync_timeout

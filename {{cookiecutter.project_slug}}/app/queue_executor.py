@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from app import store
 from app.celery_app import create_terms, send_ticket
-from app.executor import Outcome, QueueFull, Task, Unavailable
+from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
 from app.settings import Settings
 from app.submitter import Submitter
 
@@ -115,6 +115,9 @@ class QueueExecutor:
     async def cancel(self, task_id: str) -> str | None:
         return await self._ask(store.cancel(self._client, self._terms, task_id))
 
+    async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
+        return await self._ask(store.reserve(self._client, key, digest, task_id, IDEMPOTENCY_EXPIRES))
+
     async def response_timeout(self) -> float:
         return await self._ask(store.response_timeout(self._client, self._settings.sync_timeout))
 
@@ -126,7 +129,8 @@ class QueueExecutor:
         workers = []
         for node in nodes:
             state = node["state"] if node["age"] <= store.STALE else "UNAVAILABLE"
-            workers.append({"name": node["name"], "state": state, "error": node.get("error")})
+            shown = {key: node.get(key) for key in ("error", "processes", "reloading", "reloads", "reload_error")}
+            workers.append({"name": node["name"], "state": state, **shown})
         states = [worker["state"] for worker in workers]
         if "UP" in states:
             reason = None

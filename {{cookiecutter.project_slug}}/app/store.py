@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +42,9 @@ CLAIMANTS = "denzel:claimants"
 ALIVE = "denzel:alive:"
 PROCESSES = "denzel:processes"
 NODES = "denzel:nodes"
+DEAD = "denzel:dead"
+KEYS = "denzel:idempotency:"
+FULL = "denzel:full"
 REPLIES = "denzel:replies:"
 CANCELLED = "denzel:cancelled"
 CALLBACKS = "denzel:callbacks"
@@ -87,6 +89,7 @@ _PRELUDE = (
 local TASK, WAITING, DELAYED, CLAIMS = '{TASK}', '{WAITING}', '{DELAYED}', '{CLAIMS}'
 local CLAIMANTS, ALIVE, PROCESSES, NODES = '{CLAIMANTS}', '{ALIVE}', '{PROCESSES}', '{NODES}'
 local CALLBACKS, CALLBACKS_WAKE, CANCELLED = '{CALLBACKS}', '{CALLBACKS_WAKE}', '{CANCELLED}'
+local DEAD, FULL = '{DEAD}', '{FULL}'
 local STALE, LEASE, MAX_DEATHS = {STALE}, {LEASE}, {MAX_DEATHS}
 """
     + """
@@ -97,13 +100,19 @@ local now = string.format('%d.%06d', seconds, tonumber(time[2]))
 local function final(status) return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' end
 
 -- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
-local function finish(id, status, result, message, sync_expires, expires)
+-- A task that is to be kept leaves its request, so that it can be run again.
+local function finish(id, status, result, message, sync_expires, expires, keep)
     local key = TASK .. id
     local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri')
     if not old[1] or final(old[1]) then return nil end
     redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'ended', now)
-    redis.call('HDEL', key, 'request')
-    redis.call('EXPIRE', key, old[2] == 'sync' and sync_expires or expires)
+    if keep then
+        redis.call('ZADD', DEAD, seconds, id)
+        redis.call('EXPIRE', key, expires)
+    else
+        redis.call('HDEL', key, 'request')
+    end
+    if not keep then redis.call('EXPIRE', key, old[2] == 'sync' and sync_expires or expires) end
     if old[2] == 'async' and old[4] and old[4] ~= '' then
         redis.call('ZADD', CALLBACKS, now, id)
         redis.call('PUBLISH', CALLBACKS_WAKE, id)
@@ -111,8 +120,8 @@ local function finish(id, status, result, message, sync_expires, expires)
     return old[2] == 'sync' and old[3] or nil
 end
 
-local function end_now(id, status, result, message, sync_expires, expires)
-    local channel = finish(id, status, result, message, sync_expires, expires)
+local function end_now(id, status, result, message, sync_expires, expires, keep)
+    local channel = finish(id, status, result, message, sync_expires, expires, keep)
     if channel then redis.call('PUBLISH', channel, id .. ' ' .. status .. ' ' .. message) end
 end
 
@@ -138,7 +147,7 @@ local function give_back(token, sync_expires, expires)
             if deaths >= MAX_DEATHS then
                 local reason = 'the process that ran this task died, ' .. deaths .. ' times'
                 end_now(id, 'FAILURE', '{"args":["' .. reason .. '"],"type":"WorkerLostError"}',
-                        '"' .. reason .. '"', sync_expires, expires)
+                        '"' .. reason .. '"', sync_expires, expires, true)
             elseif deaths > 1 then
                 redis.call('ZADD', DELAYED, seconds + 2 ^ (deaths - 1), id)
             else
@@ -157,15 +166,17 @@ end
 _SUBMIT = Script("""
 local live = redis.call('GET', 'synchronous_timeout') or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
-if redis.call('EXISTS', TASK .. ARGV[5]) == 1 then return {live, waiting} end
 local count = (#ARGV - 4) / 5
+if redis.call('EXISTS', FULL) == 1 then return redis.error_reply('OOM Redis is almost full') end
 if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1} end
 for i = 5, #ARGV, 5 do
     local id, mode = ARGV[i], ARGV[i + 2]
-    if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
-    redis.call('HSET', TASK .. id, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
-               'callback_uri', ARGV[i + 3], 'reply_to', ARGV[i + 4], 'accepted', now)
-    redis.call('LPUSH', WAITING, id)
+    if redis.call('EXISTS', TASK .. id) == 0 then
+        if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
+        redis.call('HSET', TASK .. id, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
+                   'callback_uri', ARGV[i + 3], 'reply_to', ARGV[i + 4], 'accepted', now)
+        redis.call('LPUSH', WAITING, id)
+    end
 end
 if ARGV[3] ~= '' then
     -- One ticket for each task, as long as there is a process to take it.
@@ -232,7 +243,8 @@ return claimed
 """)
 
 # ARGV: name, heartbeat (JSON with `up`, its processes that serve), ticket queue, ticket,
-#       expiry of synchronous records, expiry of the others, then the tokens of the living processes.
+#       expiry of synchronous records, expiry of the others, almost full (1: accept no more),
+#       then the tokens of the living processes.
 # Returns 1 when tasks wait, so that a ticket can be sent through another broker.
 _BEAT = Script("""
 redis.call('HSET', NODES, ARGV[1], seconds .. ' ' .. ARGV[2])
@@ -248,7 +260,8 @@ for i = 1, #nodes, 2 do
 end
 redis.call('SET', PROCESSES, processes)
 
-for i = 7, #ARGV do redis.call('SET', ALIVE .. ARGV[i], 1, 'EX', LEASE) end
+for i = 8, #ARGV do redis.call('SET', ALIVE .. ARGV[i], 1, 'EX', LEASE) end
+if ARGV[7] == '1' then redis.call('SET', FULL, 1, 'EX', LEASE) end
 -- Silence of all (Redis was away) proves nobody's death: everyone gets the time to vouch again.
 local last = tonumber(redis.call('GET', 'denzel:last_beat') or 0)
 if seconds - last > 2 then redis.call('SET', 'denzel:amnesty', 1, 'EX', LEASE + 1) end
@@ -278,7 +291,7 @@ return ticket_if_needed(ARGV[2], ARGV[3])
 _TIME_OUT = Script("""
 local claims = CLAIMS .. ARGV[1]
 if redis.call('SCARD', claims) == 1 and redis.call('SISMEMBER', claims, ARGV[2]) == 1 then
-    end_now(ARGV[2], 'FAILURE', ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+    end_now(ARGV[2], 'FAILURE', ARGV[3], ARGV[4], ARGV[5], ARGV[6], true)
 end
 """)
 
@@ -311,6 +324,19 @@ end
 return task[1]
 """)
 
+# ARGV: id. Returns false when the task cannot be run again.
+_REPLAY = Script("""
+local key = TASK .. ARGV[1]
+redis.call('ZREM', DEAD, ARGV[1])
+local task = redis.call('HMGET', key, 'status', 'request', 'callback_uri')
+if task[1] ~= 'FAILURE' or not task[2] then return false end
+redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'callback')
+redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] ~= '' and 'async' or 'poll')
+redis.call('PERSIST', key)
+redis.call('LPUSH', WAITING, ARGV[1])
+return 1
+""")
+
 # Returns the server's time, the number of waiting tasks, and the heartbeats.
 _OVERVIEW = Script("""
 return {seconds, redis.call('LLEN', WAITING) + redis.call('ZCARD', DELAYED), redis.call('HGETALL', NODES)}
@@ -332,11 +358,6 @@ class Terms:
     ticket: bytes
     sync_expires: int
     expires: int
-
-
-def new_task_id() -> str:
-    """A fresh task id, a UUID as Celery's own."""
-    return str(uuid.uuid4())
 
 
 async def submit(
@@ -387,8 +408,15 @@ def work(
     return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)]
 
 
-async def beat(client: Any, terms: Terms, name: str, heartbeat: dict[str, Any], tokens: Sequence[str]) -> bool:
-    """Say that a node and its processes live, and put right what has gone wrong; True when tasks wait."""
+async def beat(
+    client: Any, terms: Terms, name: str, heartbeat: dict[str, Any], tokens: Sequence[str], full: bool
+) -> bool:
+    """Say that a node and its processes live, and put right what has gone wrong; True when tasks wait.
+
+    Args:
+        tokens: of the processes that live.
+        full: Redis has hardly any memory left: accept no tasks, so that the answers still find room.
+    """
     arguments = [
         name,
         json.dumps(heartbeat),
@@ -423,6 +451,32 @@ async def cancel(client: Any, terms: Terms, task_id: str) -> str | None:
     message = b'"The task was cancelled."'
     status = await _CANCEL.call(client, task_id, terms.sync_expires, terms.expires, result, message)
     return status.decode() if status else None
+
+
+async def reserve(client: Any, key: str, digest: str, task_id: str, seconds: int) -> tuple[str, str]:
+    """Bind a client's idempotency key to a task id, unless it is bound already; the id and the digest it has now."""
+    name = KEYS + hashlib.sha256(key.encode()).hexdigest()
+    await client.set(name, f"{task_id} {digest}", nx=True, ex=seconds)
+    bound = await client.get(name)
+    known_id, _, known_digest = (bound.decode() if bound else f"{task_id} {digest}").partition(" ")
+    return known_id, known_digest
+
+
+def dead(client: Any) -> list[tuple[str, dict[str, Any], str]]:
+    """The tasks that were given up and can be run again: id, the body of /status, the request (JSON)."""
+    found = []
+    for task_id in client.zrange(DEAD, 0, -1):
+        record = client.hgetall(TASK + task_id.decode())
+        if record.get(b"status") == b"FAILURE" and record.get(b"request"):
+            found.append((task_id.decode(), status_body(record), record[b"request"].decode()))
+        else:
+            client.zrem(DEAD, task_id)  # expired
+    return found
+
+
+def replay(client: Any, task_id: str) -> bool:
+    """Queue a task again that was given up; False when there is no such task."""
+    return bool(_REPLAY(client, task_id))
 
 
 async def outcome(client: Any, task_id: str) -> list[bytes] | None:

@@ -32,9 +32,11 @@ from app.settings import Settings, get_settings
 log = logging.getLogger("denzel.supervisor")
 
 # A prediction process that is idle looks for messages every second; silent for longer (seconds), it hangs.
-_HANGS_AFTER = 10.0
+_HANGS_AFTER = 5.0
 # A node name is held by a lease of this many seconds, renewed every second.
 _NAME_LEASE = 5
+# Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
+_FULL = 0.9
 
 
 class Child:
@@ -45,9 +47,12 @@ class Child:
         title: str,
         module: str,
         environment: dict[str, str],
+        number: int = 0,
         on_end: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.title = title
+        self.number = number
+        self.ends = 0
         self._module = module
         self._environment = environment
         self._on_end = on_end  # only of a prediction process: gets the token of the life that ended
@@ -80,6 +85,7 @@ class Child:
                 state, self.state, self._process = self.state, None, None
                 if state:
                     state.close()
+            self.ends += 1
             if self._on_end:
                 await self._on_end(self.token)
             if self._stopping:
@@ -143,46 +149,96 @@ class Supervisor:
         self._terms = create_terms(settings)
         # Stable over restarts of a container, so that it gets its name back at once.
         self._owner = f"{socket.gethostname()}:{os.getcwd()}"
-        self._children: list[Child] = []
         self._predictors: list[Child] = []
+        self._running: dict[asyncio.Task[None], Child] = {}
+        self._stopping = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._reloads = 0
+        self._reloading = False
+        self._reload_error: str | None = None
+        self._was_full = False
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT, then let the current work finish."""
-        stopping = asyncio.Event()
+        """Run until SIGTERM or SIGINT, then let the current work finish. SIGHUP replaces the processes one by one."""
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        stopping = asyncio.create_task(self._stopping.wait())
         name = asyncio.create_task(self._claim_name())
-        await asyncio.wait([name, asyncio.create_task(stopping.wait())], return_when=asyncio.FIRST_COMPLETED)
-        if stopping.is_set():
+        await asyncio.wait([name, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if self._stopping.is_set():
             name.cancel()
             return
         self._name = name.result()
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
-        self._create_children()
-        running = [asyncio.create_task(child.run()) for child in self._children]
-        loops = [asyncio.create_task(loop()) for loop in (self._beat, self._watch_time, self._watch_cancelled)]
-        await stopping.wait()
-        log.info("Stopping; the current work is finished first")
-        for child in self._children:
-            child.stop()
-        _, late = await asyncio.wait(running, timeout=self._settings.stop_grace)
-        if late:
-            log.warning("Not finished after %g s: killed; their tasks wait again", self._settings.stop_grace)
-            for child in self._children:
-                child.kill()
-            await asyncio.wait(late)
+        self._start(Child("The callback sender", "app.callbacks", {}))
+        for _ in range(self._settings.worker_concurrency):
+            self._start_predictor()
+        duties = (self._beat, self._watch_time, self._watch_cancelled, self._watch_reload)
+        loops = [asyncio.create_task(duty()) for duty in duties]
+        await stopping
+        await self._stop_children()
         for task in loops:
             task.cancel()
         await self._release_name()
 
-    def _create_children(self) -> None:
+    def _start(self, child: Child) -> None:
+        task = asyncio.create_task(child.run())
+        self._running[task] = child
+        task.add_done_callback(self._running.pop)
+
+    def _start_predictor(self) -> Child:
         short, _, slug = self._name.partition("@")
-        for index in range(self._settings.worker_concurrency):
-            # Celery needs a name for each process; the first one's is the node's own.
-            node = self._name if index == 0 else f"{short}.{index + 1}@{slug}"
-            title = f"Prediction process {index + 1}"
-            self._predictors.append(Child(title, "app.worker", {"DENZEL_NODE": node}, self._release))
-        self._children = [*self._predictors, Child("The callback sender", "app.callbacks", {})]
+        taken = {child.number for child in self._predictors}
+        number = next(number for number in range(1, len(taken) + 2) if number not in taken)
+        # Celery needs a name for each process; the first one's is the node's own.
+        node = self._name if number == 1 else f"{short}.{number}@{slug}"
+        child = Child(f"Prediction process {number}", "app.worker", {"DENZEL_NODE": node}, number, self._release)
+        self._predictors.append(child)
+        self._start(child)
+        return child
+
+    async def _stop_children(self) -> None:
+        log.info("Stopping; the current work is finished first")
+        for child in self._running.values():
+            child.stop()
+        _, late = await asyncio.wait(list(self._running), timeout=self._settings.stop_grace)
+        if late:
+            log.warning("Not finished after %g s: killed; their tasks wait again", self._settings.stop_grace)
+            for child in list(self._running.values()):
+                child.kill()
+            await asyncio.wait(late)
+
+    async def _watch_reload(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            self._reloading, self._reload_error = True, None
+            for old in list(self._predictors):
+                if not await self._replace(old):
+                    break
+            self._reloading = False
+            self._reloads += 1
+
+    async def _replace(self, old: Child) -> bool:
+        """Start a process with the code and model of now; the old one goes when it is ready. False: it is not."""
+        new = self._start_predictor()
+        while True:
+            state, error = new.report()
+            if state in ("UP", "ERROR") or new.ends:
+                break
+            await asyncio.sleep(0.1)
+        # Where nothing serves, a process that is corrected later is as good as one that was never right.
+        wanted, unwanted = (new, old) if state == "UP" or old.report()[0] != "UP" else (old, new)
+        unwanted.stop()
+        self._predictors.remove(unwanted)
+        if wanted is new:
+            log.info("%s has taken over from %s", new.title, old.title)
+            return True
+        self._reload_error = error or f"{new.title} ended while it started"
+        log.error("The new code does not start (%s); the processes from before go on", self._reload_error)
+        return False
 
     async def _claim_name(self) -> str:
         """`worker@slug`, or the first of `worker-2@slug`, ... that no living worker holds."""
@@ -237,10 +293,15 @@ class Supervisor:
                 "error": found[1],
                 "processes": len(reports),
                 "up": sum(report[0] == "UP" for report in reports),
+                "reloading": self._reloading,
+                "reloads": self._reloads,
+                "reload_error": self._reload_error,
             }
             try:
-                tokens = [child.token for child in self._predictors if child.state]
-                if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens):
+                # Processes that are on their way out may still finish their tasks.
+                tokens = [child.token for child in self._running.values() if child.state]
+                full = await self._redis_is_full()
+                if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
                     await self._send_ticket()
                 await self._hold(self._name)
             except (RedisError, OSError) as error:
@@ -278,6 +339,16 @@ class Supervisor:
             if child.token == token and child.state and child.state.task_id == task_id:
                 log.info("Task %s was cancelled: its process is stopped", task_id)
                 child.kill()
+
+    async def _redis_is_full(self) -> bool:
+        """Whether Redis is so close to its `maxmemory` that answers might soon find no room."""
+        memory = await self._redis.info("memory")
+        most = memory.get("maxmemory", 0)
+        full = bool(most) and memory["used_memory"] > _FULL * most
+        if full and not self._was_full:
+            log.error("Redis is almost full: no tasks are accepted until there is room (maxmemory %d bytes)", most)
+        self._was_full = full
+        return full
 
     async def _release(self, token: str) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
