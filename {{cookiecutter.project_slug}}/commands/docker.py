@@ -164,7 +164,12 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 def last_lines(service: str, count: int = 15) -> str:
     """The end of what a service has printed."""
     done = compose_output("logs", "--no-log-prefix", "--no-color", "--tail", str(count), service)
-    return (done.stdout or done.stderr).rstrip()
+    return without_clearing(done.stdout or done.stderr).rstrip()
+
+
+def without_clearing(text: str) -> str:
+    """Log lines without the code by which Compose clears a terminal's line before each, terminal or not."""
+    return text.replace("\033[2K", "")
 
 
 def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from commands.docker import NOT_CREATED, SERVICES, compose, containers, require_docker
+from commands.docker import (
+    NOT_CREATED,
+    SERVICES,
+    compose_command,
+    compose_environment,
+    containers,
+    require_docker,
+    without_clearing,
+)
 from commands.project import MARKERS, ROOT, CommandError, choice, parse_arguments, running_dev, switch
 from commands.tail import follow
 
@@ -29,10 +38,7 @@ def logs(arguments: list[str]) -> int:
         raise CommandError(NOT_CREATED)
     options = ["--follow"] if live else []
     services = [] if service == _ALL else [service]
-    try:
-        return compose("logs", *options, *services)
-    except KeyboardInterrupt:
-        return 0
+    return _show_compose_logs(*options, *services)
 
 
 def logworker(arguments: list[str]) -> int:
@@ -43,12 +49,26 @@ def logworker(arguments: list[str]) -> int:
     return _show(follow(WORKER_LOG, live))
 
 
+def _show_compose_logs(*words: str) -> int:
+    command = compose_command("logs", *words)
+    try:
+        if sys.stdout.isatty():
+            return subprocess.call(command, cwd=ROOT, env=compose_environment())
+        with subprocess.Popen(
+            command, cwd=ROOT, env=compose_environment(), stdout=subprocess.PIPE, text=True, errors="replace"
+        ) as process:
+            assert process.stdout is not None
+            return _show(map(without_clearing, process.stdout)) or process.wait()
+    except KeyboardInterrupt:
+        return 0
+
+
 def _is_from(line: str, service: str) -> bool:
     """Whether a line of ``make dev`` is from the service: each begins with its name."""
     return service == _ALL or _COLOUR_CODES.sub("", line).split(maxsplit=1)[:1] == [service]
 
 
-def _show(lines: Iterator[str]) -> int:
+def _show(lines: Iterable[str]) -> int:
     try:
         for line in lines:
             sys.stdout.write(line)

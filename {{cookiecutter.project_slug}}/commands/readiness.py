@@ -61,7 +61,7 @@ def wait_until_ready(api_url: str) -> None:
     """
     limit = positive_number(read_env().get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
     started = time.monotonic()
-    shown, shown_at = "", started
+    shown, shown_at, looked_at = "", started, started
     while True:
         document = fetch_ready(api_url)
         if document and document.get("ready"):
@@ -75,7 +75,9 @@ def wait_until_ready(api_url: str) -> None:
             seconds = f" ({now - started:.0f} s)" if now - started >= 1 else ""
             say(f"Waiting: {waiting_for}{seconds}")
             shown, shown_at = waiting_for, now
+        if now - looked_at >= 2:
             _check_crashes()
+            looked_at = time.monotonic()
         if now - started > limit:
             raise CommandError(_timed_out(document, waiting_for, limit))
         time.sleep(0.3)

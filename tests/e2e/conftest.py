@@ -1,0 +1,61 @@
+"""Baked projects on real containers. Without Docker these tests are skipped, on CI they fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from bakery import bake
+
+from tests.e2e.project import Inbox, Project, free_port
+
+_projects = pytest.StashKey[list[Project]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def docker() -> None:
+    """Docker, or a reason why these tests do not run."""
+    done = subprocess.run(["docker", "version"], capture_output=True, text=True) if shutil.which("docker") else None
+    if done is None or done.returncode != 0:
+        reason = "docker is not installed" if done is None else done.stderr.strip().splitlines()[-1]
+        if os.environ.get("CI"):
+            pytest.fail(f"these tests need Docker: {reason}")
+        pytest.skip(f"needs Docker: {reason}")
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    """A receiver of callbacks on this machine."""
+    with Inbox() as inbox:
+        yield inbox
+
+
+@pytest.fixture(scope="module")
+def project(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, inbox: Inbox
+) -> Iterator[Project]:
+    """A skeleton in a folder with spaces, to which the inbox is known; not launched. Nothing of it is left."""
+    slug = f"denzel_e2e_{uuid.uuid4().hex[:8]}"
+    path = bake(tmp_path_factory.mktemp("a folder with spaces"), project_slug=slug, example="none")
+    project = Project(path, slug, api_port=free_port(), monitor_port=free_port())
+    project.set_env(CALLBACK_ALLOW=inbox.address, LAUNCH_TIMEOUT="120")
+    request.session.stash.setdefault(_projects, []).append(project)
+    try:
+        yield project
+    finally:
+        request.session.stash[_projects].remove(project)
+        project.remove()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Attach what the services printed to a failure."""
+    report = yield
+    if report.failed:
+        for project in item.session.stash.get(_projects, []):
+            report.sections.append((f"services of {project.slug}", project.logs()))
+    return report
