@@ -64,9 +64,7 @@ def check_free(place: Mapping[str, str], own: frozenset[int] = frozenset()) -> N
         if number not in own and port_taken(host, number):
             free = _free_port(host, number, set(ports.values()))
             example = f", for example {name}={free}" if free else ""
-            raise CommandError(
-                f"Port {number} is already taken! Pass an available port using {name}{example}."
-            )
+            raise CommandError(f"Port {number} is already taken! Pass an available port using {name}{example}.")
 
 
 def _free_port(host: str, after: int, others: set[int]) -> int | None:
