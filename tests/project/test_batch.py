@@ -1,0 +1,142 @@
+"""Merging: each request keeps its own answer or error, whatever shares its call."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from app.batch import BatchRunner
+
+
+class Pipeline(ModuleType):
+    """Doubles numbers; counts its calls."""
+
+    def __init__(self, batchable: Any = True) -> None:
+        super().__init__("pipeline")
+        self.BATCHABLE = batchable
+        self.calls: list[int] = []
+
+    def process(self, model: Any, json_data: Any) -> Any:
+        self.calls.append(len(json_data["data"]))
+        return json_data["data"], json_data.get("factor", 2)
+
+    def predict(self, model: Any, data: Any) -> dict[str, Any]:
+        numbers, factor = data
+        return {name: model[number] * factor for name, number in numbers.items()}
+
+
+MODEL = {number: number for number in range(100)}
+
+
+def run(pipeline: Pipeline, *requests: Any, max_ids: int = 512) -> list[Any]:
+    """The answers in order; of a failure its message."""
+    runner = BatchRunner(pipeline, MODEL, max_ids)
+    texts = [json.dumps(request).encode() for request in requests]
+    outcomes: dict[int, Any] = {}
+    for positions in runner.calls(texts):
+        for position, outcome in zip(positions, runner.run([texts[p] for p in positions]), strict=True):
+            outcomes[position] = json.loads(outcome[1] if outcome[0] == "SUCCESS" else outcome[2])
+    return [outcomes[position] for position in range(len(requests))]
+
+
+def test_requests_with_the_same_ids_are_merged_and_split_again() -> None:
+    pipeline = Pipeline()
+    assert run(pipeline, {"data": {"a": 1, "b": 2}}, {"data": {"a": 3}}) == [{"a": 2, "b": 4}, {"a": 6}]
+    assert pipeline.calls == [3]
+
+
+@pytest.mark.parametrize("batchable", [False, None, 1, "yes"])
+def test_without_batchable_true_nothing_is_merged(batchable: Any) -> None:
+    pipeline = Pipeline(batchable)
+    assert run(pipeline, {"data": {"a": 1}}, {"data": {"a": 2}}) == [{"a": 2}, {"a": 4}]
+    assert pipeline.calls == [1, 1]
+
+
+def test_only_requests_alike_but_for_their_data_and_callback_are_merged() -> None:
+    pipeline = Pipeline()
+    answers = run(
+        pipeline,
+        {"data": {"a": 1}, "callback_uri": "http://one.example/"},
+        {"data": {"a": 1}, "factor": 3},
+        {"data": {"a": 2}, "callback_uri": "http://two.example/"},
+        {"factor": 3, "data": {"b": 5}},
+    )
+    assert answers == [{"a": 2}, {"a": 3}, {"a": 4}, {"b": 15}]
+    assert sorted(pipeline.calls) == [2, 2]
+
+
+def test_a_poisoned_request_fails_alone() -> None:
+    pipeline = Pipeline()
+    assert run(pipeline, {"data": {"a": 1}}, {"data": {"a": 999}}, {"data": {"a": 3}}) == [{"a": 2}, "999", {"a": 6}]
+    assert pipeline.calls == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda model, data: {},
+        lambda model, data: dict.fromkeys(list(data[0])[1:], 0),
+        lambda model, data: {**dict.fromkeys(data[0], 0), "more": 1},
+        lambda model, data: {f"x{name}": 0 for name in data[0]},
+        lambda model, data: [0 for name in data[0]],
+    ],
+    ids=["none", "one less", "one more", "others", "a list"],
+)
+def test_a_merged_answer_that_is_not_for_exactly_these_ids_is_not_used(predict: Any) -> None:
+    pipeline = Pipeline()
+    pipeline.predict = predict  # type: ignore[method-assign]
+    alone = Pipeline(batchable=False)
+    alone.predict = predict  # type: ignore[method-assign]
+    requests = {"data": {"a": 1, "b": 2}}, {"data": {"a": 3, "b": 4}}
+    assert run(pipeline, *requests) == run(alone, *requests)
+
+
+def test_one_answer_that_is_no_json_fails_alone_within_a_merged_call() -> None:
+    pipeline = Pipeline()
+    pipeline.predict = lambda model, data: {  # type: ignore[method-assign]
+        name: float("nan") if number == 2 else number for name, number in data[0].items()
+    }
+    assert run(pipeline, {"data": {"a": 1}}, {"data": {"b": 2}}) == [{"a": 1}, "$.b: NaN is not valid JSON"]
+    assert pipeline.calls == [2]
+
+
+def test_a_merged_call_is_bounded_in_ids_and_a_larger_request_goes_alone() -> None:
+    pipeline = Pipeline()
+    large = {str(number): number for number in range(20)}
+    run(
+        pipeline, {"data": {"a": 1, "b": 2}}, {"data": {"a": 1, "b": 2}}, {"data": large}, {"data": {"a": 1}}, max_ids=4
+    )
+    assert pipeline.calls == [4, 20, 1]
+
+
+def test_requests_without_data_by_id_are_run_one_by_one() -> None:
+    pipeline = Pipeline()
+    pipeline.process = lambda model, json_data: ({"n": 1}, 2)  # type: ignore[method-assign]
+    assert run(pipeline, 5, {"data": [1]}, {}, None) == [{"n": 2}] * 4
+
+
+def test_a_process_that_changes_its_request_does_not_change_the_second_try() -> None:
+    pipeline = Pipeline()
+
+    def process(model: Any, json_data: Any) -> Any:
+        json_data["data"].pop("poison", None)
+        if len(json_data["data"]) > 1:
+            json_data.clear()
+            raise ValueError("together")
+        return json_data["data"], 2
+
+    pipeline.process = process  # type: ignore[method-assign]
+    assert run(pipeline, {"data": {"a": 1}}, {"data": {"a": 2}}) == [{"a": 2}, {"a": 4}]
+
+
+def test_an_exit_in_user_code_is_a_failure_of_that_request() -> None:
+    pipeline = Pipeline()
+
+    def predict(model: Any, data: Any) -> Any:
+        raise SystemExit("bye")
+
+    pipeline.predict = predict  # type: ignore[method-assign]
+    assert run(pipeline, {"data": {"a": 1}}) == ["bye"]
