@@ -134,13 +134,15 @@ class Redis:
     def __str__(self) -> str:
         if self.server:
             return f"127.0.0.1:{self.port} ({self.server.version}, data in {DATA.relative_to(ROOT)})"
+        if not self.url:
+            return "none (EXECUTOR=inline)"
         parts = urlsplit(self.url)
         return f"{parts.hostname or parts.path}{f':{parts.port}' if parts.port else ''} (REDIS_URL)"
 
 
 def _choose_redis(settings: dict[str, str]) -> Redis:
-    if given := settings.get("REDIS_URL"):
-        return Redis(given)
+    if (given := settings.get("REDIS_URL")) or settings.get("EXECUTOR", "").lower() == "inline":
+        return Redis(given or "")
     server = embedded_redis.find_server()
     number, password = embedded_redis.free_port(), settings.get("REDIS_PASSWORD") or secrets.token_urlsafe(18)
     return Redis(embedded_redis.url(number, password), server, number, password)
@@ -171,6 +173,8 @@ class Dev:
         self.services = read_procfile()
         if not redis.server:
             self.services.pop("redis", None)
+        if settings.get("EXECUTOR", "").lower() == "inline":  # the API does everything by itself
+            self.services = {"api": self.services["api"]}
         self.running: dict[str, asyncio.subprocess.Process] = {}
         self.sessions: set[int] = set()
         self.last_lines: dict[str, collections.deque[str]] = {
@@ -193,7 +197,7 @@ class Dev:
             "MONITOR_BIND_HOST": "127.0.0.1",
             "MONITOR_PORT": str(self.ports["MONITOR_PORT"]),
             "READY_FILE": str(MARKERS / "ready"),
-            "REDIS_URL": self.redis.url,
+            "REDIS_URL": self.redis.url,  # empty means its default
             processes.MARK: self.mark,
         }
         if self.redis.server:
@@ -404,13 +408,14 @@ class Dev:
                 said = reason
                 self.log.note(f"Not ready yet: {reason}")
             await asyncio.sleep(0.3)
-        self.log.note(
-            f"Ready after {time.monotonic() - started:.1f} s\n"
-            f"  API      {self.api_url}   (try it: make predict)\n"
-            f"  Monitor  {self.monitor_url}   (user admin, password: MONITOR_PASSWORD in .env)\n"
-            f"  Redis    {self.redis}\n"
-            f"  Ctrl-C stops everything."
-        )
+        lines = [
+            f"Ready after {time.monotonic() - started:.1f} s",
+            f"  API      {self.api_url}   (try it: make predict)",
+            f"  Monitor  {self.monitor_url}   (user admin, password: MONITOR_PASSWORD in .env)",
+            f"  Redis    {self.redis}",
+            "  Ctrl-C stops everything.",
+        ]
+        self.log.note("\n".join(line for line in lines if "Monitor" not in line or "monitor" in self.services))
 
     async def _ready(self) -> tuple[bool, str]:
         """What GET /ready says; no reason while the API does not answer."""

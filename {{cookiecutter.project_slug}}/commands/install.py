@@ -1,7 +1,7 @@
 """`make install`: the project's own `.venv` with everything that runs without Docker.
 
 It holds requirements-denzel.txt, requirements.txt and the test plugin of requirements-test.txt. The other
-commands call `ensure_installed()`: nothing happens while `.venv` fits the requirement files.
+commands call `ensure_installed()` for what they need of it: nothing happens while `.venv` fits the files.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ SERVICE_FILES = ("requirements-denzel.txt", "requirements.txt")
 TEST_FILE = "requirements-test.txt"
 PLUGIN = "pytest-denzel"
 
-_PLUGIN_LINE = re.compile(
-    r"\s*(?P<name>pytest[-_.]denzel\s*(?:\[[^\]]*\])?)(?:\s*@\s*(?P<url>\S+))?", re.IGNORECASE
-)
+_PLUGIN_LINE = re.compile(r"\s*(?P<name>pytest[-_.]denzel\s*(?:\[[^\]]*\])?)(?:\s*@\s*(?P<url>\S+))?", re.IGNORECASE)
 _NO_VENV = """\
 Python {version} ({python}) could not make a virtual environment:
 {output}
@@ -47,7 +45,7 @@ def run(arguments: list[str]) -> int:
     """Make or update `.venv` with the Python that runs this."""
     options = parse_arguments(arguments, {"DENZEL_TEMPLATE": os.environ.get("DENZEL_TEMPLATE", "")})
     with _one_at_a_time():
-        _install(_new_venv_reason(wanted=_version_of_this_python()), template=options["DENZEL_TEMPLATE"])
+        _install(_new_venv_reason(wanted=_version_of_this_python()), True, options["DENZEL_TEMPLATE"])
     say(f"{colour('Installed', 'green')} in .venv (Python {_stamp()['version']}).")
     if _has_commands(ROOT / "requirements.sh"):
         say("Note: the commands of requirements.sh run in the containers' image only, not on this machine.")
@@ -55,9 +53,7 @@ def run(arguments: list[str]) -> int:
 
 
 def ensure_installed(*, tests: bool = False) -> Path:
-    """The `.venv`'s Python, after installing what is missing or has changed since.
-
-    ``tests`` demands the test plugin too; without it a plugin that could not be installed is no obstacle.
+    """The `.venv`'s Python, after installing what is missing or has changed since; with ``tests`` the plugin too.
 
     Raises:
         CommandError: it could not be installed; the text says why.
@@ -66,7 +62,7 @@ def ensure_installed(*, tests: bool = False) -> Path:
         with _one_at_a_time():
             if reason := _reason(tests):  # another command may have installed it meanwhile
                 say(f"Installing what the project needs into .venv ({reason})")
-                _install(_new_venv_reason(), template=os.environ.get("DENZEL_TEMPLATE", ""))
+                _install(_new_venv_reason(), tests, os.environ.get("DENZEL_TEMPLATE", ""))
         if tests and not _stamp().get("plugin"):
             raise CommandError(f"The tests need {PLUGIN}, which could not be installed (see above).")
     return PYTHON
@@ -82,18 +78,17 @@ def _reason(tests: bool) -> str | None:
     stamp = _stamp()
     if not stamp["files"]:
         return "the last installation did not finish"
-    for name, digest in _digests().items():
+    if tests and (not stamp["plugin"] or os.environ.get("DENZEL_TEMPLATE", stamp["template"]) != stamp["template"]):
+        return f"{PLUGIN} is missing" if not stamp["plugin"] else "DENZEL_TEMPLATE has changed"
+    for name, digest in _digests(tests).items():
         if stamp["files"].get(name) != digest:
             return f"{name} has changed"
-    override = os.environ.get("DENZEL_TEMPLATE")
-    if override and override != stamp["template"]:
-        return "DENZEL_TEMPLATE has changed"
-    return f"{PLUGIN} is missing" if tests and not stamp["plugin"] else None
+    return None
 
 
 def _new_venv_reason(wanted: str | None = None) -> str | None:
     """Why `.venv` has to be made anew, None if it can be kept; ``wanted`` is the Python it is to have."""
-    if not VENV.is_dir():
+    if not (VENV / "bin").is_dir():
         return "first use"
     if not (stamp := _stamp()):
         return "it is incomplete"
@@ -111,9 +106,7 @@ def _venv_version() -> str | None:
     """The version ("3.12") of the Python behind `.venv`, None if it does not run."""
     show = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        done = subprocess.run(
-            [PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run([PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = done.stdout.strip()
@@ -137,10 +130,10 @@ def _write_stamp(stamp: dict[str, Any]) -> None:
     STAMP.write_text(json.dumps(stamp), encoding="utf-8")
 
 
-def _digests() -> dict[str, str]:
+def _digests(tests: bool) -> dict[str, str]:
     """A digest of each requirement file."""
     found = {}
-    for name in (*SERVICE_FILES, TEST_FILE):
+    for name in (*SERVICE_FILES, TEST_FILE) if tests else SERVICE_FILES:
         path = ROOT / name
         if path.exists():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -150,32 +143,33 @@ def _digests() -> dict[str, str]:
 # -------------------------------------------------------------------------------------------- installing
 
 
-def _install(new_venv_reason: str | None, template: str) -> None:
+def _install(new_venv_reason: str | None, tests: bool, template: str) -> None:
+    old = {} if new_venv_reason else _stamp()
     template = template or _stamp().get("template") or ""
-    tests = _test_requirements(template)  # a wrong DENZEL_TEMPLATE is said before anything happens
-    digests = _digests()
+    test_requirements = _test_requirements(template)  # a wrong DENZEL_TEMPLATE is said before anything happens
+    digests = _digests(tests)
     if new_venv_reason:
         _make_venv()
-    stamp = {"folder": str(VENV.resolve()), "version": _venv_version(), "template": template, "plugin": False}
-    _write_stamp({**stamp, "files": {}})
+    stamp = {"folder": str(VENV.resolve()), "version": _venv_version(), "template": template}
+    _write_stamp({**stamp, "plugin": False, "files": {}})
     LOG.write_bytes(b"")
     _pip([f"--requirement={ROOT / name}" for name in SERVICE_FILES if (ROOT / name).exists()])
-    _write_stamp({**stamp, "plugin": _install_tests(tests), "files": digests})
+    plugin = _install_tests(test_requirements) if tests else old.get("plugin", False)
+    _write_stamp({**stamp, "plugin": plugin, "files": {**old.get("files", {}), **digests}})
 
 
 def _make_venv() -> None:
     # not the Python of the .venv that is being replaced, should that be active
     python = getattr(sys, "_base_executable", None) or sys.executable
     say(f"Making .venv with Python {sys.version.split()[0]} ({python})")
-    commands = [[python, "-m", "venv", "--clear", str(VENV)]]
+    # resolved: venv refuses a symbolic link
+    commands = [[python, "-m", "venv", "--clear", str(VENV.resolve())]]
     if importlib.util.find_spec("ensurepip") is None:
         # Debian packs it apart; a pip of that Python can fill the environment instead
         commands[0].append("--without-pip")
         commands.append([python, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", "pip"])
     for command in commands:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             shutil.rmtree(VENV, ignore_errors=True)
             raise CommandError(
