@@ -30,9 +30,9 @@ ANSWERS = r'''{{ cookiecutter | tojson }}'''
 class Choice:
     """What one answer does to the project."""
 
-    places: str = ""  # a folder whose files are put in place (over the skeleton's, never over the user's)
-    removes: tuple[str, ...] = ()  # files that are taken away
-    env: Mapping[str, str] = field(default_factory=dict)  # settings of a new .env
+    places: str = ""  # a folder whose files are put in place: over the skeleton's, never over the user's
+    compose: str = ""  # a compose file that joins docker-compose.yml in COMPOSE_FILE of a new .env
+    env: Mapping[str, str] = field(default_factory=dict)  # other settings of a new .env
 
 
 OPTIONS: dict[str, dict[Any, Choice]] = {
@@ -46,14 +46,16 @@ OPTIONS: dict[str, dict[Any, Choice]] = {
     },
 }
 
-# Folders that only carry files to their place.
-STAGING = ("examples/iris",)
+# The folders that only carry files to their place.
+STAGING = sorted({choice.places for table in OPTIONS.values() for choice in table.values() if choice.places})
 
 # The user-owned files of the skeleton that an example replaces, by the SHA-256 of their text. A file whose
 # text differs was edited and is left alone.
 SKELETON = {
     "app/logic/pipeline.py": "4815e920bb08f8442b54cd95fa737df8716c7bc81daa53a42ac2a56c4c8ea3b0",
     "requirements.txt": "12bb78b2c65f68a5c655f7ad2ea427128a2ba9eabf73e0e48953fa9ab7f746f3",
+    "tests/test_pipeline.py": "efc9e9d40b956386e5f7c7952200b3be9e08f1df63e6b6feabb8e1a7c8cdbbd9",
+    "tests/test_service.py": "6ba8b54d58ae6c285214bb585681f1323bca860e55089e0c4c67e38b4143f4ed",
 }
 
 PIPELINE = "app/logic/pipeline.py"
@@ -75,9 +77,9 @@ def replaceable(target: Path, name: str) -> bool:
 
 
 def place(project: Path, folder: Path) -> bool:
-    """Put an example's files in place; return False, and place none, where the pipeline is the user's own."""
-    pipeline = project / PIPELINE
-    if not replaceable(pipeline, PIPELINE) and digest(pipeline) != digest(folder / PIPELINE):
+    """Put a folder's files in place; return False, and place none, where the pipeline is the user's own."""
+    own, brought = project / PIPELINE, folder / PIPELINE
+    if brought.exists() and not replaceable(own, PIPELINE) and digest(own) != digest(brought):
         return False
     for source in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = source.relative_to(folder).as_posix()
@@ -89,7 +91,7 @@ def place(project: Path, folder: Path) -> bool:
 
 
 def remove_staging(project: Path) -> None:
-    """Remove the folders that carried the examples, and their parents where nothing else is in them."""
+    """Remove the folders that carried files, and their parents where nothing else is in them."""
     for name in STAGING:
         shutil.rmtree(project / name, ignore_errors=True)
         parent = (project / name).parent
@@ -120,14 +122,23 @@ GENERATED: dict[str, Callable[[Path], str]] = {
 }
 
 
+def chosen_settings(choices: Iterable[Choice]) -> dict[str, str]:
+    """Return what the choices set in .env."""
+    settings: dict[str, str] = {}
+    compose = ["docker-compose.yml"]
+    for choice in choices:
+        settings.update(choice.env)
+        compose += [choice.compose] if choice.compose else []
+    return {"COMPOSE_FILE": ":".join(compose), **settings}
+
+
 def complete_env(path: Path, choices: Iterable[Choice]) -> None:
     """Fill in a new .env what is generated and chosen; one that was in use keeps every value it has."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    new = PLACEHOLDER in settings.values()
-    wanted = {key: generate(path.parent) for key, generate in GENERATED.items() if new or key not in settings}
-    for choice in choices:
-        wanted.update({key: value for key, value in choice.env.items() if new or key not in settings})
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    new = PLACEHOLDER in found.values()
+    wanted = {key: generate(path.parent) for key, generate in GENERATED.items() if new or key not in found}
+    wanted |= {key: value for key, value in chosen_settings(choices).items() if new or key not in found}
     if wanted:
         write_private(path, "\n".join(with_settings(lines, wanted)) + "\n")
     path.chmod(0o600)
@@ -245,8 +256,6 @@ def main() -> int:
     for choice in choices:
         if choice.places and not place(project, project / choice.places):
             print(f"{PIPELINE} is your own: the example was not put in its place.")
-        for name in choice.removes:
-            (project / name).unlink(missing_ok=True)
     remove_staging(project)
     complete_env(project / ".env", choices)
     write_test_requirements(project / TEST_REQUIREMENTS, answers)

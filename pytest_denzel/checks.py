@@ -100,8 +100,8 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
         if isinstance(request, dict) and isinstance(request.get("data"), dict) and request["data"]:
             rest = {key: value for key, value in request.items() if key != "data"}
             _, data = groups.setdefault(json.dumps(rest, sort_keys=True), (rest, {}))
-            for key, value in request["data"].items():
-                data[f"{len(data)}-{key}"] = value  # ids are made unique, as the service does
+            for value in request["data"].values():
+                data[str(len(data))] = value  # as the service names them when it merges requests
     if not groups:
         return "no example has a request with data by id"
     problems: list[str] = []

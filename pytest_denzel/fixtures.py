@@ -75,6 +75,17 @@ def predict(pipeline: Pipeline) -> Callable[[Any], dict[str, Any]]:
     return pipeline.predict
 
 
+@pytest.fixture(scope="session")
+def api_client(denzel_project: Project, pipeline: Pipeline) -> Iterator[ApiClient]:
+    """Falcon's test client on the inline executor: the API in this process; see `ApiClient`."""
+    from pytest_denzel.api_client import ApiClient
+    from pytest_denzel.webhooks import new_secret
+
+    client = ApiClient(denzel_project, pipeline, new_secret())
+    yield client
+    client.close()
+
+
 @pytest.fixture
 def outside_world() -> Iterator[OutsideWorld]:
     """What code under test sends by `requests` stays in this process; see `OutsideWorld`."""
@@ -94,7 +105,9 @@ def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiv
     """A real HTTP server for callbacks, reachable from the tier in use at `callback_receiver.url`."""
     from pytest_denzel.receiver import CallbackReceiver
 
-    if _ON_A_TIER.isdisjoint(request.fixturenames):
+    if "api_client" in request.fixturenames:
+        receiver = CallbackReceiver(secret=request.getfixturevalue("api_client").secret)
+    elif _ON_A_TIER.isdisjoint(request.fixturenames):
         receiver = CallbackReceiver()
     else:
         tier = request.getfixturevalue("_denzel_tier")("api" if "denzel_service" in request.fixturenames else "redis")
@@ -197,12 +210,6 @@ def denzel_chaos(
     chaos = Chaos(tier, _denzel_turn())
     yield chaos
     chaos.put_right()
-
-
-@pytest.fixture
-def api_client(denzel_project: Project, request: pytest.FixtureRequest) -> ApiClient:
-    """Falcon's test client on the inline executor: the API in this process; see `ApiClient`."""
-    return request.getfixturevalue("_denzel_api_client")
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from pytest_denzel import messages, sweep
-from pytest_denzel.tier_local import webhook_secret
 from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+from pytest_denzel.webhooks import new_secret
 
 if TYPE_CHECKING:
     from testcontainers.compose import DockerCompose
@@ -70,7 +70,7 @@ class DockerTier(Tier):
             api_port=free_port(),
             redis_port=free_port(),
             redis_password=secrets.token_hex(16),
-            secret=webhook_secret(),
+            secret=new_secret(),
             image=self.image,
             image_is_here=False,
             receiver_bind=bind,

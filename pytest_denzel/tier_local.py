@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import secrets
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pytest_denzel import messages, sweep
 from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+from pytest_denzel.webhooks import new_secret
 
 # Read from a service's log at most, in bytes.
 _MOST_LOG = 256 * 1024
@@ -27,7 +27,7 @@ class _Processes(Tier):
 
         self.values.update(
             api_port=free_port(),
-            secret=webhook_secret(),
+            secret=new_secret(),
         )
         self.values["api_url"] = f"http://127.0.0.1:{self.values['api_port']}"
 
@@ -185,10 +185,22 @@ class InlineTier(_Processes):
         return _missing_packages("gunicorn")
 
     def response(self, mode: str, timeout: float | None) -> None:
-        raise NotImplementedError
+        # the one process holds its settings in memory: it is started anew with another one
+        if mode not in ("sync", "async"):
+            raise ValueError(f"the mode must be sync or async, not {mode!r}")
+        seconds = (5.0 if timeout is None else timeout) if mode == "sync" else 0.0
+        if mode == "sync" and not 0 < seconds <= 86_400:
+            raise ValueError("Sync timeout must be greater than 0 (and at most 86400 seconds)")
+        self.stop(API)
+        self.values["sync_timeout"] = seconds
+        self.start([API])
+        self.wait_until_ready([API])
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "EXECUTOR": "inline", "REDIS_URL": "", "BROKER_URL": ""}
+        environment = {**super()._environment(), "EXECUTOR": "inline", "REDIS_URL": "", "BROKER_URL": ""}
+        if "sync_timeout" in self.values:
+            environment["SYNC_TIMEOUT"] = str(self.values["sync_timeout"])
+        return environment
 
 
 def _missing_packages(*names: str) -> str | None:
@@ -196,8 +208,3 @@ def _missing_packages(*names: str) -> str | None:
 
     missing = [name for name in names if find_spec(name) is None]
     return messages.packages_missing(missing) if missing else None
-
-
-def webhook_secret() -> str:
-    """A new secret in the form of the Standard Webhooks."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(36)).decode()}"

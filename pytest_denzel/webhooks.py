@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 import time
 from collections.abc import Mapping
 
@@ -17,6 +18,11 @@ HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 class BadSignature(AssertionError):
     """A callback that its receiver should not trust; the message says why."""
+
+
+def new_secret() -> str:
+    """A secret that nobody else has, as CALLBACK_SECRET takes it."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(36)).decode()}"
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

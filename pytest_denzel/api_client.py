@@ -1,0 +1,103 @@
+"""The API in this process: Falcon's test client on the inline executor, with the session's own model."""
+
+from __future__ import annotations
+
+import time
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from pytest_denzel.pipeline import Pipeline
+from pytest_denzel.project import Project
+from pytest_denzel.queue import Loop
+
+if TYPE_CHECKING:
+    from falcon.testing import Result
+
+__tracebackhide__ = True
+
+
+class ApiClient:
+    """Sends requests to the API without a network, in the way of Falcon's `TestClient`.
+
+    The answers are Falcon's: `status_code`, `json`, `text`, `headers`. The application runs from the first test that
+    uses it to the last, on an event loop of its own, so that asynchronous tasks go on between requests.
+
+    Attributes:
+        app: the Falcon application.
+        secret: what callbacks are signed with.
+    """
+
+    def __init__(self, project: Project, pipeline: Pipeline, secret: str) -> None:
+        from falcon.testing import ASGIConductor
+
+        from app.api import create_app
+        from app.settings import Settings
+
+        pipeline.model  # noqa: B018 - raises here what load_model raises
+        self.secret = secret
+        self._project = project
+        settings = Settings.from_environment(
+            {
+                **project.read_env(),
+                "EXECUTOR": "inline",
+                "REDIS_URL": "",
+                "BROKER_URL": "",
+                "CALLBACK_ALLOW": "127.0.0.1",
+                "CALLBACK_SECRET": secret,
+            }
+        )
+        with mock.patch("app.stages.import_pipeline", return_value=_Loaded(pipeline)):
+            self.app = create_app(settings)
+        self._loop = Loop("denzel-api")
+        self._conductor = self._loop.run(_entered(ASGIConductor, self.app))
+        self._wait_until_ready()
+
+    def request(self, method: str, path: str, **options: Any) -> Result:
+        """Send a request; the options are those of Falcon: `json`, `body`, `headers`, `params`, ..."""
+        with self._project.working_directory():
+            return self._loop.run(self._conductor.simulate_request(method, path, **options), timeout=120)
+
+    def get(self, path: str, **options: Any) -> Result:
+        """Send a GET."""
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Result:
+        """Send a POST."""
+        return self.request("POST", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Result:
+        """Send a DELETE."""
+        return self.request("DELETE", path, **options)
+
+    simulate_request, simulate_get, simulate_post, simulate_delete = request, get, post, delete
+
+    def close(self) -> None:
+        """Shut the application down."""
+        self._loop.run(self._conductor.__aexit__(None, None, None))
+        self._loop.close()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 10  # the model is loaded already
+        while (answer := self.get("/ready")).status_code != 200:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The API in this process is not ready: {answer.text}")
+            time.sleep(0.005)
+
+
+class _Loaded(ModuleType):
+    """The user's module with a `load_model` that gives the model of the session."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline.module.__name__, pipeline.module.__doc__)
+        self._pipeline = pipeline
+
+    def load_model(self) -> Any:
+        return self._pipeline.model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline.module, name)
+
+
+async def _entered(conductor: Any, app: Any) -> Any:
+    return await conductor(app).__aenter__()
