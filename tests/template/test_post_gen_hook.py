@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def test_the_table_names_what_exists() -> None:
     for table in post_gen.OPTIONS.values():
         for choice in table.values():
             assert not choice.places or (TEMPLATE / choice.places).is_dir()
-            assert set(choice.removes) <= set(files)
+            assert not choice.compose or choice.compose in files
             assert all(f"\n{key}=" in env for key in choice.env)
 
 
@@ -101,6 +102,14 @@ def test_edited_files_beside_an_untouched_pipeline_stay(project: Path) -> None:
     assert (project / "app/logic/pipeline.py").read_bytes() == example("app/logic/pipeline.py")
 
 
+def test_a_folder_without_a_pipeline_is_placed_whatever_the_pipeline_is(project: Path) -> None:
+    (project / "app/logic/pipeline.py").write_text("mine = True\n")
+    (project / "staged/.github").mkdir(parents=True)
+    (project / "staged/.github/ci.yml").write_text("on: push\n")
+    assert post_gen.place(project, project / "staged")
+    assert (project / ".github/ci.yml").read_text() == "on: push\n"
+
+
 def test_the_staging_folder_goes_and_what_lies_beside_it_stays(project: Path) -> None:
     post_gen.remove_staging(project)
     assert not (project / "examples").exists()
@@ -114,10 +123,18 @@ def test_the_staging_folder_goes_and_what_lies_beside_it_stays(project: Path) ->
 
 # ---- .env ------------------------------------------------------------------------------------------
 
-NEW_ENV = (
-    "# Settings\nCOMPOSE_PROJECT_NAME=iris\n\nREDIS_PASSWORD=__GENERATED__\nMONITOR_PASSWORD=__GENERATED__\n"
-    "CALLBACK_SECRET=__GENERATED__\nSYNC_TIMEOUT=5.0\nDENZEL_UID=10001\nDENZEL_GID=10001\n"
-)
+NEW_ENV = """\
+# Settings
+COMPOSE_PROJECT_NAME=iris
+COMPOSE_FILE=docker-compose.yml
+
+REDIS_PASSWORD=__GENERATED__
+MONITOR_PASSWORD=__GENERATED__
+CALLBACK_SECRET=__GENERATED__
+SYNC_TIMEOUT=5.0
+DENZEL_UID=10001
+DENZEL_GID=10001
+"""
 ASYNC = post_gen.OPTIONS["response"]["async"]
 
 
@@ -165,6 +182,15 @@ def test_a_new_env_is_set_to_what_was_chosen(env: Path) -> None:
     assert settings(env)["SYNC_TIMEOUT"] == "0"
 
 
+def test_compose_files_of_several_choices_join() -> None:
+    gpu, rabbitmq = post_gen.Choice(compose="gpu.yml"), post_gen.Choice(compose="rabbitmq.yml", env={"A": "1"})
+    assert post_gen.chosen_settings([gpu, ASYNC, rabbitmq]) == {
+        "COMPOSE_FILE": "docker-compose.yml:gpu.yml:rabbitmq.yml",
+        "SYNC_TIMEOUT": "0",
+        "A": "1",
+    }
+
+
 def test_comments_and_order_stay(env: Path) -> None:
     post_gen.complete_env(env, [ASYNC])
     before = [line.split("=")[0] for line in NEW_ENV.splitlines()]
@@ -180,7 +206,8 @@ def test_an_env_in_use_keeps_every_value(env: Path) -> None:
 
 
 def test_an_env_in_use_keeps_a_secret_that_was_emptied(env: Path) -> None:
-    env.write_text("REDIS_PASSWORD=a\nMONITOR_PASSWORD=b\nCALLBACK_SECRET=\nSYNC_TIMEOUT=1\nDENZEL_UID=1\nDENZEL_GID=1\n")
+    post_gen.complete_env(env, [])
+    env.write_text(re.sub("CALLBACK_SECRET=.*", "CALLBACK_SECRET=", env.read_text()))
     post_gen.complete_env(env, [ASYNC])
     assert settings(env)["CALLBACK_SECRET"] == ""
 
