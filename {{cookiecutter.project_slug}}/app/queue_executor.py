@@ -30,6 +30,9 @@ log = logging.getLogger("denzel.api")
 # Redis must answer within this time (seconds), so that a client hears of a failure within 2.
 PATIENCE = 1.7
 
+# Tickets that are sent at the same time through a broker of its own.
+MOST_TICKETS = 8
+
 T = TypeVar("T")
 
 
@@ -80,15 +83,16 @@ class QueueExecutor:
         )
         if waiting < 0:
             raise QueueFull(f"{-waiting - 1} tasks are waiting already")
-        if not self._terms.ticket_queue:
-            self._send_tickets(min(len(tasks), 8))
+        # Where many wait already, the workers are busy: they go on to the next tasks without a ticket.
+        if not self._terms.ticket_queue and waiting - len(tasks) < MOST_TICKETS:
+            self._send_tickets(len(tasks))
         return live
 
     def _send_tickets(self, count: int) -> None:
         """Wake workers through the broker. The tasks are safe already: a failure here only delays them."""
         loop = asyncio.get_running_loop()
         for _ in range(count):
-            if self._tickets_under_way < 8:
+            if self._tickets_under_way < MOST_TICKETS:
                 self._tickets_under_way += 1
                 loop.run_in_executor(None, send_ticket).add_done_callback(self._ticket_sent)
 

@@ -190,7 +190,7 @@ return {live, waiting + count}
 #       share (1: leave the other processes their part), ticket queue, ticket,
 #       expiry of synchronous records, expiry of the others, then for each ended task: id, status, result, message.
 # Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
-# Returns the claimed tasks: id, request, ...
+# Returns the number that wait still, then the claimed tasks: id, request, ...
 _WORK = Script("""
 local token, most = ARGV[1], tonumber(ARGV[3])
 local claims = CLAIMS .. token
@@ -208,7 +208,7 @@ for channel, lines in pairs(replies) do redis.call('PUBLISH', channel, table.con
 
 -- Claims that are left were handed out in an answer that never arrived: the connection broke.
 for i = 9, #ARGV, 4 do redis.call('SREM', claims, ARGV[i]) end
-if most < 0 then return {} end
+if most < 0 then return {0} end
 for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     redis.call('SREM', claims, id)
     redis.call('RPUSH', WAITING, id)
@@ -218,14 +218,14 @@ local waiting = redis.call('LLEN', WAITING)
 if ARGV[4] == '1' then
     most = math.min(most, math.ceil(waiting / math.max(1, tonumber(redis.call('GET', PROCESSES) or 1))))
 end
-local claimed = {}
-while #claimed < 2 * most do
+local claimed = {0}
+while #claimed <= 2 * most - 1 do
     local id = redis.call('RPOP', WAITING)
     if not id then break end
     local key = TASK .. id
     local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone')
     if task[1] and not final(task[1]) then
-        if task[4] and #claimed > 0 then
+        if task[4] and #claimed > 1 then
             redis.call('RPUSH', WAITING, id)
             break
         end
@@ -237,8 +237,9 @@ while #claimed < 2 * most do
         if task[4] then break end
     end
 end
-if #claimed > 0 then redis.call('SADD', CLAIMANTS, token) else redis.call('SREM', CLAIMANTS, token) end
+if #claimed > 1 then redis.call('SADD', CLAIMANTS, token) else redis.call('SREM', CLAIMANTS, token) end
 ticket_if_needed(ARGV[5], ARGV[6])
+claimed[1] = redis.call('LLEN', WAITING)
 return claimed
 """)
 
@@ -383,8 +384,8 @@ def work(
     ended: Sequence[tuple[str, str, bytes, bytes]],
     most: int,
     share: bool,
-) -> list[tuple[str, bytes]]:
-    """Store how tasks ended (id, status, result, message), and claim the next ones (id, request).
+) -> tuple[list[tuple[str, bytes]], int]:
+    """Store how tasks ended (id, status, result, message); claim the next ones (id, request), and how many wait still.
 
     Args:
         token: this life of this process.
@@ -404,8 +405,8 @@ def work(
     ]
     for outcome in ended:
         arguments += outcome
-    flat = _WORK(client, *arguments)
-    return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)]
+    waiting, *flat = _WORK(client, *arguments)
+    return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)], waiting
 
 
 async def beat(

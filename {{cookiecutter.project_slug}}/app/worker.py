@@ -29,7 +29,7 @@ from redis.retry import Retry
 from app import process_state, stages, store
 from app.batch import BatchRunner
 from app.batch_size import TARGET, BatchSize
-from app.celery_app import WORK, app, create_terms
+from app.celery_app import WORK, app, create_terms, send_ticket
 from app.monitoring import TaskEvents
 from app.settings import Settings, get_settings
 
@@ -136,11 +136,13 @@ class PredictionLoop:
         ended: list[Ended] = []
         while True:
             last = should_stop() or time.monotonic() > until
-            claimed = self._exchange(ended, 0 if last else self._size.limit)
+            claimed, waiting = self._exchange(ended, 0 if last else self._size.limit)
             ended = []
             if claimed:
                 ended = self._predict(claimed)
             elif last or not self._wait_for_ticket(until):
+                if waiting and not self._terms.ticket_queue:  # the script could not write one
+                    self._send_ticket()
                 return
 
     def _predict(self, claimed: list[tuple[str, bytes]]) -> list[Ended]:
@@ -187,7 +189,13 @@ class PredictionLoop:
         finally:
             self._state.end()
 
-    def _exchange(self, ended: list[Ended], most: int) -> list[tuple[str, bytes]]:
+    def _send_ticket(self) -> None:
+        try:
+            send_ticket()
+        except Exception as error:  # kombu's errors are of many kinds; the supervisor's next beat sends one
+            log.warning("The broker took no message: %s", error)
+
+    def _exchange(self, ended: list[Ended], most: int) -> tuple[list[tuple[str, bytes]], int]:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         pause = 0.1
         while True:
