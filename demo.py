@@ -178,10 +178,12 @@ def serving(project: Path, commands: SimpleNamespace, callback_allow: str) -> It
 
 def wait_until_ready(commands: SimpleNamespace, make: subprocess.Popen[str], port: int, lines: deque[str]) -> None:
     """Wait until the service can predict."""
-    deadline = time.monotonic() + START
+    started = time.monotonic()
+    deadline = started + START
     while True:
         with contextlib.suppress(commands.project.CommandError):
             if commands.client.send(f"http://127.0.0.1:{port}/ready", timeout=2).status == 200:
+                print(f"Ready after {time.monotonic() - started:.1f} s")
                 return
         if make.poll() is not None or time.monotonic() > deadline:
             what = "make dev ended" if make.poll() is not None else f"Not ready within {START:.0f} s"
@@ -190,12 +192,12 @@ def wait_until_ready(commands: SimpleNamespace, make: subprocess.Popen[str], por
 
 
 def relay(stream: Any, last_lines: deque[str]) -> None:
-    """Keep the last lines of `make dev`, and show what it says itself."""
+    """Keep the last lines of `make dev`, and show what it says itself, which is not the services' log."""
     for line in stream:
         last_lines.append(line.rstrip())
         name, bar, text = line.partition(" | ")
-        if bar and name.strip() == "dev" and not text.startswith(("  ", "Stopped")):
-            print(text, end="", flush=True)
+        if not bar or (name.strip() == "dev" and not text.startswith(("  ", "Ready", "Stopped"))):
+            print(text or line, end="", flush=True)
 
 
 def ask_synchronously(url: str, example: dict[str, Any], commands: SimpleNamespace) -> None:
@@ -232,7 +234,18 @@ def ask_asynchronously(
         raise DemoError(f"The callback should carry the task's id and a valid signature ({arrival.signature}).")
 
     print(f"\nGET {url}/status/{task_id}")
-    print(commands.client.shown(commands.client.send(f"{url}/status/{task_id}")))
+    print(commands.client.shown(status_after_delivery(f"{url}/status/{task_id}", commands)))
+
+
+def status_after_delivery(url: str, commands: SimpleNamespace) -> Any:
+    """The task's status, once the sender has noted that the callback was taken; it notes that after we got it."""
+    deadline = time.monotonic() + 5
+    while True:
+        answer = commands.client.send(url)
+        callback = (answer.json() or {}).get("callback") or {}
+        if callback.get("state") == "delivered" or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.05)
 
 
 def check(commands: SimpleNamespace, expected: Any, found: Any) -> None:

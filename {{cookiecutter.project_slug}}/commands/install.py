@@ -266,7 +266,8 @@ def _pip(requirements: list[str]) -> None:
         CommandError: it failed; the text ends with pip's own last lines.
     """
     command = [
-        str(PYTHON),
+        # resolved: pip writes this path into the programs of bin/, and a link to the folder may go before it
+        str(VENV.resolve() / "bin" / "python"),
         "-m",
         "pip",
         "--disable-pip-version-check",
