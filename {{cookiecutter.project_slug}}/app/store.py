@@ -425,6 +425,7 @@ async def beat(
         terms.ticket,
         terms.sync_expires,
         terms.expires,
+        int(full),
     ]
     return bool(await _BEAT.call(client, *arguments, *tokens))
 
