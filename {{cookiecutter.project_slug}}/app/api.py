@@ -8,7 +8,6 @@ import logging
 import re
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import falcon
@@ -19,7 +18,8 @@ from app import addresses, jsonio, stages, store
 from app.executor import Executor, QueueFull, Task, Unavailable
 from app.settings import Settings, get_settings
 from app.task_id import TaskIds
-from app.user_thread import Stuck, UserThread
+from app.user_pipeline import UserPipeline
+from app.user_thread import Stuck
 
 log = logging.getLogger("denzel.api")
 
@@ -33,11 +33,11 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     """The application; settings come from the environment and the executor from the settings unless given."""
     settings = settings or get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    pipeline = _UserPipeline(settings)
+    pipeline = UserPipeline(settings.verify_timeout)
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 
-    app = falcon.asgi.App(middleware=[_Lifespan(executor)])
+    app = falcon.asgi.App(middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(_write_error)
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
@@ -53,12 +53,12 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     return app
 
 
-def _create_executor(settings: Settings, pipeline: _UserPipeline) -> Executor:
+def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
     # Only what is used is imported: without a queue neither Celery nor Redis is needed.
     if settings.executor == "inline":
         from app.inline_executor import InlineExecutor
 
-        return InlineExecutor(settings, pipeline.module, pipeline.thread)
+        return InlineExecutor(settings, pipeline)
     from app.queue_executor import QueueExecutor
 
     return QueueExecutor(settings)
@@ -67,7 +67,7 @@ def _create_executor(settings: Settings, pipeline: _UserPipeline) -> Executor:
 class Predict:
     """POST /predict: verify a request, hand it to the executor, answer with the predictions or the task's id."""
 
-    def __init__(self, settings: Settings, executor: Executor, pipeline: _UserPipeline, ids: TaskIds) -> None:
+    def __init__(self, settings: Settings, executor: Executor, pipeline: UserPipeline, ids: TaskIds) -> None:
         self._settings = settings
         self._executor = executor
         self._pipeline = pipeline
@@ -76,17 +76,18 @@ class Predict:
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         body = await self._read(req)
-        mode, wait = _preference(req)
+        mode, wait = _preference(req, self._settings.max_wait)
         try:
             json_data = jsonio.loads(body)
         except ValueError as error:
             log.debug("Malformed JSON: %s", error)
-            raise falcon.HTTPBadRequest(
-                title="Malformed JSON", description="Could not decode the request body."
-            ) from None
+            raise _malformed() from None
         callback_uri = _callback_uri(json_data)
-        verified = await self._pipeline.verify(json_data)
-        request = stages.dumps_verified(verified)
+        verified = await self._verify(json_data)
+        try:
+            request = stages.dumps_verified(verified)
+        except jsonio.TooDeep:
+            raise _malformed() from None
         callback_uri = _callback_uri(verified) or callback_uri
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
@@ -96,7 +97,7 @@ class Predict:
             known = await self._known_task(key, body, task)
             if known is not None:
                 resp.set_header("Denzel-Task-Id", task.id)
-                return await self._answer_again(resp, task.id, known, wait)
+                return await self._answer_again(resp, task.id, known, mode, wait)
         try:
             live = await self._executor.submit(task)
         except QueueFull as error:
@@ -107,7 +108,7 @@ class Predict:
         if mode == "async" or (mode == "live" and live == 0):
             _accepted(resp, task.id)
         else:
-            await self._answer(resp, task.id, min(wait or live, self._settings.max_wait))
+            await self._answer(resp, task.id, wait or live)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
 
@@ -133,11 +134,10 @@ class Predict:
         return await self._executor.status(bound_id)
 
     async def _answer_again(
-        self, resp: falcon.asgi.Response, task_id: str, status: dict[str, Any], wait: float | None
+        self, resp: falcon.asgi.Response, task_id: str, status: dict[str, Any], mode: str, wait: float | None
     ) -> None:
         """Answer a request that was sent before as it was, or would have been, answered then."""
-        live = await self._executor.response_timeout()
-        seconds = min(wait or live, self._settings.max_wait)
+        seconds = 0.0 if mode == "async" else wait or await self._executor.response_timeout()
         until = time.monotonic() + seconds
         while seconds and status["status"] not in store.FINAL and time.monotonic() < until:
             await asyncio.sleep(0.1)
@@ -182,6 +182,21 @@ class Predict:
         if req.content_length is not None and size < req.content_length:
             raise _cut_off()
         return b"".join(parts)
+
+    async def _verify(self, json_data: Any) -> Any:
+        try:
+            return await self._pipeline.verify(json_data)
+        except stages.PipelineError as error:
+            raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=str(error)) from None
+        except Stuck as error:
+            raise falcon.HTTPServiceUnavailable(
+                title="Service busy", description=f"{error}.", retry_after=_RETRY_AFTER
+            ) from None
+        except stages.BadAnswer:
+            raise
+        except Exception as error:
+            log.debug("verify_input refused a request", exc_info=True)
+            raise falcon.HTTPBadRequest(title="Bad input format", description=stages.message_of(error)) from None
 
     async def _check_callback(self, uri: Any, mode: str) -> str | None:
         """The URI if a callback may go there; None in synchronous mode, where a bad one does not matter."""
@@ -250,7 +265,7 @@ class Ping:
 class Ready:
     """GET /ready: 200 only while a worker with a loaded model takes requests, else 503 with the reason."""
 
-    def __init__(self, executor: Executor, pipeline: _UserPipeline) -> None:
+    def __init__(self, executor: Executor, pipeline: UserPipeline) -> None:
         self._executor = executor
         self._pipeline = pipeline
 
@@ -264,63 +279,39 @@ class Ready:
         _write_json(resp, body)
 
 
-class _UserPipeline:
-    """The user's `verify_input` in the API process; a pipeline.py that cannot be imported is answered, not fatal."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.thread = UserThread()
-        self.module: ModuleType | None = None
-        self._patience = settings.verify_timeout
-        self.problem: str | None = None
-        try:
-            self.module = stages.import_pipeline()
-        except stages.PipelineError as error:
-            log.exception("The pipeline cannot be used until it is corrected (then: make restart)")
-            self.problem = str(error)
-
-    async def verify(self, json_data: Any) -> Any:
-        if self.module is None:
-            raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=self.problem)
-        try:
-            return await self.thread.run("verify_input", self._patience, stages.verified, self.module, json_data)
-        except Stuck as error:
-            raise falcon.HTTPServiceUnavailable(
-                title="Service busy", description=f"{error}.", retry_after=_RETRY_AFTER
-            ) from None
-        except stages.BadAnswer:
-            raise
-        except Exception as error:
-            log.debug("verify_input refused a request", exc_info=True)
-            raise falcon.HTTPBadRequest(title="Bad input format", description=stages.message_of(error)) from None
-
-
 class _Lifespan:
     """Starts and stops the executor with the API process."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, pipeline: UserPipeline) -> None:
         self._executor = executor
+        self._pipeline = pipeline
 
     async def process_startup(self, scope: dict, event: dict) -> None:
+        self._pipeline.start()
         await self._executor.start()
 
     async def process_shutdown(self, scope: dict, event: dict) -> None:
+        self._pipeline.stop()
         await self._executor.stop()
 
 
-def _preference(req: falcon.asgi.Request) -> tuple[str, float | None]:
-    """The mode a client asked for by the header `Prefer` (RFC 7240), and its wait in seconds."""
+def _preference(req: falcon.asgi.Request, max_wait: float) -> tuple[str, float | None]:
+    """The mode a client asked for by the header `Prefer` (RFC 7240), and its wait in seconds.
+
+    With both, `respond-async, wait=10`, an answer that takes no longer than the wait is preferred.
+    """
     header = req.get_header("Prefer")
     if not header:
         return "live", None
     preferences = [part.strip().lower() for part in header.replace(";", ",").split(",")]
-    if "respond-async" in preferences:
-        return "async", None
     for preference in preferences:
         name, _, value = preference.partition("=")
-        if name.strip() == "wait" and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip().strip('"')):
-            seconds = float(value.strip().strip('"'))
+        if name.strip() == "wait" and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip().strip('"'), re.ASCII):
+            seconds = min(float(value.strip().strip('"')), max_wait)
             if seconds > 0:
                 return "sync", seconds
+    if "respond-async" in preferences:
+        return "async", None
     return "live", None  # a preference that cannot be understood is ignored, as the RFC says
 
 
@@ -340,6 +331,10 @@ def _ended_badly(status: str, message: str) -> falcon.HTTPError:
     return falcon.HTTPInternalServerError(title="Error invoking predict", description=message)
 
 
+def _malformed() -> falcon.HTTPError:
+    return falcon.HTTPBadRequest(title="Malformed JSON", description="Could not decode the request body.")
+
+
 def _cut_off() -> falcon.HTTPError:
     return falcon.HTTPBadRequest(
         title="Stream read error", description="The request body ended before the announced length."
@@ -348,7 +343,7 @@ def _cut_off() -> falcon.HTTPError:
 
 def _write_json(resp: falcon.asgi.Response, body: Any) -> None:
     resp.content_type = falcon.MEDIA_JSON
-    resp.data = orjson.dumps(body)
+    resp.data = jsonio.dumps(body)  # holds what predict may return; orjson refuses large integers
 
 
 def _write_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:

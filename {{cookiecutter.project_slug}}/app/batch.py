@@ -55,15 +55,17 @@ class BatchRunner:
         if len(requests) > 1:
             try:
                 return self._run_merged(requests)
-            except (Exception, SystemExit) as error:
-                log.info("A merged call of %d tasks failed (%s): running them apart", len(requests), error)
+            except BaseException as error:
+                log.info(
+                    "A merged call of %d tasks failed (%s): running them apart", len(requests), stages.describe(error)
+                )
         return [self._run_alone(request) for request in requests]
 
     def _run_alone(self, request: bytes) -> Outcome:
         try:
             answer = self._call(self._module, self._model, jsonio.loads(request))
             return "SUCCESS", stages.dumps_predictions(answer), b""
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
             log.warning("A task failed: %s", stages.describe(error), exc_info=True)
             return failure(error)
 

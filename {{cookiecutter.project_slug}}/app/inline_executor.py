@@ -12,7 +12,6 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import orjson
@@ -23,7 +22,7 @@ from app.batch import BatchRunner
 from app.batch_size import BatchSize
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task
 from app.settings import Settings
-from app.user_thread import UserThread
+from app.user_pipeline import UserPipeline
 from app.webhook import Sender
 
 log = logging.getLogger("denzel.api")
@@ -49,10 +48,10 @@ class _Record:
 class InlineExecutor:
     """Runs the pipeline in this process, in the same thread as `verify_input`; see `Executor` for the methods."""
 
-    def __init__(self, settings: Settings, module: ModuleType | None, thread: UserThread) -> None:
+    def __init__(self, settings: Settings, pipeline: UserPipeline) -> None:
         self._settings = settings
-        self._module = module
-        self._thread = thread
+        self._pipeline = pipeline
+        self._thread = pipeline.thread
         self._records: dict[str, _Record] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()  # id -> bytes, oldest first
         self._ended_bytes = 0
@@ -70,8 +69,7 @@ class InlineExecutor:
         self._sender = await Sender(
             policy, self._settings.callback_secret, self._settings.callback_timeout
         ).__aenter__()
-        if self._module is not None:
-            self._spawn(self._load(self._module))
+        self._spawn(self._load())
 
     async def stop(self) -> None:
         if self._working:
@@ -140,8 +138,8 @@ class InlineExecutor:
     async def readiness(self) -> dict[str, Any]:
         if self._runner:
             state, error = "UP", None
-        elif self._error or self._module is None:
-            state, error = "ERROR", self._error or "pipeline.py cannot be imported"
+        elif self._error or self._pipeline.problem:
+            state, error = "ERROR", self._error or self._pipeline.problem
         else:
             state, error = "LOADING", None
         worker = {"name": f"worker@{self._settings.project_slug}", "state": state, "error": error}
@@ -153,9 +151,11 @@ class InlineExecutor:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _load(self, module: ModuleType) -> None:
+    async def _load(self) -> None:
         """Load the model in the user's thread; tries again for ever, after 1 second, doubling to 60."""
         pause = 1.0
+        while (module := self._pipeline.module) is None:  # which is tried again elsewhere
+            await asyncio.sleep(0.5)
         while True:
             try:
                 model = await self._thread.run("load_model", None, module.load_model)

@@ -18,11 +18,18 @@ import orjson
 # A run of 19 or more digits may be an integer beyond 64 bits, which orjson would turn into a float silently.
 _MAYBE_HUGE_INTEGER = re.compile(rb"\d{19}").search
 
+# Values that need conversion may be nested this deep; the fast way holds some more, orjson's parser 1024.
+_DEEPEST = 250
+
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 class NotJSON(ValueError):
     """A value that JSON cannot hold; the message starts with its path, such as `$.a123.score`."""
+
+
+class TooDeep(NotJSON):
+    """A value that is nested deeper than can be handled everywhere."""
 
 
 def loads(body: bytes) -> Any:
@@ -33,7 +40,10 @@ def loads(body: bytes) -> Any:
     """
     value = orjson.loads(body)
     if _MAYBE_HUGE_INTEGER(body):
-        json.loads(body, parse_int=_integer_of_64_bits)
+        try:
+            json.loads(body, parse_int=_integer_of_64_bits)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
     return value
 
 
@@ -52,6 +62,7 @@ def dumps(value: Any) -> bytes:
 
     Raises:
         NotJSON: the value, or one inside it, cannot be JSON; the message names its path.
+        TooDeep: it is nested too deep.
     """
     try:
         return _encode(value).encode()
@@ -75,8 +86,8 @@ def _convert(value: Any, path: str, parents: tuple[int, ...]) -> Any:
         return str(value)
     if id(value) in parents:
         raise NotJSON(f"{path}: the value contains itself")
-    if len(parents) > 500:
-        raise NotJSON(f"{path[:60]}...: nested more than 500 levels deep")
+    if len(parents) >= _DEEPEST:
+        raise TooDeep(f"{path[:60]}...: nested more than {_DEEPEST} levels deep")
     inside = (*parents, id(value))
     if isinstance(value, dict):
         return {_key(key, path): _convert(item, _join(path, key), inside) for key, item in value.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -61,25 +62,33 @@ def _place(error: BaseException) -> str:
 
 def describe(error: BaseException) -> str:
     """`NameError: name 'np' is not defined`."""
-    message = str(error)
+    message = _text(str, error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def message_of(error: BaseException) -> str:
     """The exception's message, or its type's name when it has none."""
-    return str(error) or type(error).__name__
+    return _text(str, error) or type(error).__name__
 
 
 def result_of(error: BaseException) -> dict[str, Any]:
     """How /status shows a failure: `{"args": [...], "type": "NameError"}`, as Celery's JSON does."""
     arguments = []
-    for argument in error.args:
+    for argument in error.args if isinstance(error.args, tuple) else (error.args,):
         try:
             jsonio.dumps(argument)
-        except jsonio.NotJSON:
-            argument = repr(argument)
+        except Exception:  # not only NotJSON: conversion runs the argument's own methods
+            argument = _text(repr, argument) or type(argument).__name__
         arguments.append(argument)
     return {"args": arguments, "type": type(error).__name__}
+
+
+def _text(convert: Callable[[Any], str], value: Any) -> str:
+    """What `str` or `repr` makes of a value of the user, as Unicode; empty where the user's own method fails."""
+    try:
+        return convert(value).encode(errors="backslashreplace").decode()
+    except Exception:
+        return ""
 
 
 def verified(module: ModuleType, json_data: Any) -> Any:
@@ -100,9 +109,12 @@ def dumps_verified(value: Any) -> bytes:
 
     Raises:
         BadAnswer: it cannot be JSON; the message names the path.
+        jsonio.TooDeep: it is nested too deep.
     """
     try:
         return jsonio.dumps(value)
+    except jsonio.TooDeep:
+        raise  # the request's fault as a rule
     except jsonio.NotJSON as error:
         raise BadAnswer(f"verify_input returned a value that JSON cannot hold: {error}") from None
 

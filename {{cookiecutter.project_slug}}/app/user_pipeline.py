@@ -1,0 +1,75 @@
+"""The user's module in the API process: imported, tried again while it cannot be, its `verify_input` called."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import ModuleType
+from typing import Any
+
+from app import stages
+from app.user_thread import UserThread
+
+log = logging.getLogger("denzel.api")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until a pipeline.py with an error is tried again
+
+
+class UserPipeline:
+    """The pipeline and the thread that its functions run in.
+
+    Attributes:
+        module: None while it cannot be imported.
+        problem: why not.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.thread = UserThread()
+        self.module: ModuleType | None = None
+        self.problem: str | None = None
+        self._patience = patience
+        self._retrying: asyncio.Task[None] | None = None
+        try:
+            self.module = stages.import_pipeline()
+        except stages.PipelineError as error:
+            self._fail(error, _FIRST_PAUSE)
+
+    def start(self) -> None:
+        """Try again until the module can be imported: a corrected file needs no restart."""
+        if self.module is None:
+            self._retrying = asyncio.create_task(self._retry())
+
+    def stop(self) -> None:
+        """Try no more."""
+        if self._retrying:
+            self._retrying.cancel()
+
+    async def verify(self, json_data: Any) -> Any:
+        """What `verify_input` made of a request.
+
+        Raises:
+            PipelineError: there is no module.
+            Stuck: it did not return in time.
+            BadAnswer: it returned nothing.
+            Exception: what it raised.
+        """
+        if self.module is None:
+            raise stages.PipelineError(self.problem)
+        return await self.thread.run("verify_input", self._patience, stages.verified, self.module, json_data)
+
+    async def _retry(self) -> None:
+        pause = _FIRST_PAUSE
+        while self.module is None:
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+            try:
+                self.module = await self.thread.run("pipeline.py", None, stages.import_pipeline)
+            except stages.PipelineError as error:
+                self._fail(error, pause)
+            else:
+                self.problem = None
+                log.info("The pipeline can be used now")
+
+    def _fail(self, error: stages.PipelineError, pause: float) -> None:
+        log.error("The pipeline cannot be used; trying again in %g s", pause, exc_info=error)
+        self.problem = str(error)
