@@ -38,8 +38,10 @@ def test_only_a_service_that_is_up_has_a_port() -> None:
     assert text.endswith("Worker: all - UNAVAILABLE")
 
 
-def test_the_last_line_of_an_error_stands_below_its_worker() -> None:
-    error = "Traceback ...\n  line\nValueError: SETUP is not UP\n"
+@pytest.mark.parametrize(
+    "error", ["Traceback ...\n  line\nValueError: SETUP is not UP\n", "ValueError: SETUP is not UP\nmore"]
+)
+def test_the_main_line_of_an_error_stands_below_its_worker(error: str) -> None:
     lines = status.layout(UP, PORTS, [("worker@iris", "ERROR", error)]).splitlines()
     assert lines[-2:] == ["Worker: worker@iris - ERROR", "\tValueError: SETUP is not Up"]
 

@@ -96,7 +96,7 @@ def _container_state(container: Container) -> str:
 
 
 def layout(states: dict[str, str], ports: dict[str, str], workers: list[tuple[str, str, str]]) -> str:
-    """The services with their states and ports, then the workers, each with the last line of its error."""
+    """The services with their states and ports, then the workers, each with the main line of its error."""
     lines = ["Services:"]
     for service in SERVICES:
         state = states[service]
@@ -106,8 +106,14 @@ def layout(states: dict[str, str], ports: dict[str, str], workers: list[tuple[st
         lines.append(f"Worker: {name} - {_coloured(state)}")
         if state == "ERROR" and error.strip():
             # the word UP stands for the state alone
-            lines.append("\t" + re.sub(r"\bUP\b", "Up", error.strip().splitlines()[-1]))
+            lines.append("\t" + re.sub(r"\bUP\b", "Up", _main_line(error.strip())))
     return "\n".join(lines)
+
+
+def _main_line(error: str) -> str:
+    """The line that says what went wrong: the last one of a traceback, else the first."""
+    lines = error.splitlines()
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 def _coloured(state: str) -> str:
