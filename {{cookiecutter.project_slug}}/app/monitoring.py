@@ -7,11 +7,14 @@ a sample, and every task that failed or took long. How many were left out is sai
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from app.celery_app import PREDICT
+from celery.worker.state import SOFTWARE_INFO
+
+from app.celery_app import PREDICT, app
 
 log = logging.getLogger("denzel.worker")
 
@@ -19,6 +22,8 @@ log = logging.getLogger("denzel.worker")
 SLOW = 1.0
 # Of a request, a result or an error, so many characters are shown.
 SHOWN = 200
+# Celery's own interval (seconds).
+HEARTBEAT_EVERY = 2.0
 # What was left out is said at most this often (seconds).
 _SAY_EVERY = 60.0
 
@@ -88,7 +93,7 @@ class TaskEvents:
                     continue
                 self._send_start(task_id, request, clock - seconds)
             if failed:
-                self._send("task-failed", task_id, clock, exception=_short(message), traceback="")
+                self._send("task-failed", task_id, clock, exception=_short(message.strip(b'"')), traceback="")
             else:
                 self._send("task-succeeded", task_id, clock, result=_short(result), runtime=seconds)
         if self._left_out and now - self._said > _SAY_EVERY:
@@ -117,6 +122,33 @@ class TaskEvents:
                 self.dispatcher.send(event, uuid=task_id, timestamp=clock, **fields)
             except Exception as error:
                 log.debug("An event was not sent: %s", error)
+
+
+class BusyHeartbeats:
+    """Celery's heartbeats for processes that compute and cannot send their own: the monitor would call them offline.
+
+    Blocks while it sends; to be used from one thread.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+        self._dispatchers: dict[str, Any] = {}
+
+    def send(self, busy: Sequence[tuple[str, int]]) -> None:
+        """Say that these nodes (name, process id) are at work; a broker that is away is tried again next time."""
+        try:
+            if self._connection is None:
+                self._connection = app.connection_for_write()
+            for node, pid in busy:
+                if node not in self._dispatchers:
+                    self._dispatchers[node] = app.events.Dispatcher(self._connection, hostname=node)
+                self._dispatchers[node].pid = pid
+                self._dispatchers[node].send(
+                    "worker-heartbeat", freq=HEARTBEAT_EVERY, active=1, loadavg=os.getloadavg(), **SOFTWARE_INFO
+                )
+        except Exception as error:  # kombu's errors are of many kinds
+            log.debug("No heartbeat was sent to the monitor: %s", error)
+            self._connection, self._dispatchers = None, {}
 
 
 def _short(text: bytes) -> str:

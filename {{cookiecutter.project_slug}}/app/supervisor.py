@@ -19,6 +19,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from redis.exceptions import RedisError
 
 from app import process_state, store
 from app.celery_app import create_terms, send_ticket
+from app.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
 from app.settings import Settings, get_settings
 
 log = logging.getLogger("denzel.supervisor")
@@ -109,6 +111,16 @@ class Child:
                 return
             output.info(line.decode(errors="replace").rstrip("\n"))
 
+    @property
+    def node(self) -> str:
+        """The name that Celery knows a prediction process by."""
+        return self._environment["DENZEL_NODE"]
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 between two lives."""
+        return self._process.pid if self._process else 0
+
     def signal(self, number: int) -> None:
         """Send a signal, if the process runs."""
         if self._process and self._process.returncode is None:
@@ -175,7 +187,7 @@ class Supervisor:
         self._start(Child("The callback sender", "app.callbacks", {}))
         for _ in range(self._settings.worker_concurrency):
             self._start_predictor()
-        duties = (self._beat, self._watch_time, self._watch_cancelled, self._watch_reload)
+        duties = (self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled, self._watch_reload)
         loops = [asyncio.create_task(duty()) for duty in duties]
         await stopping
         await self._stop_children()
@@ -307,6 +319,21 @@ class Supervisor:
             except (RedisError, OSError) as error:
                 log.warning("No heartbeat could be written: %s", error)
             await asyncio.sleep(1)
+
+    async def _beat_for_the_busy(self) -> None:
+        """Keep processes that compute from looking offline in the monitor."""
+        heartbeats = BusyHeartbeats()
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "heartbeats") as thread:
+            while True:
+                await asyncio.sleep(HEARTBEAT_EVERY)
+                busy = [
+                    (child.node, child.pid)
+                    for child in self._predictors
+                    if child.state and (child.state.busy_for or 0) > HEARTBEAT_EVERY / 2
+                ]
+                if busy:
+                    await loop.run_in_executor(thread, heartbeats.send, busy)
 
     async def _watch_time(self) -> None:
         """Kill a prediction process that is over the hard time limit; it cannot be trusted to end by itself."""
