@@ -67,8 +67,8 @@ def describe(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The exception's message, or its type's name when it has none."""
-    return _text(str, error) or type(error).__name__
+    """The exception's message; its type's name when it has none, and also where the message is no sentence: exit(3)."""
+    return (isinstance(error, Exception) and _text(str, error)) or describe(error)
 
 
 def result_of(error: BaseException) -> dict[str, Any]:
