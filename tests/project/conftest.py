@@ -15,7 +15,7 @@ from bakery import TEMPLATE, bake
 from tests.project.services import Service
 
 # The service's modules, as they lie in the template: `import app.jsonio`.
-sys.path.insert(0, str(TEMPLATE))
+sys.path.append(str(TEMPLATE))
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -23,9 +23,7 @@ PIPELINES = Path(__file__).parent / "pipelines"
 @pytest.fixture(scope="session")
 def baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A freshly baked project without an example; to be copied, not changed."""
-    return bake(
-        tmp_path_factory.mktemp("baked"), project_name="Tested", project_slug="tested", example="none"
-    )
+    return bake(tmp_path_factory.mktemp("baked"), project_name="Tested", project_slug="tested", example="none")
 
 
 @pytest.fixture(scope="session")

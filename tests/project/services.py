@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,12 +103,11 @@ class Service:
     def __exit__(self, kind: object, *exception: object) -> None:
         if kind:  # shown as captured output: a fixture that fails has no service to take logs from
             print(*(f"--- {name}\n{text}" for name, text in self.new_logs().items()), sep="\n")
-        try:
-            for name in reversed(NAMES):
-                self.stop(name)
-        finally:
-            self.redis.close()
-            Service.running.remove(self)
+        with ExitStack() as stack:
+            stack.callback(Service.running.remove, self)
+            stack.callback(self.redis.close)
+            for name in NAMES:  # the last one first, and each of them whatever becomes of the others
+                stack.callback(self.stop, name)
 
     # ---- Processes -----------------------------------------------------------------------------------------
 
@@ -128,9 +127,7 @@ class Service:
                 )
         for name, answers in (("redis", self._redis_answers), ("api", self._api_answers)):
             if name in names:
-                eventually(
-                    lambda name=name, answers=answers: self._alive(name) and answers(), f"{name} answers"
-                )
+                eventually(lambda name=name, answers=answers: self._alive(name) and answers(), f"{name} answers")
 
     def stop(self, name: str, timeout: float = 20.0) -> int | None:
         """Stop a service as Docker would, by SIGTERM; its exit code, None when it does not run."""
@@ -175,9 +172,7 @@ class Service:
 
     def predictors(self) -> list[int]:
         """The ids of the prediction processes."""
-        return sorted(
-            pid for pid, command in children_of(self.pid("denzel")).items() if "app.worker" in command
-        )
+        return sorted(pid for pid, command in children_of(self.pid("denzel")).items() if "app.worker" in command)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a Python module of the project, as `docker compose exec` would."""

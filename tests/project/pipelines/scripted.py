@@ -3,6 +3,7 @@
 What it did is noted in events.txt, one line each: the event, the process, its parent, the request's `note`.
 """
 
+import asyncio
 import datetime
 import os
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["datetime", "np"]  # for the expressions
+__all__ = ["asyncio", "datetime", "np"]  # for the expressions
 
 
 def note(event, text="-"):
