@@ -40,14 +40,25 @@ USER_OWNED = [
 STAGING = {"iris": "examples/iris"}
 
 
+# What tools leave behind: it would be baked, and a test of its own says so.
+LEAVINGS = {"__pycache__", ".denzel", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv"}
+
+
+def everything() -> list[Path]:
+    """Return every file and folder below the template's folder, as a path from there."""
+    return sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.rglob("*"))
+
+
 def template_files() -> list[str]:
     """Return every file of the template, as a path from its folder."""
-    return sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*") if path.is_file())
+    found = [path for path in everything() if LEAVINGS.isdisjoint(path.parts)]
+    return [path.as_posix() for path in found if (TEMPLATE / path).is_file()]
 
 
 def template_folders() -> list[str]:
     """Return every folder of the template, as a path from it."""
-    return sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*") if path.is_dir())
+    found = [path for path in everything() if LEAVINGS.isdisjoint(path.parts)]
+    return [path.as_posix() for path in found if (TEMPLATE / path).is_dir()]
 
 
 def matches(name: str, patterns: list[str]) -> bool:

@@ -66,9 +66,8 @@ def test_names_hold_no_jinja() -> None:
 
 
 def test_no_leavings_lie_in_the_template() -> None:
-    """Whatever lies in the template's folder is baked."""
-    leavings = ("__pycache__", ".pyc", ".ruff_cache", ".mypy_cache", ".pytest_cache", ".venv", ".denzel", ".DS_Store")
-    assert not [name for name in source.template_files() if any(leaving in name for leaving in leavings)]
+    """Whatever lies in the template's folder is baked: remove what a tool has left there."""
+    assert not [path.as_posix() for path in source.everything() if path.name in source.LEAVINGS]
 
 
 @pytest.mark.parametrize("name", [name for name in source.template_files() if name.endswith(".py")])
