@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
@@ -66,6 +67,7 @@ _EMBEDDING = [
 ]
 _MAPPED = _EMBEDDING[0][0]
 
+_NEVER_IN_A_URI = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _DOTTED_QUAD = re.compile(r"(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}", re.ASCII)
 # The resolver takes 127.1, 2130706433, 0x7f.1 and 0177.0.0.1 for addresses; no real name ends like these.
@@ -117,6 +119,8 @@ class Policy:
         Raises:
             CallbackUriError: malformed, not http or https, or an address or a port that is not allowed.
         """
+        if not isinstance(uri, str):
+            raise CallbackUriError(f"callback_uri must be text, {_EXAMPLE}")
         host, port = _split(uri)
         address = _literal(host)
         if address is None and (host == "localhost" or host.endswith(".localhost")):
@@ -167,13 +171,12 @@ class Policy:
         )
 
 
-def _split(uri: object) -> tuple[str, int]:
+@lru_cache(2048)  # the sender of callbacks looks at each URI twice, and often they are all the same
+def _split(uri: str) -> tuple[str, int]:
     """The host (lower case, no brackets, no final dot) and the port of a well-formed http or https URI."""
-    if not isinstance(uri, str):
-        raise CallbackUriError(f"callback_uri must be text, {_EXAMPLE}")
     if len(uri) > MAX_URI_LENGTH:
         raise CallbackUriError(f"callback_uri is longer than {MAX_URI_LENGTH} characters")
-    if any(character <= " " or character in "\\\x7f" or character.isspace() for character in uri):
+    if _NEVER_IN_A_URI.search(uri):
         raise CallbackUriError("callback_uri must not contain spaces, control characters or backslashes")
     try:
         parts = urlsplit(uri)
@@ -187,7 +190,7 @@ def _split(uri: object) -> tuple[str, int]:
     if "@" in parts.netloc:
         raise CallbackUriError("callback_uri must not contain a user name or a password")
     host = host.removesuffix(".")
-    if port == 0 or not _well_formed(host):
+    if port == 0 or not _well_formed(host) or ("[" in parts.netloc) != (":" in host):
         raise CallbackUriError(f"callback_uri has no valid host and port; expected {_EXAMPLE}")
     return host, port if port is not None else 443 if parts.scheme == "https" else 80
 

@@ -9,8 +9,8 @@ sent (again) within seconds. So every callback is sent at least once, and receiv
 header `webhook-id`. Retries wait in Redis, too; this process holds what is due at the moment, within
 bounds.
 
-While a receiver does not answer, one callback at a time finds out when it does again; the others to it wait
-as if they had been tried.
+When a receiver does not answer, one callback at a time finds out whether it does again; if not, the others to it
+wait as if they had been tried.
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ from app.webhook import Answer, Sender
 log = logging.getLogger("denzel.callbacks")
 
 # Durations are in seconds.
-LEASE = 10.0
+LEASE = 8.0
 POLL = 2.0  # wake-ups may get lost
 PACE = 0.005  # between two exchanges with Redis under load, so that each carries many callbacks
 KEEP = 3600  # a record outlives the next attempt by this, at least
-DRAIN = 7.0  # for attempts under way when the process is to stop; shorter than containers are given
+DRAIN = 5.0  # for attempts under way when the process is to stop; shorter than containers are given
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
 HISTORY = 10  # attempts shown in /status
 
-BATCH = 256  # ids leased at a time
-MAX_HELD = 5000  # ids leased altogether
+BATCH = 128  # ids leased at a time
+MAX_HELD = 2000  # ids leased altogether
+RELIEVE_EVERY = 1.0
 WARN_AGAIN = 60  # a receiver that fails is logged this often
 
 # An exchange with Redis is one script: it records what happened since the last one, then leases what is due.
@@ -102,6 +103,20 @@ if tonumber(ARGV[2]) > 0 then
 end
 local first = redis.call('ZRANGE', CALLBACKS, 0, 0, 'WITHSCORES')
 return {leased, first[2] and tostring(first[2] - now) or ''}
+""")
+
+# ARGV: ids. Returns for each what its callback is made of, as field, value, field, value, ...
+_FETCH = store.Script("""
+local records = {}
+for i, id in ipairs(ARGV) do
+    local found = redis.call('HMGET', TASK .. id, 'status', 'result')
+    if found[1] == 'SUCCESS' then
+        records[i] = {'status', found[1], 'result', found[2]}
+    else
+        records[i] = redis.call('HGETALL', TASK .. id)
+    end
+end
+return records
 """)
 
 # ARGV: id, channel. Returns what became of it.
@@ -220,6 +235,7 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._relieved = 0.0
 
     def stop(self) -> None:
         """Lease nothing more, let the attempts under way end, give the rest back."""
@@ -258,10 +274,10 @@ class Courier:
 
     async def _round(self) -> float:
         """Record, lease, send; the seconds until the next round is due."""
-        held = self._dispatcher.held
-        if len(held) >= MAX_HELD:
-            relieved = self._dispatcher.relieve(time.monotonic())
-            self._notes += [Note(delivery.id, random.uniform(5, 60)) for delivery in relieved]
+        held, now = self._dispatcher.held, time.monotonic()
+        if len(held) >= MAX_HELD and now > self._relieved + RELIEVE_EVERY:
+            self._relieved = now
+            self._notes += [Note(delivery.id, delay) for delivery, delay in self._dispatcher.relieve(now)]
         room = min(BATCH, MAX_HELD - len(held))
         leased, next_due = await self._exchange(room)
         for row in leased:
@@ -275,8 +291,8 @@ class Courier:
     async def _exchange(self, room: int) -> tuple[list[tuple[str, str, int, bytes]], float]:
         """Hand over notes, renew leases, lease up to `room` ids; them, and the seconds to the next due id."""
         # Renewals concern what is held, notes what is not any more: they cannot contradict each other.
-        notes = self._notes[: 2 * BATCH]
-        renewed = self._dispatcher.to_renew(2 * BATCH)
+        notes = self._notes[: 4 * BATCH]
+        renewed = self._dispatcher.to_renew(4 * BATCH)
         arguments: list[Any] = []
         for note in (*notes, *(Note(task_id, LEASE) for task_id in renewed)):
             arguments += (note.id, "" if note.delay is None else note.delay, note.state)
@@ -296,9 +312,7 @@ class Courier:
             self._notes.append(self._conclude(task_id, None, state, Answer(error=str(error), refused=True)))
             return
         receiver = self._dispatcher.receiver(f"{host}:{port}")
-        delivery = Delivery(task_id, uri, receiver, size, state, time.monotonic())
-        if not (receiver.broken and (receiver.active or receiver.waiting) and self._postpone(delivery)):
-            self._dispatcher.add(delivery)
+        self._dispatcher.add(Delivery(task_id, uri, receiver, size, state, time.monotonic()))
 
     async def _start(self) -> None:
         """Begin what may be sent now."""
@@ -306,15 +320,13 @@ class Courier:
         if not chosen:
             return
         try:
-            pipeline = self._client.pipeline(transaction=False)
-            for delivery in chosen:
-                pipeline.hgetall(store.TASK + delivery.id)
-            records = await pipeline.execute()
+            records = await _FETCH.call(self._client, *(delivery.id for delivery in chosen))
         except BaseException:
             self._dispatcher.undo(chosen)
             raise
         for delivery, record in zip(chosen, records, strict=True):
-            task = asyncio.create_task(self._deliver(delivery, record))
+            fields = dict(zip(record[::2], record[1::2], strict=True))
+            task = asyncio.create_task(self._deliver(delivery, fields))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -7,6 +7,7 @@ many of them hang, the quick ones are served.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ SLOW_SHARE = 0.75  # of the connections, for receivers that have not shown to be
 QUICK = 1.0  # seconds until an answer
 LIMIT_START, LIMIT_SLOW, LIMIT_QUICK = 4, 16, 100  # connections to one receiver
 BROKEN_AFTER = 4  # attempts in a row without any answer
-STUCK_AFTER = 5.0  # seconds; a queue that has not moved for so long makes room for others
+LONG_QUEUE = 5.0  # seconds that it would take; longer ones make room for others when there is none left
+LONGEST_BREAK = 60.0  # seconds
 RENEW_AFTER = 3.0  # seconds
 MAX_BYTES = 64 << 20  # of the bodies being sent
 MAX_RECEIVERS = 10_000  # remembered
@@ -50,6 +52,8 @@ class Receiver:
     warned: float = 0.0
     listed: bool = False  # among those that have something waiting
     waiting: deque[Delivery] = field(default_factory=deque)
+    measured_from: float = 0.0  # its pace
+    ended: int = 0
 
     @property
     def broken(self) -> bool:
@@ -60,6 +64,14 @@ class Receiver:
     def room(self) -> bool:
         """True if it may get another connection as far as it is concerned."""
         return self.active < min(self.limit, LIMIT_QUICK if self.quick else LIMIT_SLOW)
+
+    def queue_time(self, now: float) -> float:
+        """The seconds that what waits will take at the present pace."""
+        return len(self.waiting) * (now - self.measured_from) / (self.ended + 1)
+
+    def measure(self) -> None:
+        """Begin to measure the pace."""
+        self.measured_from, self.ended = time.monotonic(), 0
 
     def learn(self, answer: Answer) -> None:
         """Adapt to how an attempt went."""
@@ -105,6 +117,7 @@ class Dispatcher:
 
     def _list(self, receiver: Receiver) -> None:
         if not receiver.listed:
+            receiver.measure()
             receiver.listed = True
             self._listed.append(receiver)
 
@@ -154,6 +167,7 @@ class Dispatcher:
         """An attempt is over; its id is not held any more."""
         self._count(delivery, -1)
         self.held.pop(delivery.id, None)
+        delivery.receiver.ended += 1
 
     def _count(self, delivery: Delivery, step: int) -> None:
         delivery.receiver.active += step
@@ -166,12 +180,19 @@ class Dispatcher:
         """Take all that waits for a receiver."""
         return self._release(receiver, len(receiver.waiting))
 
-    def relieve(self, now: float) -> list[Delivery]:
-        """Take half of the longest queue, if it hardly moves: others may be waiting behind it in Redis."""
-        longest = max(self._listed, key=lambda receiver: len(receiver.waiting), default=None)
-        if longest is None or not longest.waiting or now - longest.waiting[0].leased < STUCK_AFTER:
+    def relieve(self, now: float) -> list[tuple[Delivery, float]]:
+        """Take half of the longest queue, as others may be waiting behind it in Redis.
+
+        Returns: what was taken, and in how many seconds it should be back: before the rest has been sent.
+        """
+        slowest = max(self._listed, key=lambda receiver: receiver.queue_time(now), default=None)
+        seconds = slowest.queue_time(now) if slowest else 0.0
+        if slowest is None or seconds < LONG_QUEUE:
             return []
-        return self._release(longest, (len(longest.waiting) + 1) // 2)
+        released = self._release(slowest, len(slowest.waiting) // 2)
+        slowest.measure()
+        seconds = min(seconds, LONGEST_BREAK)
+        return [(delivery, random.uniform(seconds / 4, seconds / 2)) for delivery in released]
 
     def everything(self) -> list[Delivery]:
         """Take all that waits."""

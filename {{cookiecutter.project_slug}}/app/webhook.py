@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import io
+import os
 import re
 import socket
 import time
@@ -176,7 +177,8 @@ class Sender:
         if isinstance(problem, aiohttp.ClientSSLError):
             return f"no secure connection: {problem}"
         if isinstance(problem, aiohttp.ClientConnectorError):
-            return f"no connection: {problem.os_error.strerror or problem.os_error}"
+            number = problem.os_error.errno
+            return f"no connection: {os.strerror(number) if number else problem.os_error}"
         if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
             return "the receiver closed the connection without an answer"
         return f"{type(problem).__name__}: {problem}"
