@@ -274,6 +274,7 @@ def _pip(requirements: list[str]) -> None:
         "--no-input",
         "install",
         "--progress-bar=off",
+        "--no-compile",  # half the time; what is used is compiled when it is first imported
         *requirements,
     ]
     with LOG.open("a", encoding="utf-8") as log, _Progress() as progress:
