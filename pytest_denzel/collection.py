@@ -41,7 +41,7 @@ class ExampleFile(pytest.File):
             _check_answer(example, denzel_answer, tolerance)
 
         name = "error" if example.response is None else "response"
-        yield _Item.from_parent(self, name=name, callobj=answered_as_expected)
+        yield Check.from_parent(self, name=name, callobj=answered_as_expected)
 
 
 class PipelineFile(pytest.File):
@@ -66,9 +66,9 @@ class PipelineFile(pytest.File):
                 pytest.skip(f"BATCHABLE cannot be checked: {reason}")
 
         if "malformed" in settings.checks:
-            yield _Item.from_parent(self, name="malformed", callobj=refuses_malformed_requests)
+            yield Check.from_parent(self, name="malformed", callobj=refuses_malformed_requests)
         if "batchable" in settings.checks and _DECLARES_BATCHABLE.search(_text(self.path)):
-            yield _Item.from_parent(self, name="batchable", callobj=answers_ids_independently)
+            yield Check.from_parent(self, name="batchable", callobj=answers_ids_independently)
 
     def _good_examples(self) -> Iterable[examples.Example]:
         for path in self._project.examples():
@@ -80,16 +80,19 @@ class PipelineFile(pytest.File):
                 yield example
 
 
-class _Item(pytest.Function):
+class Check(pytest.Function):
     """A test without a source of its own: its failures are told by their message, and the user's traceback."""
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        return self.path, None, f"{self.path.name}::{self.name}"
+        return self.path, None, f"{self.name} of {self.path.stem}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, checks.CheckFailed | PipelineBroken) and excinfo.value.__cause__ is None:
-            return str(excinfo.value)
-        return super().repr_failure(excinfo)
+        error = excinfo.value
+        if not isinstance(error, checks.CheckFailed | PipelineBroken):
+            return super().repr_failure(excinfo)
+        if error.__cause__ is None:
+            return str(error)
+        return f"{error}\n\n{super().repr_failure(pytest.ExceptionInfo.from_exception(error.__cause__))}"
 
 
 def _check_answer(example: examples.Example, answer: Callable[[Any], Any], tolerance: float) -> None:

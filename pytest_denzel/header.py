@@ -16,7 +16,7 @@ def lines(project: Project, settings: Settings) -> list[str]:
     ]
     if settings.tier == "docker":
         image = settings.image or f"{project.name}, built when needed"
-        found[1] += f", image {image} ({sources['image'] if settings.image else 'the project'})"
+        found[1] += f", image {image} ({sources['image'] if settings.image else 'COMPOSE_PROJECT_NAME in .env'})"
     also = [
         f"{name}={getattr(settings, name)!r} ({sources[name]})"
         for name in ("require", "keep", "timeout", "tolerance")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
-from functools import cached_property
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -34,17 +33,26 @@ class Pipeline:
     The user's own exceptions come through, with the stage that raised them as a note.
     """
 
+    # The properties are cached by hand: the frames of functools would show in the tracebacks.
+
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._module: ModuleType | None = None
+        self._model: list[Any] = []
         self._load_error: tuple[BaseException, TracebackType | None] | None = None
 
-    @cached_property
+    @property
     def module(self) -> ModuleType:
         """The raw module, `app.logic.pipeline`.
 
         Raises:
             PipelineBroken: it is missing, cannot be imported, or lacks one of the four functions.
         """
+        if self._module is None:
+            self._module = self._import()
+        return self._module
+
+    def _import(self) -> ModuleType:
         if not (self._project.root / PIPELINE).is_file():
             raise PipelineBroken(messages.no_pipeline(self._project.root))
         try:
@@ -64,15 +72,14 @@ class Pipeline:
         if self._load_error:
             error, traceback = self._load_error
             raise error.with_traceback(traceback)
-        return self._model
-
-    @cached_property
-    def _model(self) -> Any:
-        try:
-            return self._call("load_model", self.module.load_model)
-        except BaseException as error:
-            self._load_error = error, _from_user_code(error.__traceback__)
-            raise
+        if not self._model:
+            module = self.module
+            try:
+                self._model.append(self._call("load_model", module.load_model))
+            except (Exception, SystemExit) as error:
+                self._load_error = error, _from_user_code(error.__traceback__)
+                raise
+        return self._model[0]
 
     @property
     def batchable(self) -> bool:
@@ -100,7 +107,7 @@ class Pipeline:
         """The answer to a request, through all stages and all JSON borders of the service."""
         return self.predict(self.process(self.verify_input(request)))
 
-    @cached_property
+    @property
     def _stages(self) -> ModuleType:
         try:
             return importlib.import_module("app.stages")

@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Find the project before any conftest.py is loaded: it may import the project's modules."""
+    if early_config.known_args_namespace.help:
+        return  # help is given whatever the settings are
     read = settings.read(early_config)
     arguments = [Path(argument.split("::")[0]) for argument in early_config.known_args_namespace.file_or_dir or []]
     start = early_config.invocation_params.dir
@@ -34,7 +36,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if SETTINGS not in config.stash:  # a plugin that was registered late: there were no conftests to load
+    if SETTINGS not in config.stash:  # a plugin that was registered late
         pytest_load_initial_conftests(config)
     config.addinivalue_line(
         "markers",

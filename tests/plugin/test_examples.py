@@ -1,0 +1,132 @@
+"""The examples as tests: collected without a line of Python, compared with a tolerance, told apart when wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_denzel.examples import differences
+from tests.plugin.conftest import Project
+
+
+def test_examples_are_collected_and_run(project: Project) -> None:
+    project.ini("denzel_checks = none")
+    project.example("doubled", request={"data": {"a": 1, "b": 2.5}}, response={"a": 2, "b": 5.0})
+    project.example("refused", request={"data": {"a": "1"}}, error="a must be a number")
+    project.example("failed", request={"data": {"a": -1}}, error="process does not like -1", description="see docs")
+    result = project.run("-v")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "app/assets/examples/doubled.json::response PASSED *",
+            "app/assets/examples/failed.json::error PASSED *",
+            "app/assets/examples/refused.json::error PASSED *",
+        ]
+    )
+
+
+def test_one_example_can_be_run_alone(project: Project) -> None:
+    project.example("one", request={"data": {"a": 1}}, response={"a": 2})
+    project.example("two", request={"data": {"a": 2}}, response={"a": 5})
+    project.run("app/assets/examples/one.json").assert_outcomes(passed=1)
+    project.run("app/assets/examples/two.json::response").assert_outcomes(failed=1)
+    project.run("-k", "one.json").assert_outcomes(passed=1, deselected=3)
+
+
+def test_a_wrong_answer_is_told_by_its_paths_alone(project: Project) -> None:
+    project.example("wrong", request={"data": {"a": 1, "b": 2, "c": 3}}, response={"a": 3, "b": 4, "d": [1]})
+    result = project.run("app/assets/examples")
+    result.stdout.fnmatch_lines(
+        [
+            "*response of wrong*",
+            "The answer is not the expected one:",
+            "  $.a: expected 3, got 2 (tolerance 1e-06)",
+            "  $.d: expected [[]1], but the key is missing",
+            "  $.c: not expected, got 6",
+            "*short test summary info*",
+        ],
+        consecutive=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "lines"),
+    [
+        (
+            {"a": "1"},
+            "a must be text",
+            ["expected the error: a must be text", "               got: a must be a number"],
+        ),
+        ({"a": 1}, "a is 1", ["expected the error: a is 1", "    got the answer: {'a': 2}"]),
+    ],
+)
+def test_another_error_than_expected_is_told(
+    project: Project, data: dict[str, object], expected: str, lines: list[str]
+) -> None:
+    project.example("wrong", request={"data": data}, error=expected)
+    project.run("app/assets/examples").stdout.fnmatch_lines(lines, consecutive=True)
+
+
+def test_an_unexpected_error_shows_the_user_s_traceback(project: Project) -> None:
+    project.example("wrong", request={"data": {"a": -1}}, response={"a": -2})
+    result = project.run("app/assets/examples")
+    result.stdout.fnmatch_lines(
+        [
+            '>*raise RuntimeError("process does not like -1")',
+            "E *RuntimeError: process does not like -1",
+            "E *stage: process (app/logic/pipeline.py)",
+        ]
+    )
+    assert "pytest_denzel/" not in result.stdout.str()
+
+
+def test_numbers_may_differ_by_the_tolerance_that_was_set(project: Project) -> None:
+    project.example("near", request={"data": {"a": 1}}, response={"a": 2.001})
+    project.run("app/assets/examples").assert_outcomes(failed=1)
+    project.ini("denzel_tolerance = 0.001")
+    project.run("app/assets/examples").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "wrong.json cannot be read as JSON: Expecting property name *"),
+        ("[]", 'wrong.json is not an example; it should be {"request": ..., "response": {...}} or *'),
+        ('{"request": 1}', 'wrong.json needs one of "response" and "error"; it should be *'),
+        ('{"request": 1, "response": {}, "error": ""}', 'wrong.json needs one of "response" and "error"; *'),
+        ('{"request": 1, "answer": {}}', "wrong.json has an unknown key answer; it should be *"),
+        ('{"request": 1, "error": 400}', 'wrong.json: "error" should be the message, as text.'),
+    ],
+)
+def test_a_file_that_is_no_example_is_told(project: Project, content: str, message: str) -> None:
+    project.write("app/assets/examples/wrong.json", content)
+    result = project.run("app/assets/examples")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message.replace("[", "[[]")])
+
+
+def test_other_json_files_are_left_alone(project: Project) -> None:
+    project.write("app/assets/weights.json", "[1, 2]")
+    project.write("app/assets/examples/old/one.json", "[1, 2]")
+    project.write("tests/data.json", "[1, 2]")
+    project.ini("denzel_checks = none")
+    assert project.run().ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "lines"),
+    [
+        ({"a": 1}, {"a": 1.0}, []),
+        ({"a": 1.0}, {"a": 1.0000001}, []),
+        ({"a": 0.0}, {"a": 1e-13}, []),
+        ({"a": 1}, {"a": True}, ["$.a: expected 1, got true"]),
+        ({"a": True}, {"a": True}, []),
+        ({"a": "x"}, {"a": None}, ['$.a: expected "x", got null']),
+        ([1, 2], [1], ["$: expected 2 items, got 1"]),
+        ({"a": [{"b": 1}, {"b": 2}]}, {"a": [{"b": 1}, {"b": 3}]}, ["$.a[1].b: expected 2, got 3 (tolerance 1e-06)"]),
+        ({"a": {}}, {"a": []}, ["$.a: expected {}, got []"]),
+    ],
+)
+def test_differences(expected: object, actual: object, lines: list[str]) -> None:
+    assert list(differences(json.loads(json.dumps(expected)), actual, 1e-6)) == lines
