@@ -316,6 +316,8 @@ _CANCEL = Script("""
 local task = redis.call('HMGET', TASK .. ARGV[1], 'status', 'token')
 if not task[1] or final(task[1]) then return task[1] end
 end_now(ARGV[1], 'REVOKED', ARGV[4], ARGV[5], ARGV[2], ARGV[3])
+redis.call('LREM', WAITING, 1, ARGV[1])
+redis.call('ZREM', DELAYED, ARGV[1])
 if task[1] == 'STARTED' and task[2] then
     local claims = CLAIMS .. task[2]
     if redis.call('SISMEMBER', claims, ARGV[1]) == 1 and redis.call('SCARD', claims) == 1 then
