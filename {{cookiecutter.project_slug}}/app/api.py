@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 
-    app = falcon.asgi.App(middleware=[_Lifespan(executor, pipeline)])
+    app = _App(settings.max_body_bytes, middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(_write_error)
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
@@ -62,6 +62,26 @@ def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
     from app.queue_executor import QueueExecutor
 
     return QueueExecutor(settings)
+
+
+class _App(falcon.asgi.App):
+    """Refuses what announces a body too large at once; Falcon itself awaits the body's first part for every request."""
+
+    def __init__(self, max_body_bytes: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # type: ignore[override]
+        if scope["type"] == "http" and scope["method"] == "POST":
+            for name, value in scope["headers"]:
+                if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
+                    error = _too_large(self._max_body_bytes)
+                    body = jsonio.dumps({"title": error.title, "description": error.description})
+                    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+                    await send({"type": "http.response.start", "status": 413, "headers": headers})
+                    await send({"type": "http.response.body", "body": body})
+                    return
+        await super().__call__(scope, receive, send)
 
 
 class Predict:
@@ -164,18 +184,12 @@ class Predict:
     async def _read(self, req: falcon.asgi.Request) -> bytes:
         """The request's body, never more of it than allowed."""
         most = self._settings.max_body_bytes
-        too_large = falcon.HTTPContentTooLarge(
-            title="Request too large",
-            description=f"The request body is larger than {most} bytes (MAX_BODY_BYTES in .env).",
-        )
-        if (req.content_length or 0) > most:
-            raise too_large
         parts, size = [], 0
         try:
             async for part in req.stream:
                 size += len(part)
                 if size > most:
-                    raise too_large
+                    raise _too_large(most)
                 parts.append(part)
         except OSError as error:
             raise _cut_off() from error
@@ -333,6 +347,13 @@ def _ended_badly(status: str, message: str) -> falcon.HTTPError:
 
 def _malformed() -> falcon.HTTPError:
     return falcon.HTTPBadRequest(title="Malformed JSON", description="Could not decode the request body.")
+
+
+def _too_large(most: int) -> falcon.HTTPError:
+    return falcon.HTTPContentTooLarge(
+        title="Request too large",
+        description=f"The request body is larger than {most} bytes (MAX_BODY_BYTES in .env).",
+    )
 
 
 def _cut_off() -> falcon.HTTPError:

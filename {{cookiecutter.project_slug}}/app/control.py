@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
 from redis.exceptions import RedisError
 
 from app import store
-from app.settings import get_settings
+from app.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
 
@@ -83,7 +84,7 @@ def redeliver(client: Any, task_id: str) -> str:
     return f"The callback of {task_id} is sent again"
 
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., str], int, int]] = {
     "response": (set_response, 1, 2),
     "dead": (list_dead, 0, 0),
     "replay": (replay, 1, 1),
@@ -97,10 +98,10 @@ def main(arguments: list[str]) -> int:
     if command is None or not fewest <= len(arguments) - 1 <= most:
         print(USAGE, file=sys.stderr)
         return 1
-    client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=2, socket_connect_timeout=2)
     try:
+        client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=2, socket_connect_timeout=2)
         print(command(client, *arguments[1:]))
-    except CommandError as error:
+    except (CommandError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     except (RedisError, OSError):

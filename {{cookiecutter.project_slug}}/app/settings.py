@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -157,7 +158,8 @@ class Settings:
         Raises:
             SettingsError: names every variable whose value cannot be used, and what was expected.
         """
-        values, problems = {}, []
+        values: dict[str, Any] = {}
+        problems = []
         for field in fields(cls):
             default, parse = _TABLE[field.name]
             name = field.name.upper()
