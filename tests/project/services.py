@@ -113,6 +113,13 @@ class Service:
 
     def start(self, *names: str) -> None:
         """Start services by their entrypoints; redis and api answer when it returns."""
+        self.start_only(*names)
+        for name, answers in (("redis", self._redis_answers), ("api", self._api_answers)):
+            if name in names:
+                eventually(lambda name=name, answers=answers: self._alive(name) and answers(), f"{name} answers")
+
+    def start_only(self, *names: str) -> None:
+        """Start services, and wait for nothing."""
         for name in names:
             assert name not in self._processes, f"{name} runs already"
             with (self._logs / f"{name}.log").open("ab") as log:
@@ -125,9 +132,6 @@ class Service:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-        for name, answers in (("redis", self._redis_answers), ("api", self._api_answers)):
-            if name in names:
-                eventually(lambda name=name, answers=answers: self._alive(name) and answers(), f"{name} answers")
 
     def stop(self, name: str, timeout: float = 20.0) -> int | None:
         """Stop a service as Docker would, by SIGTERM; its exit code, None when it does not run."""
