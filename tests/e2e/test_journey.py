@@ -89,7 +89,7 @@ def test_launch_of_the_skeleton_shows_what_it_does_until_everything_is_up(projec
         while launch.poll() is None:
             status = project.make("status")
             seen |= set(re.findall(r"^\t(\w+ - .+?)(?: \[|$)", status.out, re.MULTILINE))
-            time.sleep(0.2)
+            time.sleep(1)
         assert launch.stdout
         said = launch.stdout.read()
 
@@ -239,9 +239,7 @@ def test_an_error_in_load_model_is_seen_in_restart_status_and_logs(project: Proj
     assert 'then run "make restart"' in said
 
     status = project.run("status").out
-    error = rf"Worker: worker@{project.slug} - ERROR\n\t.*missing\.pkl.*\n"
-    assert re.search(error, status), status
-    assert len(re.findall("UP", status)) == 4
+    assert re.search(rf"^Worker: worker@{project.slug} - ERROR\n\t.*missing\.pkl.*\n\Z", status, re.MULTILINE), status
     assert "missing.pkl" in project.run("logs", "SERVICE=denzel").out
     assert "missing.pkl" in project.run("logworker").out
     assert requests.get(f"{project.url}/ready", timeout=10).status_code == 503
@@ -302,6 +300,38 @@ def test_logs_live_follows(project: Project) -> None:
             assert any(marker in line for line in live.stdout)
             assert live.poll() is None
             live.terminate()
+
+
+# ----------------------------------------------------------------------------------------------- requirements
+
+
+def test_a_requirement_that_fails_says_so_and_leaves_the_service_untouched(project: Project, inbox: Inbox) -> None:
+    before = docker_names("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.slug}")
+    requirements = project.path / "requirements.txt"
+    text = requirements.read_text(encoding="utf-8")
+    requirements.write_text(f"{text}celery==4.0\n", encoding="utf-8")
+    said = project.refuse("updatepipreqs")
+    requirements.write_text(text, encoding="utf-8")
+
+    assert "ResolutionImpossible" in said
+    assert "celery==4.0" in said
+    assert said.endswith("Building the image failed at requirements.txt: correct it and try again.")
+    assert docker_names("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.slug}") == before
+    assert project.predict(request_body(inbox)).json() == PREDICTIONS
+
+
+def test_updatepipreqs_installs_what_is_missing(project: Project, inbox: Inbox) -> None:
+    with (project.path / "requirements.txt").open("a", encoding="utf-8") as file:
+        file.write("colorama==0.4.6\n")
+    said = project.run("updatepipreqs").out
+    assert "PIP INSTALLING..." in said
+    assert "OS COMMANDS..." not in said
+    installed = project.run("shell", stdin="python -c 'import colorama; print(colorama.__version__)'\n")
+    assert installed.out.strip() == "0.4.6"
+    assert project.predict(request_body(inbox)).json() == PREDICTIONS
+    # what was replaced is not left behind
+    label = f"label=denzel.project={project.slug}"
+    assert not docker_names("images", "--quiet", "--filter", "dangling=true", "--filter", label)
 
 
 # --------------------------------------------------------------------------------------------------- shutdown

@@ -53,7 +53,7 @@ def worker_states(document: dict[str, Any] | None) -> list[tuple[str, str, str]]
 
 
 def wait_until_ready(api_url: str) -> None:
-    """Wait until the service can predict, showing what it waits for.
+    """Wait until the service can predict and the monitor can be opened, showing what it waits for.
 
     Raises:
         CommandError: with the last error lines, when load_model raised, a service keeps ending, or
@@ -64,13 +64,13 @@ def wait_until_ready(api_url: str) -> None:
     shown, shown_at, looked_at = "", started, started
     while True:
         document = fetch_ready(api_url)
-        if document and document.get("ready"):
+        waiting_for = _waiting_for(document)
+        if not waiting_for:
             return
         now = time.monotonic()
         for name, state, error in worker_states(document):
             if state == "ERROR":
                 raise CommandError(_worker_failed(name, error))
-        waiting_for = _waiting_for(document)
         if waiting_for != shown or now - shown_at >= 10:
             seconds = f" ({now - started:.0f} s)" if now - started >= 1 else ""
             say(f"Waiting: {waiting_for}{seconds}")
@@ -84,9 +84,16 @@ def wait_until_ready(api_url: str) -> None:
 
 
 def _waiting_for(document: dict[str, Any] | None) -> str:
+    """What is not there yet, nothing when everything is."""
     if document is None:
         return "the API is starting"
-    return str(document.get("reason") or "the worker is not ready")
+    if not document.get("ready"):
+        return str(document.get("reason") or "the worker is not ready")
+    found = containers()
+    for service in ("api", "monitor"):
+        if any(container.health == "starting" for container in found.get(service, [])):
+            return f"{service} is starting"
+    return ""
 
 
 def _worker_failed(name: str, error: str) -> str:
@@ -98,7 +105,7 @@ def _worker_failed(name: str, error: str) -> str:
 
 
 def _timed_out(document: dict[str, Any] | None, waiting_for: str, limit: float) -> str:
-    service = "api" if document is None else "denzel"
+    service = "api" if document is None else "monitor" if waiting_for.startswith("monitor") else "denzel"
     return (
         f"Not ready within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {waiting_for}\n"
         f"{_indented(last_lines(service))}\n"
