@@ -74,7 +74,7 @@ class _App(falcon.asgi.App):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # type: ignore[override]
         if scope["type"] == "http" and scope["method"] == "POST":
             # Iterables, says ASGI, of which each may be read but once.
-            scope = {**scope, "headers": [(name, value) for name, value in scope["headers"]]}
+            scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
                     error = _too_large(self._max_body_bytes)
