@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from app import store
 from app.celery_app import create_terms, send_ticket
@@ -203,6 +203,8 @@ def _outcome(found: list[bytes]) -> Outcome:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+        return "Redis is full (REDIS_MAXMEMORY in .env); there will be room when results have expired"
     if isinstance(error, ResponseError):
         return f"Redis refused: {error}"
     return "Redis does not answer; look at `make status` and `make logs SERVICE=redis`"

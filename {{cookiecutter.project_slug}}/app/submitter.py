@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from app.executor import Task
+from app.executor import Task, Unavailable
 
 # More than this in one message would hold up Redis for everybody else.
 MOST_TASKS = 128
@@ -20,7 +20,8 @@ class Submitter:
     """Collects tasks while a round trip is under way.
 
     Args:
-        send: stores tasks and returns what every one of them is answered; raises for all of them alike.
+        send: stores tasks and returns what every one of them is answered; raises for all of them alike. Unavailable
+            ends the wait of all tasks, also of those that it was not called for yet.
     """
 
     def __init__(self, send: Callable[[Sequence[Task]], Awaitable[float]]) -> None:
@@ -43,6 +44,8 @@ class Submitter:
                 try:
                     answer = await self._send([task for task, _ in batch])
                 except BaseException as error:
+                    if isinstance(error, Unavailable):  # whoever came meanwhile has waited long enough, too
+                        batch, self._waiting = batch + self._waiting, []
                     for _, future in batch:
                         if not future.done():
                             future.set_exception(error)
