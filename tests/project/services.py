@@ -97,6 +97,7 @@ class Service:
     def __enter__(self) -> Service:
         self._logs.mkdir()
         (self.project / ".redis").mkdir()
+        self.started = time.time()
         Service.running.append(self)
         return self
 

@@ -1,0 +1,165 @@
+"""Redis stopped, frozen, restarted, full: what clients see meanwhile, and that all goes on afterwards by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.project.services import Service, eventually
+
+ASYNC = "respond-async"
+
+
+@pytest.fixture(scope="module")
+def own(new_service: Callable[..., Service]) -> Service:
+    """A service whose Redis may be maltreated."""
+    service = new_service()
+    service.start("redis", "api", "denzel")
+    return service
+
+
+@pytest.fixture
+def healthy(own: Service) -> Iterator[Service]:
+    """The same, ready for predictions before and after the test."""
+    own.wait_ready()
+    yield own
+    own.wait_ready()
+    assert own.predict({"a": 1}, prefer="wait=10").json() == {"answer": {"a": 1}}
+
+
+def timed(request: Callable[[], requests.Response]) -> tuple[requests.Response, float]:
+    began = time.monotonic()
+    response = request()
+    return response, time.monotonic() - began
+
+
+def check_unavailable(service: Service) -> None:
+    """Whatever needs Redis says within two seconds that it is away, however many ask; the rest goes on."""
+    task_id = "00000000-0000-0000-0000-000000000000"
+    needy: list[Callable[[], requests.Response]] = [
+        lambda: service.predict({"a": 1}),
+        lambda: service.predict({"a": 1}, ASYNC),
+        lambda: service.predict({"a": 1}, "wait=30"),
+        lambda: service.predict({"callback_uri": "nonsense"}),
+        lambda: service.predict({"a": 1}, headers={"Idempotency-Key": "key"}),
+        lambda: service.get(f"/status/{task_id}"),
+        lambda: service.request("DELETE", f"/status/{task_id}"),
+    ]
+    with ThreadPoolExecutor(32) as pool:
+        answers = []
+        for request in needy * 4:  # one after the other, so that some come while others wait already
+            answers.append(pool.submit(timed, request))
+            response, seconds = timed(lambda: service.get("/ping"))
+            assert response.status_code == 200
+            assert seconds < 0.5
+        for answer in answers:
+            response, seconds = answer.result()
+            assert response.status_code == 503
+            assert response.json()["title"] == "Service unavailable"
+            assert response.json()["description"].startswith("Redis does not answer")
+            assert int(response.headers["Retry-After"]) > 0
+            assert "Denzel-Task-Id" not in response.headers
+            assert seconds < 2
+    response, seconds = timed(lambda: service.get("/ready"))
+    assert response.status_code == 503
+    assert response.json()["title"] == "Not ready"
+    assert response.json()["reason"].startswith("Redis does not answer")
+    assert seconds < 2
+    assert service.get("/info").status_code == 200
+    assert service.predict(b"nonsense").status_code == 400
+
+
+def check_answers(service: Service) -> None:
+    """Every request is answered, with its own answer."""
+    with ThreadPoolExecutor(16) as pool:
+        bodies = [{"number": number} for number in range(50)]
+        answers = list(pool.map(lambda body: service.predict(body, prefer="wait=10").json(), bodies))
+    assert answers == [{"answer": body} for body in bodies]
+
+
+def test_a_frozen_redis_is_told_within_two_seconds_and_recovered_from(healthy: Service) -> None:
+    with healthy.paused("redis"):
+        check_unavailable(healthy)
+    healthy.wait_ready()
+    check_answers(healthy)
+
+
+def test_a_dead_redis_is_told_at_once_and_recovered_from(healthy: Service) -> None:
+    healthy.run("app.control", "response", "sync", "9")
+    healthy.kill("redis")
+    check_unavailable(healthy)
+    _, seconds = timed(lambda: healthy.predict({"a": 1}))
+    assert seconds < 1
+    done = healthy.run("app.control", "response", "async")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Failed to change the response setting: Redis does not answer")
+    assert done.stderr.count("\n") == 1
+    healthy.start("redis")
+    healthy.wait_ready()
+    assert healthy.redis.get("synchronous_timeout") == b"9.0"
+    check_answers(healthy)
+    healthy.redis.delete("synchronous_timeout")
+
+
+def test_who_waits_while_redis_restarts_is_answered(healthy: Service) -> None:
+    before = len(healthy.events("process"))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(healthy.predict, {"predict": "{'waited': wait_for('restarted')}"}, prefer="wait=30")
+        eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+        healthy.kill("redis")
+        healthy.start("redis")
+        (healthy.project / "restarted").touch()
+        assert answer.result().json() == {"waited": True}
+    assert healthy.status(answer.result().headers["Denzel-Task-Id"])["attempts"] == 1
+
+
+def test_an_answer_computed_while_redis_is_away_is_kept(healthy: Service) -> None:
+    before = len(healthy.events("process"))
+    task_id = healthy.submit({"predict": "(wait_for('computed'), note('computed'), {'a': 1})[2]"})
+    queued = healthy.submit({"a": 2})
+    eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+    healthy.kill("redis")
+    (healthy.project / "computed").touch()
+    eventually(lambda: healthy.events("computed"), "it is computed")
+    healthy.start("redis")
+    record = healthy.wait(task_id)
+    assert record["result"] == {"a": 1}
+    assert record["attempts"] == 1
+    assert len(healthy.events("computed")) == 1
+    assert healthy.wait(queued)["result"] == {"answer": {"a": 2}}
+
+
+def test_services_start_without_redis_and_wait_for_it(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    service.start("api", "denzel")
+    assert service.predict({"a": 1}).status_code == 503
+    eventually(lambda: "Waiting for Redis" in service.log("denzel"), "the supervisor says what it waits for")
+    service.start("redis")
+    service.wait_ready()
+    assert service.predict({"a": 1}).json() == {"answer": {"a": 1}}
+
+
+def test_a_full_redis_refuses_requests_until_there_is_room(healthy: Service) -> None:
+    used = healthy.redis.info("memory")["used_memory"]
+    healthy.redis.config_set("maxmemory", used)
+    try:
+        response = healthy.predict({"a": 1})
+        assert response.status_code == 503
+        assert response.json()["title"] == "Service unavailable"
+        assert response.json()["description"].startswith("Redis is full (REDIS_MAXMEMORY in .env)")
+        assert int(response.headers["Retry-After"]) > 0
+    finally:
+        healthy.redis.config_set("maxmemory", 0)
+    eventually(lambda: healthy.predict({"a": 1}).status_code == 200, "requests are taken again")
+
+
+def test_idle_connections_to_redis_are_not_given_up(service: Service) -> None:
+    eventually(
+        lambda: time.time() - service.started > 8, "the service has been there for longer than any timeout of Redis"
+    )
+    for name in ("api", "denzel"):
+        assert "Redis" not in service.log(name)
