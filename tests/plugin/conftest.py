@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,9 @@ def sessions(clean_environment: Path) -> Callable[[], list[Path]]:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, baked: Path, clean_environment: Path) -> Iterator[Project]:
+def project(pytester: pytest.Pytester, baked: Path, clean_environment: Path) -> Project:
     """A project that doubles numbers, in the test's own folder."""
     root = pytester.path / "doubling"
     shutil.copytree(baked, root)
     os.chdir(root)
-    yield Project(pytester, root)
+    return Project(pytester, root)

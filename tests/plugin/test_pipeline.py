@@ -235,7 +235,7 @@ def test_functions_can_be_replaced_for_a_test(project: Project) -> None:
     project.run("tests").assert_outcomes(passed=1)
 
 
-# ---- Pipelines that cannot be used ------------------------------------------------------------------------------------
+# ---- Pipelines that cannot be used --------------------------------------------------------------------------------
 
 
 def test_a_missing_pipeline_is_told(project: Project) -> None:
