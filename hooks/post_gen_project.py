@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 # `tojson` escapes the apostrophe, so that no answer can end this literal: answers stay data.
-ANSWERS = r'''{{ cookiecutter | tojson }}'''
+ANSWERS = r'''{{ cookiecutter | tojson }}'''  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 # `tojson` escapes the apostrophe, so that no answer can end this literal: answers stay data.
-ANSWERS = r'''{{ cookiecutter | tojson }}'''
+ANSWERS = r'''{{ cookiecutter | tojson }}'''  # fmt: skip
 
 # What Compose accepts as a project name, Docker as an image name and Celery as a part of a node name.
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:(?:__?|-+)[a-z0-9]+)*")
