@@ -56,7 +56,7 @@ LOG_BYTES = 5_000_000
 LONGEST_LINE = 16_384
 
 REDIS_START = 15.0  # seconds for the embedded Redis to load its data
-STOP_SERVICES, STOP_REDIS = 3.0, 1.0  # seconds to end by themselves; 5 in all
+STOP_SERVICES, STOP_REDIS = 2.5, 1.0  # seconds to end by themselves; 5 in all
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
 _COLOURS = {"redis": "red", "api": "cyan", "denzel": "green", "monitor": "magenta", "dev": "yellow"}
 
@@ -295,24 +295,28 @@ class Dev:
     async def _run_once(self, name: str) -> int:
         """Run a service until it ends and nothing of it is left; its exit code."""
         self.last_lines[name].clear()
-        process = await asyncio.create_subprocess_exec(
-            *processes.command(["sh", "-c", f"exec {self.services[name]}"]),
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        # a pipe of our own: with asyncio's, the wait for the process lasts until all of its children close theirs
+        source, sink = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *processes.command(["sh", "-c", f"exec {self.services[name]}"]),
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+            )
+        finally:
+            os.close(sink)
         self.running[name] = process
         self._track("+", process.pid)
-        assert process.stdout
-        reader = asyncio.create_task(self._copy(name, process.stdout))
+        reader = asyncio.create_task(self._copy(name, source))
         code = await process.wait()
+        del self.running[name]
         if not self.stop.is_set():
             # a killed master leaves children that hold its port
             processes.end_survivors("", {process.pid}, 0.3)
-        self._track("-", process.pid)
-        del self.running[name]
+            self._track("-", process.pid)  # when everything stops, what is left of it is ended last
         await asyncio.wait([reader], timeout=1)  # a stray child may keep the pipe open
         reader.cancel()
         return code
@@ -322,18 +326,24 @@ class Dev:
         with contextlib.suppress(OSError):
             self.guard.write(f"{sign}{session}\n".encode())
 
-    async def _copy(self, name: str, stream: asyncio.StreamReader) -> None:
+    async def _copy(self, name: str, source: int) -> None:
         """Copy a service's output to the log, line by line."""
-        rest = b""
-        while part := await stream.read(65_536):
-            *lines, rest = (rest + part).split(b"\n")
-            while len(rest) > LONGEST_LINE:
-                lines.append(rest[:LONGEST_LINE])
-                rest = rest[LONGEST_LINE:]
-            for line in lines:
-                self._line(name, line)
-        if rest:
-            self._line(name, rest)
+        stream, rest = asyncio.StreamReader(), b""
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(source, "rb")
+        )
+        try:
+            while part := await stream.read(65_536):
+                *lines, rest = (rest + part).split(b"\n")
+                while len(rest) > LONGEST_LINE:
+                    lines.append(rest[:LONGEST_LINE])
+                    rest = rest[LONGEST_LINE:]
+                for line in lines:
+                    self._line(name, line)
+        finally:
+            if rest:
+                self._line(name, rest)
+            transport.close()
 
     def _line(self, name: str, line: bytes) -> None:
         text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")

@@ -20,7 +20,7 @@ from pathlib import Path
 # Every process of a `make dev` inherits this variable, with a value of that run's own.
 MARK = "DENZEL_DEV_MARK"
 # What services get between SIGTERM and SIGKILL: everything is to be gone within 5 seconds.
-GRACE = 3.5
+GRACE = 3.0
 
 _PR_SET_PDEATHSIG = 1
 _PROC = Path("/proc")
