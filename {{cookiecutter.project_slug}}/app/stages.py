@@ -39,8 +39,7 @@ def import_pipeline() -> ModuleType:
     try:
         module = importlib.import_module(MODULE)
     except SyntaxError as error:
-        where = FILE if not error.filename or error.filename.endswith(FILE) else error.filename
-        raise PipelineError(f"{where}, line {error.lineno}: {error.msg}") from error
+        raise PipelineError(f"{_path(error.filename or FILE)}, line {error.lineno}: {error.msg}") from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -54,10 +53,15 @@ def import_pipeline() -> ModuleType:
 def _place(error: BaseException) -> str:
     """The innermost line of the user's code that the error passed through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        _, found, name = frame.filename.rpartition("app/logic/")
-        if found:
-            return f"{found}{name}, line {frame.lineno}"
+        if "app/logic/" in frame.filename:
+            return f"{_path(frame.filename)}, line {frame.lineno}"
     return FILE
+
+
+def _path(filename: str) -> str:
+    """A file of the user by its path in the project, any other as it is."""
+    _, found, name = filename.rpartition("app/logic/")
+    return found + name
 
 
 def describe(error: BaseException) -> str:

@@ -70,7 +70,9 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
         try:
             module = stages.import_pipeline()
             model = module.load_model()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
             where = "" if isinstance(error, stages.PipelineError) else "load_model raised "
             reason = str(error) if isinstance(error, stages.PipelineError) else stages.describe(error)
             log.exception("%s%s; trying again in %g s", where, reason, pause)
