@@ -279,6 +279,11 @@ def test_stop_and_start(project: Project, inbox: Inbox) -> None:
         "Services:\n\tdenzel - DOWN\n\tmonitor - DOWN\n\tapi - DOWN\n\tredis - DOWN\nWorker: all - UNAVAILABLE\n"
     )
     assert project.refuse("shell") == 'The service denzel is not running. Start it: "make start"'
+    with socket.create_server(("127.0.0.1", project.api_port)):
+        said = project.refuse("start")
+    assert said.startswith(
+        f"Port {project.api_port} is already taken! Set an available port in .env, for example API_PORT="
+    )
     assert f"{project.slug} is UP" in project.run("start").out
     assert project.predict(request_body(inbox)).json() == PREDICTIONS
 

@@ -46,6 +46,9 @@ def main(argv):
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
+    except PermissionError as error:
+        sys.stderr.write("%s: %s. Run this as the owner of the project's folder.\n" % (error.strerror, error.filename))
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         raise CommandError('Project already launched! Did you mean to run "make start"?')
     if read_marker(BUILDING_FILE):
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
-    check_free(place)
+    check_free(place, "Pass an available port using {name}")
     update_env(**place)
     permissions.prepare()
     build()
@@ -56,22 +56,23 @@ def checked(place: Mapping[str, str]) -> dict[str, str]:
     return {"API_HOST": address(place["API_HOST"], "API_HOST"), **ports}
 
 
-def check_free(place: Mapping[str, str], own: frozenset[int] = frozenset()) -> None:
+def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = frozenset()) -> None:
     """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
     host = place["API_HOST"]
     ports = {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
         if number not in own and port_taken(host, number):
-            free = _free_port(host, number, set(ports.values()))
-            example = f", for example {name}={free}" if free else ""
-            raise CommandError(f"Port {number} is already taken! Pass an available port using {name}{example}.")
-
-
-def _free_port(host: str, after: int, others: set[int]) -> int | None:
-    for number in range(after + 1, min(after + 100, 65536)):
-        if number not in others and not port_taken(host, number):
-            return number
-    return None
+            free = next(
+                (
+                    port
+                    for port in range(number + 1, 65536)
+                    if port not in ports.values() and not port_taken(host, port)
+                ),
+                number,
+            )
+            raise CommandError(
+                f"Port {number} is already taken! {advice.format(name=name)}, for example {name}={free}."
+            )
 
 
 def up() -> None:

@@ -106,7 +106,7 @@ def prune() -> None:
 def _check(found: dict[str, list[Container]]) -> None:
     """Refuse, before anything is stopped, settings with which the containers could not start."""
     own = frozenset(port for several in found.values() for container in several for port in container.ports)
-    check_free(checked(listening()), own)
+    check_free(checked(listening()), "Set an available port in .env", own)
     permissions.prepare()
     config = compose_output("config", "--quiet")
     if config.returncode != 0:
