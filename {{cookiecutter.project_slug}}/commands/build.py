@@ -61,6 +61,7 @@ def build(**arguments: str) -> None:
         BUILDING_FILE.unlink(missing_ok=True)
         process.terminate()
         process.wait()
+        process.stdout.close()
 
 
 class Progress:
