@@ -61,13 +61,13 @@ class Child:
         self.state: process_state.ProcessState | None = None
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._killed = False
 
     async def run(self) -> None:
         """Keep the process running until `stop` is called."""
         pause = 0.5
-        while not self._stopping:
+        while not self._stopping.is_set():
             began, self._killed = time.monotonic(), False
             shared: dict[str, str] = {}
             if self._on_end:
@@ -80,6 +80,8 @@ class Child:
                 pass_fds=[self.state.fd] if self.state else [],
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 20,
             )  # fmt: skip
+            if self._stopping.is_set():  # told so while the process came into being
+                self.signal(signal.SIGTERM)
             try:
                 await self._forward_output(self._process)
                 code = await self._process.wait()
@@ -90,13 +92,14 @@ class Child:
             self.ends += 1
             if self._on_end:
                 await self._on_end(self.token)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if self._killed or time.monotonic() - began > 60:
                 pause = 0.5
             how = "stopped on purpose" if self._killed else _how_it_ended(code)
             log.error("%s ended (%s); starting it again in %g s", self.title, how, pause)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(30.0, pause * 2)
 
     async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
@@ -134,7 +137,7 @@ class Child:
 
     def stop(self) -> None:
         """Let the process finish its work and end."""
-        self._stopping = True
+        self._stopping.set()
         self.signal(signal.SIGTERM)
 
     def report(self) -> tuple[str, str | None]:
