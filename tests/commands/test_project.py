@@ -8,6 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -141,27 +143,37 @@ def test_an_address_of_another_machine_is_refused() -> None:
 # ---------------------------------------------------------------------------------------------------- markers
 
 
-def test_a_marker_counts_while_its_process_runs(tmp_path: Path) -> None:
+@pytest.fixture
+def start() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start a Python process that has this word in its command line and runs on; none survives the test."""
+    with ExitStack() as stack:
+
+        def start(word: str) -> subprocess.Popen[str]:
+            code = "import time; print(flush=True); time.sleep(60)"
+            process = subprocess.Popen([sys.executable, "-c", code, word], stdout=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout
+            process.stdout.readline()
+            return process
+
+        yield start
+
+
+def test_a_marker_counts_while_its_process_runs(tmp_path: Path, start: Callable) -> None:
     marker = tmp_path / "building.json"
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # commands"])
-    try:
-        marker.write_text(json.dumps({"pid": process.pid, "state": "x"}), encoding="utf-8")
-        assert project.read_marker(marker) == {"pid": process.pid, "state": "x"}
-    finally:
-        process.kill()
-        process.wait()
+    process = start("commands")
+    marker.write_text(json.dumps({"pid": process.pid, "state": "x"}), encoding="utf-8")
+    assert project.read_marker(marker) == {"pid": process.pid, "state": "x"}
+    process.kill()
+    process.wait()
     assert project.read_marker(marker) is None
 
 
-def test_a_marker_of_a_stranger_that_got_the_number_does_not_count(tmp_path: Path) -> None:
+def test_a_marker_of_a_stranger_that_got_the_number_does_not_count(tmp_path: Path, start: Callable) -> None:
     marker = tmp_path / "building.json"
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        marker.write_text(json.dumps({"pid": process.pid}), encoding="utf-8")
-        assert project.read_marker(marker) is None
-    finally:
-        process.kill()
-        process.wait()
+    marker.write_text(json.dumps({"pid": start("stranger").pid}), encoding="utf-8")
+    assert project.read_marker(marker) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"pid": "x"}'])

@@ -62,17 +62,17 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
     ports = {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
         if number not in own and port_taken(host, number):
-            free = next(
-                (
-                    port
-                    for port in range(number + 1, 65536)
-                    if port not in ports.values() and not port_taken(host, port)
-                ),
-                number,
-            )
+            free = _free_port(host, number, set(ports.values()))
             raise CommandError(
                 f"Port {number} is already taken! {advice.format(name=name)}, for example {name}={free}."
             )
+
+
+def _free_port(host: str, after: int, others: set[int]) -> int:
+    for number in range(after + 1, 65536):
+        if number not in others and not port_taken(host, number):
+            return number
+    raise CommandError(f"No port above {after} is free.")
 
 
 def up() -> None:
