@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pytest_denzel.session import Turn
     from pytest_denzel.tiers import Tier
 
+__tracebackhide__ = True
+
 
 class Chaos:
     """Kills, restarts and pauses the services of a tier that has them.

@@ -129,11 +129,12 @@ def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Cal
     def require(service: str) -> Tier:
         current = stack.of(request.config)
         if service not in current.tier.services:
-            pytest.skip(messages.tier_has_not(current.tier.name, service, ("local", "docker")))
+            pytest.skip(messages.tier_has_not(current.tier.name, {"redis": "Redis", "denzel": "worker"}[service]))
         try:
             return current.require(service, request.node)
         except ServiceFailed as error:
-            pytest.fail(str(error), pytrace=False)
+            failure = str(error)
+        pytest.fail(failure, pytrace=False)
 
     return require
 
@@ -205,7 +206,7 @@ def denzel_chaos(
 
     tier = stack.of(request.config).tier
     if not tier.can:
-        pytest.skip(messages.tier_has_not(tier.name, "worker or Redis to disturb", ("local", "docker")))
+        pytest.skip(messages.tier_has_not(tier.name, "services to disturb"))
     tier = _denzel_tier("denzel" if "denzel_service" not in request.fixturenames else "api")
     chaos = Chaos(tier, _denzel_turn())
     yield chaos

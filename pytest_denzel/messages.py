@@ -62,9 +62,8 @@ def packages_missing(names: Sequence[str]) -> str:
     )
 
 
-def tier_has_not(tier: str, what: str, tiers: Sequence[str]) -> str:
-    others = " or ".join(f"--denzel-tier={name}" for name in tiers)
-    return f"The tier {tier} has no {what}. Run with {others}."
+def tier_has_not(tier: str, what: str) -> str:
+    return f"The tier {tier} has no {what}: run with --denzel-tier=local or --denzel-tier=docker."
 
 
 def only_on_tiers(tier: str, tiers: Sequence[str]) -> str:
@@ -110,7 +109,7 @@ def tier_unavailable(tier: str, reason: str, demanded: str | None) -> str:
 def service_failed(service: str, what: str, log: str) -> str:
     """A service that did not come up, with the end of its log."""
     shown = "\n".join(f"  | {line}" for line in log.rstrip().splitlines()[-30:]) or "  | (nothing)"
-    return f"{service} {what}. The end of its log:\n{shown}"
+    return f"{service} {what}.\nThe end of its log:\n{shown}"
 
 
 def failed_before(message: str) -> str:

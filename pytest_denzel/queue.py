@@ -10,15 +10,17 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 from unittest import mock
 
+__tracebackhide__ = True
+
 T = TypeVar("T")
 
 _clients: dict[str, QueueClient] = {}
 
 
-def client(redis_url: str) -> QueueClient:
-    """The client of this Redis; one for each process of the session."""
+def client(redis_url: str, secret: str) -> QueueClient:
+    """The client of the service with this Redis and this CALLBACK_SECRET; one for each process of the session."""
     if redis_url not in _clients:
-        _clients[redis_url] = QueueClient(redis_url)
+        _clients[redis_url] = QueueClient(redis_url, secret)
     return _clients[redis_url]
 
 
@@ -55,22 +57,24 @@ class Loop:
 class QueueClient:
     """The project's own `QueueExecutor`, as its API uses it."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, secret: str) -> None:
         # the modules of the queue read the settings when they are imported
-        with mock.patch.dict(os.environ, {"REDIS_URL": redis_url, "BROKER_URL": redis_url}):
+        environment = {"REDIS_URL": redis_url, "BROKER_URL": redis_url, "CALLBACK_SECRET": secret}
+        with mock.patch.dict(os.environ, environment):
             from app.queue_executor import QueueExecutor
             from app.settings import Settings
+            from app.task_id import TaskIds
 
             self._executor = QueueExecutor(Settings.from_environment())
+        self._ids = TaskIds(secret)
         self._loop = Loop("denzel-queue")
         self._loop.run(self._executor.start())
 
     def submit(self, request: bytes, callback_uri: str | None) -> str:
         """Accept an asynchronous task; its id."""
-        from app import store
         from app.executor import Task
 
-        task = Task(store.new_task_id(), request, "async", callback_uri)
+        task = Task(self._ids.new(), request, "async", callback_uri)
         self._loop.run(self._executor.submit(task))
         return task.id
 

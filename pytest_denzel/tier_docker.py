@@ -29,6 +29,8 @@ from pytest_denzel.webhooks import new_secret
 if TYPE_CHECKING:
     from testcontainers.compose import DockerCompose
 
+__tracebackhide__ = True
+
 _DOCKER_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _OLDEST_COMPOSE = (2, 20)
 _HOST = "host.docker.internal"
@@ -88,8 +90,13 @@ class DockerTier(Tier):
         return self.settings.image or self.project.read_env().get("COMPOSE_PROJECT_NAME") or self.project.name
 
     def start(self, services: Sequence[str]) -> None:
+        if self._container(services[0]):  # again, after a test has taken them down
+            for service in services:
+                self._do("start", service)
+            return
         if any(service != REDIS for service in services) and not self.values["image_is_here"]:
             self._provide_image()
+        self._wait_for_health(REDIS)
         with self._variables():
             try:
                 self._compose(services).start()
@@ -143,6 +150,15 @@ class DockerTier(Tier):
         if not pid:
             raise ServiceFailed("There is no prediction process to kill.")
         return int(pid)
+
+    def _wait_for_health(self, service: str) -> None:
+        """Compose starts nothing beside a service that is unhealthy, as one that was paused is until the next check."""
+        deadline = time.monotonic() + 30
+        while container := self._container(service):
+            status = _docker("inspect", "--format", "{{.State.Health.Status}}", container).stdout.strip()
+            if status != "unhealthy" or time.monotonic() > deadline:
+                return
+            time.sleep(0.2)
 
     def _do(self, verb: str, service: str, *arguments: str) -> str:
         done = _docker(verb, self._container(service), *arguments)
@@ -242,7 +258,7 @@ class DockerTier(Tier):
         text = ((error.stderr or b"") + b"\n" + (error.stdout or b"")).decode("utf-8", "replace")
         if "No such image" in text or "pull access denied" in text or "manifest unknown" in text:
             return messages.image_missing(text.strip().splitlines()[-1])
-        if match := re.search(r"(?:container|service) \"?\S*?(redis|denzel|api)\S*\"? (?:is unhealthy|exited)", text):
+        if match := re.search(rf"{self._project_name}-(\w+)-\d+ (?:is unhealthy|exited)", text):
             return messages.service_failed(match[1], "ended", self.log(match[1]))
         return messages.compose_failed(text)
 

@@ -15,6 +15,8 @@ from pytest_denzel import messages, sweep
 from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
 from pytest_denzel.webhooks import new_secret
 
+__tracebackhide__ = True
+
 # Read from a service's log at most, in bytes.
 _MOST_LOG = 256 * 1024
 

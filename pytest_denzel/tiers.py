@@ -13,6 +13,8 @@ from pytest_denzel.project import Project
 from pytest_denzel.session import Session
 from pytest_denzel.settings import Settings
 
+__tracebackhide__ = True
+
 # The services in the order in which they need each other.
 REDIS, WORKER, API = "redis", "denzel", "api"
 
@@ -162,7 +164,7 @@ class Tier(ABC):
     def _queue(self) -> Any:
         from pytest_denzel.queue import client
 
-        return client(self.values["redis_url"])
+        return client(self.values["redis_url"], self.values["secret"])
 
     def _log_of_the_model(self) -> str:
         return self.log(WORKER if WORKER in self.services else API)

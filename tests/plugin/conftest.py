@@ -19,6 +19,7 @@ import pytest
 from bakery import TEMPLATE, bake
 
 PIPELINES = Path(__file__).parent / "pipelines"
+SUITES = Path(__file__).parent / "suites"
 
 # What a developer's shell may hold and would change the runs.
 _UNWANTED = ("DENZEL_", "PYTEST_", "COMPOSE_", "CI", "TOX_", "REDIS_URL", "EXECUTOR")
