@@ -87,7 +87,7 @@ def test_loading_then_ready_then_stopped(loading: Service) -> None:
 def test_an_error_of_load_model_is_told_and_tried_again(loading: Service) -> None:
     (loading.project / "model").write_text("throw(ValueError('the model is corrupt'))")
     loading.start("denzel")
-    error = "load_model raised ValueError: the model is corrupt"
+    error = "load_model raised ValueError: the model is corrupt (app/logic/pipeline.py, line 23)"
     assert wait_for(loading, "ERROR") == not_ready(f"worker@tested: {error}", workers=[worker("ERROR", error)], queue=0)
     eventually(lambda: len(loading.events("load_model")) == 2, "it is tried again")
     assert ready(loading)["workers"] == [worker("ERROR", error)]
@@ -112,7 +112,7 @@ def test_whatever_load_model_raises_is_told(loading: Service, expression: str, e
     (loading.project / "model").write_text(expression)
     loading.start("denzel")
     wait_for(loading, "ERROR")
-    assert ready(loading)["workers"] == [worker("ERROR", f"load_model raised {error}")]
+    assert ready(loading)["workers"] == [worker("ERROR", f"load_model raised {error} (app/logic/pipeline.py, line 23)")]
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class InlineExecutor:
             try:
                 model = await self._thread.run("load_model", None, module.load_model)
             except Exception as error:
-                self._error = f"load_model raised {stages.describe(error)}"
+                self._error = stages.loading_problem(error)
                 log.exception("%s; trying again in %g s", self._error, pause)
                 await asyncio.sleep(pause)
                 pause = min(60.0, pause * 2)

@@ -70,6 +70,13 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
+def loading_problem(error: BaseException) -> str:
+    """Why the model is not there: `load_model raised OSError: ... (app/logic/pipeline.py, line 20)`."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    return f"load_model raised {describe(error)} ({_place(error)})"
+
+
 def message_of(error: BaseException) -> str:
     """The exception's message; its type's name when it has none, and also where the message is no sentence: exit(3)."""
     return (isinstance(error, Exception) and _text(str, error)) or describe(error)

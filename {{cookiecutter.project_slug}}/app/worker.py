@@ -73,10 +73,9 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            where = "" if isinstance(error, stages.PipelineError) else "load_model raised "
-            reason = str(error) if isinstance(error, stages.PipelineError) else stages.describe(error)
-            log.exception("%s%s; trying again in %g s", where, reason, pause)
-            state.set(process_state.ERROR, where + reason)
+            problem = stages.loading_problem(error)
+            log.exception("%s; trying again in %g s", problem, pause)
+            state.set(process_state.ERROR, problem)
             time.sleep(pause)
             pause = min(60.0, pause * 2)
         else:
