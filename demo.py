@@ -100,6 +100,7 @@ def bake(folder: Path) -> Path:
     command = [sys.executable, "-m", "cookiecutter", "--no-input", "--config-file", str(configuration)]
     done = subprocess.run(
         [*command, "--output-dir", str(folder), str(REPOSITORY), *answers],
+        env={**os.environ, "TMPDIR": str(folder)},  # where it leaves the hooks that it ran
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
