@@ -1,0 +1,613 @@
+"""Each step of a task's life in Redis: what it does, done again, done too late, or racing with another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from redis import asyncio as redis_asyncio
+
+from app import store
+from app.executor import Task
+from tests.project.services import Service, eventually
+
+TERMS = store.Terms(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
+REVOKED = [b"REVOKED", b'{"args":["cancelled"],"type":"TaskRevokedError"}', b'"The task was cancelled."']
+
+
+class Tasks:
+    """The store's functions on a Redis that holds nothing, as the API, the workers and the supervisor call them."""
+
+    def __init__(self, client: redis.Redis, url: str) -> None:
+        self.redis = client
+        self._url = url
+
+    def call(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        """One of the asynchronous functions."""
+
+        async def run() -> Any:
+            client = redis_asyncio.Redis.from_url(self._url)
+            try:
+                return await function(client, *arguments, **options)
+            finally:
+                await client.aclose()
+
+        return asyncio.run(run())
+
+    def submit(
+        self, *ids: str, mode: str = "sync", uri: str | None = None, most: int = 1000, default: float = 5.0
+    ) -> tuple[float, int]:
+        tasks = [Task(task_id, b'{"id":"%s"}' % task_id.encode(), mode, uri, "channel") for task_id in ids]
+        return self.call(store.submit, TERMS, tasks, most, default)
+
+    def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:
+        """Store what ended, claim more; the ids of the claimed tasks."""
+        claimed, waiting = store.work(self.redis, TERMS, token, f"{token}@tested", ended, most, share)
+        assert waiting == len(self.waiting) or most < 0
+        assert all(request == b'{"id":"%s"}' % task_id.encode() for task_id, request in claimed)
+        return [task_id for task_id, _ in claimed]
+
+    def beat(self, *tokens: str, up: int = 1, name: str = "worker@tested", full: bool = False) -> bool:
+        return self.call(store.beat, TERMS, name, {"state": "UP", "up": up}, tokens, full)
+
+    def release(self, token: str) -> bool:
+        return self.call(store.release, TERMS, token)
+
+    def detach(self, task_id: str) -> list[bytes] | None:
+        return self.call(store.detach, TERMS, task_id)
+
+    def cancel(self, task_id: str) -> str | None:
+        return self.call(store.cancel, TERMS, task_id)
+
+    def record(self, task_id: str) -> dict[str, str]:
+        return {key.decode(): value.decode() for key, value in self.redis.hgetall(f"denzel:task:{task_id}").items()}
+
+    def expiry(self, task_id: str) -> int:
+        return self.redis.ttl(f"denzel:task:{task_id}")
+
+    @property
+    def waiting(self) -> list[str]:
+        """The ids that wait, the next one first."""
+        return [task_id.decode() for task_id in reversed(self.redis.lrange("denzel:waiting", 0, -1))]
+
+    @property
+    def tickets(self) -> int:
+        return self.redis.llen("denzel")
+
+
+@pytest.fixture
+def tasks(redis_service: Service, empty_redis: redis.Redis) -> Tasks:
+    return Tasks(empty_redis, redis_service.redis_url)
+
+
+@pytest.fixture
+def heard(tasks: Tasks) -> Iterator[Any]:
+    """Call it for what was published since the last call: (channel, message)."""
+    with tasks.redis.pubsub() as pubsub:
+        pubsub.psubscribe("*")
+        eventually(lambda: pubsub.get_message(timeout=1), "it is subscribed")
+
+        def messages() -> list[tuple[str, str]]:
+            tasks.redis.publish("end", "")
+            found = []
+            while (message := eventually(lambda: pubsub.get_message(timeout=1), "a message"))["channel"] != b"end":
+                found.append((message["channel"].decode(), message["data"].decode()))
+            return found
+
+        yield messages
+
+
+def success(task_id: str, result: bytes = b'{"a":1}') -> tuple[str, str, bytes, bytes]:
+    return task_id, "SUCCESS", result, b""
+
+
+def failure(task_id: str) -> tuple[str, str, bytes, bytes]:
+    return task_id, "FAILURE", b'{"args":["no"],"type":"E"}', b'"no"'
+
+
+# ---- submit ----------------------------------------------------------------------------------------------------------
+
+
+def test_submit_stores_the_record_its_place_and_a_ticket(tasks: Tasks) -> None:
+    assert tasks.submit("a", mode="async", uri="http://x/") == (5.0, 1)
+    record = tasks.record("a")
+    assert float(record.pop("accepted")) > 1e9
+    assert record == {
+        "status": "PENDING",
+        "request": '{"id":"a"}',
+        "mode": "async",
+        "callback_uri": "http://x/",
+        "reply_to": "channel",
+    }
+    assert tasks.expiry("a") == -1
+    assert tasks.waiting == ["a"]
+    assert tasks.redis.lrange("denzel", 0, -1) == [b"ticket"]
+
+
+@pytest.mark.parametrize(
+    ("live", "default", "asked", "kept", "answer"),
+    [
+        (None, 5.0, "live", "sync", 5.0),
+        (None, 0.0, "live", "async", 0.0),
+        ("0.0", 5.0, "live", "async", 0.0),
+        ("2.5", 0.0, "live", "sync", 2.5),
+        ("0.0", 5.0, "sync", "sync", 0.0),
+        ("2.5", 5.0, "async", "async", 2.5),
+    ],
+)
+def test_submit_follows_the_live_setting(
+    tasks: Tasks, live: str | None, default: float, asked: str, kept: str, answer: float
+) -> None:
+    if live:
+        tasks.redis.set("synchronous_timeout", live)
+    assert tasks.submit("a", mode=asked, default=default)[0] == answer
+    assert tasks.record("a")["mode"] == kept
+    assert tasks.call(store.response_timeout, default) == (float(live) if live else default)
+
+
+def test_submitting_an_id_again_changes_nothing_whatever_became_of_it(tasks: Tasks) -> None:
+    tasks.submit("a")
+    for _ in range(2):
+        before = tasks.record("a")
+        tasks.submit("a")
+        assert tasks.record("a") == before
+        assert tasks.waiting.count("a") == (1 if before["status"] == "PENDING" else 0)
+        tasks.work("token")
+    tasks.work("token", success("a"))
+    before = tasks.record("a")
+    tasks.submit("a", "b")
+    assert tasks.record("a") == before
+    assert tasks.waiting == ["b"]
+
+
+def test_submit_accepts_all_or_nothing(tasks: Tasks) -> None:
+    assert tasks.submit("a", "b", most=3) == (5.0, 2)
+    assert tasks.submit("c", "d", most=3) == (5.0, -3)
+    assert tasks.record("c") == tasks.record("d") == {}
+    assert tasks.waiting == ["a", "b"]
+    assert tasks.submit("c", most=3) == (5.0, 3)
+
+
+def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) -> None:
+    tasks.submit("a", "b", "c")
+    assert tasks.tickets == 1
+    tasks.beat("x", "y", up=2)
+    tasks.submit("d")
+    assert tasks.tickets == 2
+    tasks.submit("e", "f")
+    assert tasks.tickets == 2
+
+
+def test_submit_leaves_tickets_to_another_broker(tasks: Tasks) -> None:
+    terms = store.Terms("", b"ticket", 60, 86_400)
+    task = Task("a", b"{}", "sync", None, "channel")
+    assert tasks.call(store.submit, terms, [task], 1000, 5.0) == (5.0, 1)
+    assert tasks.tickets == 0
+    assert tasks.call(store.beat, terms, "n", {"up": 1}, [], False) is True
+    assert tasks.tickets == 0
+
+
+# ---- work ------------------------------------------------------------------------------------------------------------
+
+
+def test_claiming_starts_tasks_in_order(tasks: Tasks) -> None:
+    tasks.submit("a", "b")
+    tasks.submit("c")
+    assert tasks.work("one", most=2) == ["a", "b"]
+    assert tasks.work("two", most=2) == ["c"]
+    assert tasks.work("three", most=2) == []
+    record = tasks.record("a")
+    assert (record["status"], record["worker"], record["attempts"]) == ("STARTED", "one@tested", "1")
+    assert float(record["accepted"]) <= float(record["started"])
+    assert tasks.expiry("a") == -1
+
+
+def test_a_task_is_claimed_by_one_process_only(tasks: Tasks) -> None:
+    ids = [f"task-{number}" for number in range(100)]
+    tasks.submit(*ids)
+    claimed = [task_id for turn in range(50) for task_id in tasks.work(f"process-{turn}", most=3)]
+    assert claimed == ids
+
+
+def test_processes_share_what_waits(tasks: Tasks) -> None:
+    tasks.beat("x", "y", up=2)
+    tasks.submit(*"abcdef")
+    assert tasks.work("x", most=100, share=True) == ["a", "b", "c"]
+    assert tasks.work("y", most=100) == ["d", "e", "f"]
+
+
+def test_an_end_is_stored_answered_and_expires(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", "b", "c")
+    tasks.work("token", most=3)
+    tasks.work("token", success("a"), failure("b"), success("c", b'{"c":"\\n"}'), most=0)
+    assert heard() == [
+        ("channel", 'a SUCCESS {"a":1}\nb FAILURE "no"\nc SUCCESS {"c":"\\n"}'),
+    ]
+    for task_id, status, result in (("a", "SUCCESS", '{"a":1}'), ("b", "FAILURE", '{"args":["no"],"type":"E"}')):
+        record = tasks.record(task_id)
+        assert (record["status"], record["result"]) == (status, result)
+        assert float(record["started"]) <= float(record["ended"])
+        assert "request" not in record
+        assert 0 < tasks.expiry(task_id) <= 60
+    assert tasks.redis.keys("denzel:claim*") == []
+
+
+def test_an_asynchronous_end_schedules_its_callback_once(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", mode="async", uri="http://x/")
+    tasks.submit("b", mode="async")
+    tasks.submit("c", mode="sync", uri="http://x/")
+    tasks.work("token", most=3)
+    tasks.work("token", success("a"), success("b"), success("c"), most=0)
+    tasks.work("token", success("a"), most=0)
+    assert tasks.redis.zrange("denzel:callbacks", 0, -1) == [b"a"]
+    assert sorted(heard()) == [("channel", 'c SUCCESS {"a":1}'), ("denzel:callbacks:wake", "a")]
+    assert tasks.expiry("a") > 60 < tasks.expiry("b")
+
+
+def test_the_first_end_counts(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a")
+    tasks.work("one")
+    tasks.work("one", success("a"), most=0)
+    before = tasks.record("a")
+    tasks.work("one", failure("a"), most=0)
+    tasks.work("two", success("a", b'{"other":1}'), most=0)
+    assert tasks.record("a") == before
+    assert heard() == [("channel", 'a SUCCESS {"a":1}')]
+
+
+def test_an_end_of_an_unknown_task_is_nothing(tasks: Tasks, heard: Any) -> None:
+    tasks.work("token", success("nobody"))
+    assert heard() == []
+    assert tasks.record("nobody") == {}
+
+
+def test_nothing_that_has_ended_is_claimed(tasks: Tasks) -> None:
+    tasks.submit("a", "b")
+    tasks.work("one")
+    tasks.work("one", success("a"), most=0)
+    tasks.redis.rpush("denzel:waiting", "a", "unknown")
+    assert tasks.work("two", most=3) == ["b"]
+    assert tasks.waiting == []
+
+
+def test_claims_in_an_answer_that_never_arrived_are_handed_out_again(tasks: Tasks) -> None:
+    tasks.submit("a", "b", "c")
+    assert tasks.work("token", most=2) == ["a", "b"]
+    assert sorted(tasks.work("token", most=2)) == ["a", "b"]
+    assert tasks.record("a")["attempts"] == "2"
+    assert tasks.record("a")["status"] == "STARTED"
+
+
+def test_claims_that_are_still_to_be_run_are_kept(tasks: Tasks) -> None:
+    tasks.submit("a", "b", "c")
+    tasks.work("token", most=2)
+    assert tasks.work("token", success("a"), most=-1) == []
+    assert tasks.record("b")["status"] == "STARTED"
+    assert tasks.waiting == ["c"]
+    assert tasks.work("token", success("b"), most=2) == ["c"]
+
+
+def test_whoever_leaves_tasks_behind_leaves_a_ticket(tasks: Tasks) -> None:
+    tasks.submit("a", "b", "c")
+    tasks.redis.delete("denzel")
+    tasks.work("token")
+    assert tasks.tickets == 1
+    tasks.redis.delete("denzel")
+    tasks.work("token", success("a"), most=5)
+    assert tasks.tickets == 0
+
+
+# ---- Death -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_task_of_a_dead_process_waits_again_in_front(tasks: Tasks) -> None:
+    tasks.submit("a", "b")
+    tasks.work("dead")
+    started = tasks.record("a")["started"]
+    tasks.redis.delete("denzel")
+    assert tasks.release("dead") is True
+    assert tasks.waiting == ["a", "b"]
+    assert tasks.record("a")["status"] == "PENDING"
+    assert tasks.tickets == 1
+    assert tasks.work("next") == ["a"]
+    assert tasks.record("a")["attempts"] == "2"
+    assert tasks.record("a")["started"] == started
+
+
+def test_releasing_again_does_nothing(tasks: Tasks) -> None:
+    tasks.submit("a")
+    tasks.work("dead")
+    tasks.release("dead")
+    tasks.work("next")
+    assert tasks.release("dead") is False
+    assert tasks.record("a")["status"] == "STARTED"
+    assert tasks.record("a")["deaths"] == "1"
+
+
+def test_a_task_that_ended_before_its_process_died_is_not_run_again(tasks: Tasks) -> None:
+    tasks.submit("a", "b")
+    tasks.work("dead", most=2)
+    tasks.work("dead", success("a"), most=-1)
+    tasks.cancel("b")
+    tasks.release("dead")
+    assert tasks.waiting == []
+
+
+def test_tasks_that_ran_together_run_apart_after_a_death_and_none_is_blamed(tasks: Tasks) -> None:
+    tasks.submit(*"abcd")
+    tasks.work("dead", most=3)
+    tasks.release("dead")
+    assert sorted(tasks.waiting[:3]) == ["a", "b", "c"]
+    assert all("deaths" not in tasks.record(task_id) for task_id in "abc")
+    claims = [tasks.work(f"process-{turn}", most=10) for turn in range(4)]
+    assert sorted(claims) == [["a"], ["b"], ["c"], ["d"]]
+
+
+def test_a_task_that_kills_its_processes_is_given_up(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a")
+    for deaths in (1, 2, 3):
+        eventually(lambda: tasks.beat() and tasks.work("token"), "it is claimed")
+        tasks.release("token")
+        assert tasks.record("a")["deaths"] == str(deaths)
+        assert tasks.redis.zcard("denzel:delayed") == (deaths == 2)
+    record = tasks.record("a")
+    reason = "the process that ran this task died, 3 times"
+    assert record["status"] == "FAILURE"
+    assert json.loads(record["result"]) == {"args": [reason], "type": "WorkerLostError"}
+    assert heard() == [("channel", f'a FAILURE "{reason}"')]
+    assert record["request"] == '{"id":"a"}'
+    assert tasks.expiry("a") > 60
+    [(task_id, status, request)] = store.dead(tasks.redis)
+    assert (task_id, status["status"], request) == ("a", "FAILURE", '{"id":"a"}')
+
+
+def test_a_task_that_was_given_up_can_be_run_again(tasks: Tasks) -> None:
+    tasks.submit("a", mode="async", uri="http://x/")
+    tasks.work("token")
+    tasks.call(store.time_out, TERMS, "token", "a", 30)
+    assert json.loads(tasks.record("a")["result"]) == {"args": ["timed out after 30 s"], "type": "TimeLimitExceeded"}
+    assert store.replay(tasks.redis, "a") is True
+    assert tasks.expiry("a") == -1
+    assert store.dead(tasks.redis) == []
+    assert store.replay(tasks.redis, "a") is False
+    assert tasks.work("next") == ["a"]
+    tasks.work("next", success("a"))
+    assert tasks.record("a")["status"] == "SUCCESS"
+    assert tasks.redis.zrange("denzel:callbacks", 0, -1) == [b"a"]
+
+
+def test_a_time_limit_ends_no_merged_call(tasks: Tasks) -> None:
+    tasks.submit("a", "b")
+    tasks.work("token", most=2)
+    tasks.call(store.time_out, TERMS, "token", "a", 30)
+    assert tasks.record("a")["status"] == "STARTED"
+
+
+@pytest.mark.parametrize("task_id", ["nobody", "done", "waits"])
+def test_only_what_was_given_up_is_run_again(tasks: Tasks, task_id: str) -> None:
+    tasks.submit("done")
+    tasks.work("token")
+    tasks.work("token", failure("done"))
+    tasks.submit("waits")
+    assert store.replay(tasks.redis, task_id) is False
+    assert tasks.waiting == ["waits"]
+
+
+# ---- beat ------------------------------------------------------------------------------------------------------------
+
+
+def forget_silence(tasks: Tasks) -> None:
+    """The first beat of all cannot tell the dead from the silent; this is not the first."""
+    tasks.beat()
+    tasks.redis.delete("denzel:amnesty")
+
+
+def test_a_beat_gives_back_what_nobody_vouches_for(tasks: Tasks) -> None:
+    forget_silence(tasks)
+    tasks.submit("a", "b", "c")
+    for token in ("first", "dead", "last"):
+        tasks.work(token)
+    tasks.beat("first", "last")
+    assert tasks.waiting == ["b"]
+    assert [tasks.record(task_id)["status"] for task_id in "abc"] == ["STARTED", "PENDING", "STARTED"]
+    assert tasks.record("b")["deaths"] == "1"
+
+
+def test_another_nodes_word_counts_too(tasks: Tasks) -> None:
+    forget_silence(tasks)
+    tasks.submit("a")
+    tasks.work("theirs")
+    tasks.beat("theirs", name="worker-2@tested")
+    tasks.beat("ours")
+    assert tasks.record("a")["status"] == "STARTED"
+
+
+def test_after_a_silence_of_all_nobody_is_taken_for_dead_at_once(tasks: Tasks) -> None:
+    forget_silence(tasks)
+    tasks.submit("a")
+    tasks.work("slow")
+    tasks.redis.set("denzel:last_beat", 1)  # Redis was away
+    tasks.beat("quick")
+    assert tasks.record("a")["status"] == "STARTED"
+    assert 0 < tasks.redis.ttl("denzel:amnesty") <= store.LEASE + 1
+
+
+def test_a_beat_wakes_a_worker_when_tasks_wait_without_a_ticket(tasks: Tasks) -> None:
+    assert tasks.beat() is False
+    assert tasks.tickets == 0
+    tasks.submit("a")
+    tasks.redis.delete("denzel")
+    assert tasks.beat() is True
+    assert tasks.tickets == 1
+    tasks.beat()
+    assert tasks.tickets == 1
+
+
+def test_while_redis_is_almost_full_nothing_is_accepted(tasks: Tasks) -> None:
+    tasks.submit("a")
+    tasks.beat(full=True)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        tasks.submit("b")
+    assert tasks.record("b") == {}
+    assert tasks.work("token") == ["a"]
+    tasks.work("token", success("a"))
+    assert tasks.record("a")["status"] == "SUCCESS"
+    assert 0 < tasks.redis.ttl("denzel:full") <= store.LEASE
+
+
+def test_the_overview_tells_nodes_by_name_and_what_waits(tasks: Tasks) -> None:
+    for name in ("worker-10@tested", "worker-2@tested", "worker@tested"):
+        tasks.beat(name=name)
+    tasks.submit("a", "b")
+    tasks.redis.zadd("denzel:delayed", {"c": 9e9})
+    waiting, nodes = tasks.call(store.overview)
+    assert waiting == 3
+    assert [node["name"] for node in nodes] == ["worker@tested", "worker-2@tested", "worker-10@tested"]
+    assert all(node["state"] == "UP" and 0 <= node["age"] <= 2 for node in nodes)
+
+
+def test_a_node_silent_for_a_minute_is_forgotten(tasks: Tasks) -> None:
+    tasks.beat(name="worker@tested")
+    beat = tasks.redis.hget("denzel:nodes", "worker@tested")
+    seconds, _, heartbeat = beat.partition(b" ")
+    tasks.redis.hset("denzel:nodes", "gone@tested", b"%d %s" % (int(seconds) - 61, heartbeat))
+    tasks.redis.hset("denzel:nodes", "stale@tested", b"%d %s" % (int(seconds) - 30, heartbeat))
+    tasks.beat(name="worker@tested")
+    assert {node["name"] for node in tasks.call(store.overview)[1]} == {"worker@tested", "stale@tested"}
+    assert tasks.redis.get("denzel:processes") == b"1"
+
+
+# ---- detach ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_detached_task_is_polled_and_nobody_is_called(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", uri="http://x/")
+    tasks.submit("b", uri="http://x/")
+    tasks.work("token")
+    for task_id in "ab":
+        assert tasks.detach(task_id) is None
+        assert tasks.detach(task_id) is None
+    tasks.work("token", success("a"))
+    tasks.work("token", success("b"))
+    assert heard() == []
+    assert tasks.redis.zcard("denzel:callbacks") == 0
+    for task_id in "ab":
+        assert tasks.record(task_id)["mode"] == "poll"
+        assert tasks.expiry(task_id) > 60
+
+
+@pytest.mark.parametrize("end", [success, failure])
+def test_detaching_too_late_gives_the_outcome_and_keeps_it(tasks: Tasks, end: Any) -> None:
+    tasks.submit("a")
+    tasks.work("token")
+    outcome = end("a")
+    tasks.work("token", outcome)
+    assert tasks.detach("a") == [outcome[1].encode(), outcome[2], outcome[3]]
+    assert tasks.call(store.outcome, "a") == [outcome[1].encode(), outcome[2], outcome[3]]
+    assert tasks.expiry("a") > 60
+
+
+def test_detaching_an_unknown_task_is_nothing(tasks: Tasks) -> None:
+    assert tasks.detach("nobody") is None
+    assert tasks.record("nobody") == {}
+    assert tasks.call(store.outcome, "nobody") is None
+
+
+# ---- cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_task_frees_its_place_and_tells_who_waits(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", "b", most=2)
+    assert tasks.cancel("a") == "PENDING"
+    assert tasks.waiting == ["b"]
+    assert heard() == [("channel", 'a REVOKED "The task was cancelled."')]
+    assert tasks.call(store.outcome, "a") == REVOKED
+    assert "request" not in tasks.record("a")
+    assert tasks.submit("c", most=2)[1] == 2
+    assert tasks.cancel("a") == "REVOKED"
+    assert heard() == []
+
+
+def test_a_cancelled_task_is_called_back(tasks: Tasks) -> None:
+    tasks.submit("a", mode="async", uri="http://x/")
+    tasks.cancel("a")
+    assert tasks.redis.zrange("denzel:callbacks", 0, -1) == [b"a"]
+
+
+def test_cancelling_names_the_process_that_runs_nothing_else(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", "b", "c", mode="async")
+    tasks.work("alone")
+    tasks.work("merged", most=2)
+    for task_id in "abc":
+        assert tasks.cancel(task_id) == "STARTED"
+    assert heard() == [("denzel:cancelled", "alone a")]
+    tasks.work("alone", success("a"))
+    tasks.work("merged", success("b"), failure("c"))
+    assert {tasks.record(task_id)["status"] for task_id in "abc"} == {"REVOKED"}
+
+
+def test_cancelling_too_late_or_for_nothing_changes_nothing(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a")
+    tasks.work("token")
+    tasks.work("token", success("a"))
+    heard()
+    before = tasks.record("a")
+    assert tasks.cancel("a") == "SUCCESS"
+    assert tasks.cancel("nobody") is None
+    assert tasks.record("a") == before
+    assert heard() == []
+
+
+def test_a_delayed_task_can_be_cancelled(tasks: Tasks) -> None:
+    tasks.submit("a")
+    for _ in range(2):
+        tasks.work("token")
+        tasks.release("token")
+    assert tasks.redis.zcard("denzel:delayed") == 1
+    assert tasks.cancel("a") == "PENDING"
+    assert tasks.redis.zcard("denzel:delayed") == 0
+
+
+# ---- The rest --------------------------------------------------------------------------------------------------------
+
+
+def test_an_idempotency_key_keeps_what_it_was_bound_to_first(tasks: Tasks) -> None:
+    key = "a key with spaces and ünïcode"
+    assert tasks.call(store.reserve, key, "digest-1", "id-1", 100) == ("id-1", "digest-1")
+    assert tasks.call(store.reserve, key, "digest-2", "id-2", 100) == ("id-1", "digest-1")
+    assert tasks.call(store.reserve, "another", "digest-2", "id-2", 100) == ("id-2", "digest-2")
+
+
+def test_status_tells_of_a_callback_only_where_there_will_be_one(tasks: Tasks) -> None:
+    tasks.submit("a", mode="async", uri="http://x/")
+    tasks.submit("b", mode="async")
+    tasks.submit("c", mode="sync", uri="http://x/")
+    assert tasks.call(store.status, "a")["callback"] == {"state": "pending", "attempts": 0}
+    assert "callback" not in tasks.call(store.status, "b")
+    assert "callback" not in tasks.call(store.status, "c")
+    assert tasks.call(store.status, "nobody") is None
+
+
+def test_scripts_survive_a_restart_of_redis(tasks: Tasks) -> None:
+    tasks.submit("a")
+    tasks.redis.script_flush()
+    assert tasks.work("token") == ["a"]
+    tasks.redis.script_flush()
+    assert tasks.cancel("a") == "STARTED"
+
+
+def test_no_command_is_newer_than_redis_6_2(tasks: Tasks) -> None:
+    scripts = [value.source for value in vars(store).values() if isinstance(value, store.Script)]
+    assert len(scripts) >= 8
+    names = sorted({name for source in scripts for name in re.findall(r"redis\.call\('([A-Z]+)'", source)})
+    docs = tasks.redis.execute_command("COMMAND DOCS", *names)
+    flat = docs if isinstance(docs, dict) else dict(zip(docs[::2], docs[1::2], strict=True))
+    assert len(flat) == len(names)
+    for name, fields in flat.items():
+        fields = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+        assert tuple(map(int, fields[b"since"].split(b"."))) <= (6, 2, 99), name
