@@ -146,6 +146,13 @@ class Service:
         finally:
             self._bury(name)
 
+    def wait_for_end(self, name: str, timeout: float = 20.0) -> int:
+        """Wait until a service ends by itself; its exit code."""
+        try:
+            return self._processes[name].wait(timeout)
+        finally:
+            self._bury(name)
+
     def kill(self, name: str) -> None:
         """Kill a service's whole container: every process of it, at once."""
         os.killpg(self.pid(name), signal.SIGKILL)
