@@ -375,14 +375,14 @@ def test_a_hundred_hanging_receivers_do_not_delay_a_good_one(redis_service: Serv
     good = receivers.open()
     with Sending(redis_service, CALLBACK_TIMEOUT=60) as sending:
         for receiver in hanging:
-            sending.finish(receiver.url, count=20, wake=False)
+            sending.finish(receiver.url, count=50, wake=False)
         sending.finish(hanging[0].url)
         eventually(lambda: all(receiver.received for receiver in hanging), "all are connected to")
         began = time.monotonic()
         sending.finish(good.url, count=300)
         good.wait(300, timeout=20)
         assert time.monotonic() - began < 20, "the hanging ones would take 60 s"
-        eventually(lambda: sending.left() == 2001, "the good ones are recorded")
+        eventually(lambda: sending.left() == 5001, "the good ones are recorded")
         assert all(receiver.open <= 4 for receiver in hanging)
 
 
@@ -470,20 +470,50 @@ def test_large_bodies_are_not_in_memory_all_at_once() -> None:
     assert len(huge.start()) == 1
 
 
-def test_a_long_queue_that_hardly_moves_makes_room() -> None:
+def queue(dispatcher: Dispatcher, name: str, count: int) -> Receiver:
+    receiver = dispatcher.receiver(name)
+    for index in range(count):
+        dispatcher.add(Delivery(f"{name}{index}", "", receiver, 1, b"", time.monotonic()))
+    return receiver
+
+
+def test_long_queues_that_hardly_move_make_room() -> None:
     dispatcher = Dispatcher(connections=1)
-    began = time.monotonic()
-    slow = dispatcher.receiver("slow")
-    for index in range(101):
-        dispatcher.add(Delivery(str(index), "", slow, 1, b"", began))
-    dispatcher.add(Delivery("other", "", dispatcher.receiver("other"), 1, b"", began))
-    for delivery in dispatcher.start():
-        dispatcher.end(delivery)
-    assert dispatcher.relieve(began + 0.05) == [], "it would be through in 2.5 s"
-    released = dispatcher.relieve(began + 0.4)
-    assert [delivery.id for delivery, _ in released] == [str(index) for index in range(100, 50, -1)], "the newest"
-    assert len(dispatcher.held) == 51
-    assert all(5 <= delay <= 10.1 for _, delay in released), "they are back before the others are through in 10 s"
+    slow, quick = queue(dispatcher, "slow", 1000), queue(dispatcher, "quick", 1000)
+    now = time.monotonic() + 2
+    quick.ended = 1999
+    assert dispatcher.too_long(quick, now) == 0, "it will be through in a second"
+    released = dispatcher.relieve(now)
+    assert [delivery.id for delivery in released] == [f"slow{index}" for index in range(999, 15, -1)], "the newest"
+    assert len(dispatcher.held) == 1016
+    queue(dispatcher, "slow", 10)
+    assert dispatcher.too_long(slow, now) == 10
+    quick.ended = 99
+    assert len(dispatcher.relieve(now)) == pytest.approx(10 + 750, abs=20), "with 20 ms each, 5 s are 250"
+
+
+def test_without_scarcity_queues_may_be_long() -> None:
+    dispatcher = Dispatcher(connections=1)
+    slow = queue(dispatcher, "slow", 900)
+    assert dispatcher.too_long(slow, time.monotonic() + 100) == 0
+
+
+def test_the_pace_is_that_of_late() -> None:
+    receiver = Receiver("x", busy_since=1000.0, ended=10_000)
+    assert receiver.pace(1010.0) == pytest.approx(0.001, rel=0.01)
+    for second in range(1011, 1101):
+        pace = receiver.pace(second)
+    assert pace > 2, "it has not moved for 90 s"
+
+
+def test_callbacks_that_found_a_queue_too_long_come_back_in_time() -> None:
+    dispatcher = Dispatcher(connections=1)
+    receiver = queue(dispatcher, "x", 100)
+    now = time.monotonic() + 1
+    receiver.ended = 99
+    delays = [dispatcher.break_for(receiver, now) for _ in range(10_000)]
+    assert all(2.5 <= delay <= 5 for delay in delays[:300]), "in 5 s the queue will be empty"
+    assert 40 < max(delays) <= 60
 
 
 # ---- Nothing is lost ----

@@ -36,7 +36,7 @@ from redis.exceptions import RedisError
 
 from app import process_state, store
 from app.addresses import CallbackUriError, Policy
-from app.dispatcher import CONNECTIONS, RENEW_AFTER, Delivery, Dispatcher, Receiver
+from app.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
 from app.settings import Settings, get_settings
 from app.webhook import Answer, Sender
 
@@ -53,8 +53,6 @@ FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
 HISTORY = 10  # attempts shown in /status
 
 BATCH = 128  # ids leased at a time
-MAX_HELD = 2000  # ids leased altogether
-RELIEVE_EVERY = 1.0
 WARN_AGAIN = 60  # a receiver that fails is logged this often
 
 # An exchange with Redis is one script: it records what happened since the last one, then leases what is due.
@@ -235,7 +233,6 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._relieved = 0.0
 
     def stop(self) -> None:
         """Lease nothing more, let the attempts under way end, give the rest back."""
@@ -275,9 +272,9 @@ class Courier:
     async def _round(self) -> float:
         """Record, lease, send; the seconds until the next round is due."""
         held, now = self._dispatcher.held, time.monotonic()
-        if len(held) >= MAX_HELD and now > self._relieved + RELIEVE_EVERY:
-            self._relieved = now
-            self._notes += [Note(delivery.id, delay) for delivery, delay in self._dispatcher.relieve(now)]
+        if len(held) >= MAX_HELD:
+            for delivery in self._dispatcher.relieve(now):
+                self._send_back(delivery, now)
         room = min(BATCH, MAX_HELD - len(held))
         leased, next_due = await self._exchange(room)
         for row in leased:
@@ -312,7 +309,17 @@ class Courier:
             self._notes.append(self._conclude(task_id, None, state, Answer(error=str(error), refused=True)))
             return
         receiver = self._dispatcher.receiver(f"{host}:{port}")
-        self._dispatcher.add(Delivery(task_id, uri, receiver, size, state, time.monotonic()))
+        now = time.monotonic()
+        delivery = Delivery(task_id, uri, receiver, size, state, now)
+        if self._dispatcher.too_long(receiver, now):
+            self._send_back(delivery, now)
+        else:
+            self._dispatcher.add(delivery)
+
+    def _send_back(self, delivery: Delivery, now: float) -> None:
+        """Let a callback wait in Redis, as its receiver's queue is too long."""
+        if not (delivery.receiver.broken and self._postpone(delivery)):
+            self._notes.append(Note(delivery.id, self._dispatcher.break_for(delivery.receiver, now)))
 
     async def _start(self) -> None:
         """Begin what may be sent now."""

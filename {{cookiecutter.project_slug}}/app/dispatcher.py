@@ -20,8 +20,11 @@ SLOW_SHARE = 0.75  # of the connections, for receivers that have not shown to be
 QUICK = 1.0  # seconds until an answer
 LIMIT_START, LIMIT_SLOW, LIMIT_QUICK = 4, 16, 100  # connections to one receiver
 BROKEN_AFTER = 4  # attempts in a row without any answer
-LONG_QUEUE = 5.0  # seconds that it would take; longer ones make room for others when there is none left
+MAX_HELD = 2000  # ids leased altogether; more than twice what slow receivers may have under way
+LONG_QUEUE = 5.0  # seconds until its end is sent; when room gets scarce, queues must not be longer
+SHORT_QUEUE = 16  # callbacks, which no queue is too long for
 LONGEST_BREAK = 60.0  # seconds
+PACE_WINDOW = 10.0  # seconds
 RENEW_AFTER = 3.0  # seconds
 MAX_BYTES = 64 << 20  # of the bodies being sent
 MAX_RECEIVERS = 10_000  # remembered
@@ -52,8 +55,10 @@ class Receiver:
     warned: float = 0.0
     listed: bool = False  # among those that have something waiting
     waiting: deque[Delivery] = field(default_factory=deque)
-    measured_from: float = 0.0  # its pace
-    ended: int = 0
+    # Since something began to wait:
+    busy_since: float = 0.0
+    ended: float = 0.0
+    sent_back: int = 0
 
     @property
     def broken(self) -> bool:
@@ -65,13 +70,12 @@ class Receiver:
         """True if it may get another connection as far as it is concerned."""
         return self.active < min(self.limit, LIMIT_QUICK if self.quick else LIMIT_SLOW)
 
-    def queue_time(self, now: float) -> float:
-        """The seconds that what waits will take at the present pace."""
-        return len(self.waiting) * (now - self.measured_from) / (self.ended + 1)
-
-    def measure(self) -> None:
-        """Begin to measure the pace."""
-        self.measured_from, self.ended = time.monotonic(), 0
+    def pace(self, now: float) -> float:
+        """Seconds per attempt, of late."""
+        busy = now - self.busy_since
+        if busy > PACE_WINDOW:  # half of what is older than the window is forgotten
+            self.busy_since, self.ended = now - busy / 2, self.ended / 2
+        return max(1e-6, now - self.busy_since) / (self.ended + 1)
 
     def learn(self, answer: Answer) -> None:
         """Adapt to how an attempt went."""
@@ -117,8 +121,8 @@ class Dispatcher:
 
     def _list(self, receiver: Receiver) -> None:
         if not receiver.listed:
-            receiver.measure()
             receiver.listed = True
+            receiver.busy_since, receiver.ended, receiver.sent_back = time.monotonic(), 0.0, 0
             self._listed.append(receiver)
 
     def start(self) -> list[Delivery]:
@@ -180,19 +184,24 @@ class Dispatcher:
         """Take all that waits for a receiver."""
         return self._release(receiver, len(receiver.waiting))
 
-    def relieve(self, now: float) -> list[tuple[Delivery, float]]:
-        """Take half of the longest queue, as others may be waiting behind it in Redis.
+    def too_long(self, receiver: Receiver, now: float) -> int:
+        """How many callbacks too many wait for a receiver, while others may be waiting behind them in Redis."""
+        if len(self.held) < MAX_HELD // 2:
+            return 0
+        fair = min(SHORT_QUEUE, MAX_HELD // (2 * len(self._listed) + 1))
+        return max(0, len(receiver.waiting) - int(max(fair, LONG_QUEUE / receiver.pace(now))))
 
-        Returns: what was taken, and in how many seconds it should be back: before the rest has been sent.
-        """
-        slowest = max(self._listed, key=lambda receiver: receiver.queue_time(now), default=None)
-        seconds = slowest.queue_time(now) if slowest else 0.0
-        if slowest is None or seconds < LONG_QUEUE:
-            return []
-        released = self._release(slowest, len(slowest.waiting) // 2)
-        slowest.measure()
-        seconds = min(seconds, LONGEST_BREAK)
-        return [(delivery, random.uniform(seconds / 4, seconds / 2)) for delivery in released]
+    def relieve(self, now: float) -> list[Delivery]:
+        """Take the newest callbacks out of queues that are too long."""
+        return [
+            delivery for receiver in self._listed for delivery in self._release(receiver, self.too_long(receiver, now))
+        ]
+
+    def break_for(self, receiver: Receiver, now: float) -> float:
+        """Seconds after which a callback that found the queue too long should be back: in time to keep it busy."""
+        receiver.sent_back += 1
+        needed = (len(receiver.waiting) + receiver.sent_back) * receiver.pace(now)
+        return random.uniform(LONG_QUEUE / 2, min(max(needed, LONG_QUEUE), LONGEST_BREAK))
 
     def everything(self) -> list[Delivery]:
         """Take all that waits."""
