@@ -150,7 +150,7 @@ def serving(project: Path, commands: SimpleNamespace, callback_allow: str) -> It
     # settings of the user's shell are not the demo's; those of the make around it neither
     others = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "KEEP", *settings} - {"REDIS_URL"}
     environment = {name: value for name, value in os.environ.items() if name not in others}
-    environment |= {"CALLBACK_ALLOW": callback_allow, "PYTHON": getattr(sys, "_base_executable", "") or sys.executable}
+    environment |= {"CALLBACK_ALLOW": callback_allow, "PYTHON": commands.install.base_python()}
     api_port, monitor_port = commands.embedded_redis.free_port(), commands.embedded_redis.free_port()
     while monitor_port == api_port:
         monitor_port = commands.embedded_redis.free_port()

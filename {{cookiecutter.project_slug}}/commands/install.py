@@ -1,7 +1,8 @@
 """`make install`: the project's own `.venv` with everything that runs without Docker.
 
-It holds requirements-denzel.txt, requirements.txt and the test plugin of requirements-test.txt. The other
-commands call `ensure_installed()` for what they need of it: nothing happens while `.venv` fits the files.
+It holds requirements-denzel.txt, requirements.txt and the test plugin of requirements-test.txt; `make bench` adds
+requirements-bench.txt. The other commands call `ensure_installed()` for what they need of it: nothing happens
+while `.venv` fits the files.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ STAMP = VENV / "denzel-install.json"
 LOG = MARKERS / "install.log"
 SERVICE_FILES = ("requirements-denzel.txt", "requirements.txt")
 TEST_FILE = "requirements-test.txt"
+BENCH_FILE = "requirements-bench.txt"
 PLUGIN = "pytest-denzel"
 
 _PLUGIN_LINE = re.compile(r"\s*(?P<name>pytest[-_.]denzel\s*(?:\[[^\]]*\])?)(?:\s*@\s*(?P<url>\S+))?", re.IGNORECASE)
@@ -52,17 +54,19 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def ensure_installed(*, tests: bool = False) -> Path:
-    """The `.venv`'s Python, after installing what is missing or has changed since; with ``tests`` the plugin too.
+def ensure_installed(*, tests: bool = False, bench: bool = False) -> Path:
+    """The `.venv`'s Python, after installing what is missing or has changed since.
+
+    With ``tests`` the plugin too, with ``bench`` what `make bench` needs.
 
     Raises:
         CommandError: it could not be installed; the text says why.
     """
-    if _reason(tests):
+    if _reason(tests, bench):
         with _one_at_a_time():
-            if reason := _reason(tests):  # another command may have installed it meanwhile
+            if reason := _reason(tests, bench):  # another command may have installed it meanwhile
                 say(f"Installing what the project needs into .venv ({reason})")
-                _install(_new_venv_reason(), tests, os.environ.get("DENZEL_TEMPLATE", ""))
+                _install(_new_venv_reason(), tests, os.environ.get("DENZEL_TEMPLATE", ""), bench)
         if tests and not _stamp().get("plugin"):
             raise CommandError(f"The tests need {PLUGIN}, which could not be installed (see above).")
     return PYTHON
@@ -71,7 +75,7 @@ def ensure_installed(*, tests: bool = False) -> Path:
 # --------------------------------------------------------------------------------------- what is out of date
 
 
-def _reason(tests: bool) -> str | None:
+def _reason(tests: bool, bench: bool) -> str | None:
     """Why `.venv` cannot be used as it is, None if it can."""
     if reason := _new_venv_reason():
         return reason
@@ -80,9 +84,9 @@ def _reason(tests: bool) -> str | None:
         return "the last installation did not finish"
     if tests and (not stamp["plugin"] or os.environ.get("DENZEL_TEMPLATE", stamp["template"]) != stamp["template"]):
         return f"{PLUGIN} is missing" if not stamp["plugin"] else "DENZEL_TEMPLATE has changed"
-    for name, digest in _digests(tests).items():
+    for name, digest in _digests(tests, bench).items():
         if stamp["files"].get(name) != digest:
-            return f"{name} has changed"
+            return f"{name} has changed" if name in stamp["files"] else f"first use of {name}"
     return None
 
 
@@ -130,10 +134,10 @@ def _write_stamp(stamp: dict[str, Any]) -> None:
     STAMP.write_text(json.dumps(stamp), encoding="utf-8")
 
 
-def _digests(tests: bool) -> dict[str, str]:
+def _digests(tests: bool, bench: bool) -> dict[str, str]:
     """A digest of each requirement file."""
     found = {}
-    for name in (*SERVICE_FILES, TEST_FILE) if tests else SERVICE_FILES:
+    for name in (*SERVICE_FILES, *[TEST_FILE] * tests, *[BENCH_FILE] * bench):
         path = ROOT / name
         if path.exists():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -143,24 +147,32 @@ def _digests(tests: bool) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------- installing
 
 
-def _install(new_venv_reason: str | None, tests: bool, template: str) -> None:
+def _install(new_venv_reason: str | None, tests: bool, template: str, bench: bool = False) -> None:
     old = {} if new_venv_reason else _stamp()
     template = template or _stamp().get("template") or ""
     test_requirements = _test_requirements(template)  # a wrong DENZEL_TEMPLATE is said before anything happens
-    digests = _digests(tests)
+    digests = _digests(tests, bench)
     if new_venv_reason:
         _make_venv()
     stamp = {"folder": str(VENV.resolve()), "version": _venv_version(), "template": template}
     _write_stamp({**stamp, "plugin": False, "files": {}})
     LOG.write_bytes(b"")
-    _pip([f"--requirement={ROOT / name}" for name in SERVICE_FILES if (ROOT / name).exists()])
+    files = [ROOT / name for name in (*SERVICE_FILES, *[BENCH_FILE] * bench)]  # together: no package against another
+    _pip([f"--requirement={file}" for file in files if file.exists()])
     plugin = _install_tests(test_requirements) if tests else old.get("plugin", False)
     _write_stamp({**stamp, "plugin": plugin, "files": {**old.get("files", {}), **digests}})
 
 
+def base_python() -> str:
+    """The Python that runs this, outside of any virtual environment: that may be the .venv that is replaced."""
+    if sys.prefix == sys.base_prefix:
+        return sys.executable
+    base = getattr(sys, "_base_executable", sys.executable)  # Python 3.10 gives the environment's own here
+    return os.path.realpath(base) if base == sys.executable else base
+
+
 def _make_venv() -> None:
-    # not the Python of the .venv that is being replaced, should that be active
-    python = getattr(sys, "_base_executable", None) or sys.executable
+    python = base_python()
     say(f"Making .venv with Python {sys.version.split()[0]} ({python})")
     # resolved: venv refuses a symbolic link
     commands = [[python, "-m", "venv", "--clear", str(VENV.resolve())]]
