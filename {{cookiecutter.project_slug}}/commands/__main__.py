@@ -24,6 +24,7 @@ COMMANDS = {
     "test": "testing.test",
     "e2e": "testing.e2e",
     "predict": "predict",
+    "bench": "bench",
     "receiver": "receiver",
 }
 
