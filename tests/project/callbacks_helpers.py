@@ -233,15 +233,16 @@ class Sending:
         return ids
 
     def fill(self, uri: str, count: int) -> None:
-        """So many retries that are not due for an hour."""
+        """So many retries (a multiple of 1000) that are not due for an hour."""
         script = """
-        for i = 1, ARGV[2] do
+        for i = ARGV[2], ARGV[2] + 999 do
             redis.call('HSET', 'denzel:task:' .. i, 'status', 'SUCCESS', 'mode', 'async', 'result', '{}',
                        'callback_uri', ARGV[1], 'callback', '{"state": "pending", "attempts": 9}')
             redis.call('ZADD', 'denzel:callbacks', ARGV[3] + i / 1000, i)
         end
         """
-        self.redis.eval(script, 0, uri, count, time.time() + 3600)
+        for first in range(1, count, 1000):
+            self.redis.eval(script, 0, uri, first, time.time() + 3600)
 
     def state(self, task_id: str) -> dict[str, Any]:
         """How a delivery stands."""
