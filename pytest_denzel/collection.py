@@ -84,7 +84,7 @@ class Check(pytest.Function):
     """A test without a source of its own: its failures are told by their message, and the user's traceback."""
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        return self.path, None, f"{self.name} of {self.path.stem}"
+        return self.path, 0, f"{self.name} of {self.path.stem}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         error = excinfo.value

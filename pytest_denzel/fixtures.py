@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_denzel import messages
 from pytest_denzel.project import PROJECT, Project
 from pytest_denzel.settings import SETTINGS
 
@@ -31,14 +32,13 @@ _ON_A_TIER = {"denzel_service", "denzel_worker", "denzel_redis", "denzel_chaos"}
 @pytest.fixture(scope="session")
 def denzel_project(pytestconfig: pytest.Config) -> Project:
     """The project under test: `root`, `name`, `read_env()`."""
-    from pytest_denzel import messages
     from pytest_denzel.project import is_project
 
     found = pytestconfig.stash[PROJECT]
     if found is None:
-        pytest.fail(messages.no_project([pytestconfig.invocation_params.dir]), pytrace=False)
+        messages.fail(messages.no_project([pytestconfig.invocation_params.dir]))
     if not is_project(found.root):
-        pytest.fail(messages.not_a_project(found.root, found.source), pytrace=False)
+        messages.fail(messages.not_a_project(found.root, found.source))
     return found
 
 
@@ -123,7 +123,7 @@ def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiv
 @pytest.fixture
 def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Callable[[str], Tier]:
     """`_denzel_tier(service)`: the tier of this run, with this service ready."""
-    from pytest_denzel import messages, stack
+    from pytest_denzel import stack
     from pytest_denzel.tiers import ServiceFailed
 
     def require(service: str) -> Tier:
@@ -134,7 +134,7 @@ def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Cal
             return current.require(service, request.node)
         except ServiceFailed as error:
             failure = str(error)
-        pytest.fail(failure, pytrace=False)
+        messages.fail(failure)
 
     return require
 
@@ -189,9 +189,12 @@ def denzel_redis(
     from pytest_denzel import session
     from pytest_denzel.service import Redis
 
+    database = session.of(request.config).number + 1
+    if database > messages.DATABASES:
+        messages.fail(messages.TOO_MANY_WORKERS)
     tier = _denzel_tier("redis")
     _denzel_turn()
-    redis = Redis(tier.values["redis_url"], session.of(request.config).number + 1)
+    redis = Redis(tier.values["redis_url"], database)
     redis.empty()
     return redis
 
@@ -201,7 +204,7 @@ def denzel_chaos(
     _denzel_tier: Callable[[str], Tier], _denzel_turn: Callable[[], Turn], request: pytest.FixtureRequest
 ) -> Iterator[Chaos]:
     """Kill, restart and pause services; everything is put right when the test ends. See `Chaos`."""
-    from pytest_denzel import messages, stack
+    from pytest_denzel import stack
     from pytest_denzel.chaos import Chaos
 
     tier = stack.of(request.config).tier

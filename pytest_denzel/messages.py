@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-DOCS = "docs/pytest_denzel.md"
+import pytest
+
+
+def fail(text: str) -> NoReturn:
+    """Fail the test with a text that says all there is to say: no traceback."""
+    __tracebackhide__ = False  # else pytest would add that all of the traceback is hidden
+    pytest.fail(text, pytrace=False)
 
 
 def no_project(places: Iterable[Path]) -> str:
@@ -66,9 +73,8 @@ def tier_has_not(tier: str, what: str) -> str:
     return f"The tier {tier} has no {what}: run with --denzel-tier=local or --denzel-tier=docker."
 
 
-def only_on_tiers(tier: str, tiers: Sequence[str]) -> str:
-    return f"This test is for the tier {' or '.join(tiers)}; this run is on {tier}."
-
+DATABASES = 15  # a Redis server has 16; the first one is the service's
+TOO_MANY_WORKERS = f"Redis has databases for {DATABASES} workers of xdist; run with -n {DATABASES} or fewer."
 
 DOCKER_NOT_INSTALLED = "Docker is not installed: there is no `docker` on PATH."
 DOCKER_DOES_NOT_ANSWER = "Docker does not answer: `docker version` took longer than 30 s."

@@ -60,18 +60,16 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return collection.collector_for(file_path, parent, found, parent.config.stash[SETTINGS])
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that is for other tiers."""
-    tiers = [tier for mark in item.iter_markers("denzel_tier") for tier in mark.args]
-    if not tiers:
-        return
-    from pytest_denzel import messages
-
-    if unknown := [tier for tier in tiers if tier not in settings.TIERS]:
-        pytest.fail(f"denzel_tier: there is no tier {unknown[0]!r}, only {', '.join(settings.TIERS)}", pytrace=False)
-    tier = item.config.stash[SETTINGS].tier
-    if tier not in tiers:
-        pytest.skip(messages.only_on_tiers(tier, tiers))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests that are for other tiers."""
+    tier = config.stash[SETTINGS].tier
+    for item in items:
+        tiers = [tier for mark in item.iter_markers("denzel_tier") for tier in mark.args]
+        if unknown := [name for name in tiers if name not in settings.TIERS]:
+            allowed = ", ".join(settings.TIERS)
+            raise pytest.UsageError(f"{item.nodeid}: denzel_tier takes {allowed}; there is no tier {unknown[0]!r}.")
+        if tiers and tier not in tiers:
+            item.add_marker(pytest.mark.skip(f"This test is for the tier {' or '.join(tiers)}; this run is on {tier}."))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -68,7 +68,7 @@ class Stack:
             demanded = self._settings.demanded
             reason = messages.tier_unavailable(self.tier.name, self._unavailable, demanded)
             if demanded:
-                pytest.fail(reason, pytrace=False)
+                messages.fail(reason)
             pytest.skip(reason)
 
     def _start(self, needed: Sequence[str]) -> None:

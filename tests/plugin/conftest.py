@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,22 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def eventually(probe: Callable[[], Any], what: str, timeout: float = 30) -> Any:
+    """The first true answer of the probe."""
+    deadline = time.monotonic() + timeout
+    while not (found := probe()):
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Project:
     """A baked project in the folder of a test, and pytest runs in it."""
 
@@ -64,6 +82,18 @@ class Project:
     def pipeline(self, source: str) -> None:
         """Replace the user's module."""
         self.write("app/logic/pipeline.py", source)
+
+    def edit_pipeline(self, old: str, new: str) -> None:
+        """Replace a part of the user's module."""
+        source = (self.root / "app/logic/pipeline.py").read_text()
+        assert old in source
+        self.pipeline(source.replace(old, new))
+
+    def set_env(self, name: str, value: object) -> None:
+        """Change a line of .env."""
+        path = self.root / ".env"
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{name}=")]
+        path.write_text("\n".join([*lines, f"{name}={value}"]) + "\n")
 
     def example(self, name: str, **content: Any) -> None:
         """Add an example."""

@@ -57,9 +57,7 @@ def test_the_api_answers_as_the_service_does(project: Project) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_told_with_the_user_s_traceback(project: Project) -> None:
-    source = (project.root / "app/logic/pipeline.py").read_text()
-    source = source.replace('return {"factor": 2, "pid": os.getpid()}', 'raise OSError("no model")')
-    project.pipeline(source)
+    project.edit_pipeline('return {"factor": 2, "pid": os.getpid()}', 'raise OSError("no model")')
     project.test("def test_it(api_client):\n    pass\n")
     result = project.run("tests")
     result.assert_outcomes(errors=1)

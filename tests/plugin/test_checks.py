@@ -90,9 +90,9 @@ def test_any_exception_with_a_message_is_a_refusal(project: Project) -> None:
 
 def test_a_verify_input_that_hangs_is_interrupted_and_told_with_the_request(project: Project) -> None:
     project.pipeline(pipeline("while json_data == {'data': []}:\n            pass"))
-    result = project.run("app/logic", "--durations=1", "--durations-min=0")
+    result = project.run("app/logic")
     result.stdout.fnmatch_lines(['  {"data": [[]]}', "      verify_input did not return within * s"])
-    assert float(result.stdout.re_match_lines(["([0-9.]+)s call .*malformed"]) or 0) == 0  # matched
+    assert result.duration < 9
 
 
 def test_a_slow_verify_input_is_tried_for_five_seconds_only(project: Project) -> None:

@@ -93,3 +93,33 @@ def test_the_settings_can_stand_in_pytest_toml(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["denzel: tolerance=0.5 (denzel_tolerance in pytest.toml), checks=malformed (denzel_checks in pytest.toml)"]
     )
+
+
+def test_tests_can_be_for_some_tiers_only(project: Project) -> None:
+    project.test(
+        """
+        import pytest
+
+        @pytest.mark.denzel_tier("local", "docker")
+        def test_with_a_queue():
+            pass
+
+        @pytest.mark.denzel_tier("inline")
+        def test_without():
+            pass
+        """
+    )
+    result = project.run("tests", "--strict-markers")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["SKIPPED [[]1] tests/test_it.py:4: This test is for the tier local or docker; this run is on inline."]
+    )
+    project.run("tests", "--denzel-tier=local").assert_outcomes(passed=1, skipped=1)
+    project.run("--markers").stdout.fnmatch_lines(["@pytest.mark.denzel_tier(*tiers): the test needs one of *"])
+
+
+def test_a_tier_that_there_is_none_of_is_told(project: Project) -> None:
+    project.test("import pytest\n\n@pytest.mark.denzel_tier('podman')\ndef test_it():\n    pass\n")
+    project.run("tests").stderr.fnmatch_lines(
+        ["ERROR: tests/test_it.py::test_it: denzel_tier takes inline, local, docker; there is no tier 'podman'."]
+    )
