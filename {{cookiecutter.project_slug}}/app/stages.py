@@ -78,8 +78,10 @@ def loading_problem(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The exception's message; its type's name when it has none, and also where the message is no sentence: exit(3)."""
-    return (isinstance(error, Exception) and _text(str, error)) or describe(error)
+    """The exception's message, or its type's name when it has none."""
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        return describe(error)  # the 3 of exit(3) says nothing by itself
+    return _text(str, error) or type(error).__name__
 
 
 def result_of(error: BaseException) -> dict[str, Any]:
