@@ -322,7 +322,7 @@ def test_a_process_outlives_the_errors_of_its_tasks(service: Service) -> None:
     ("prefer", "applied"),
     [
         ("wait=7", "wait=7"),
-        ("wait=0.5", "wait=0.5"),
+        ("wait=7.5", "wait=7.5"),
         ('wait="7"', "wait=7"),
         ("WAIT = 7", "wait=7"),
         ("wait=100000000", "wait=60"),
