@@ -40,8 +40,20 @@ OPTIONS: dict[str, dict[Any, Choice]] = {
         "sync": Choice(env={"SYNC_TIMEOUT": "5.0"}),
         "async": Choice(env={"SYNC_TIMEOUT": "0"}),
     },
+    "gpu": {
+        True: Choice(compose="docker-compose.gpu.yml"),
+        False: Choice(),
+    },
+    "broker": {
+        "redis": Choice(),
+        "rabbitmq": Choice(compose="docker-compose.rabbitmq.yml"),
+    },
     "example": {
         "iris": Choice(places="examples/iris"),
+        "none": Choice(),
+    },
+    "ci": {
+        "github": Choice(places="ci/github"),
         "none": Choice(),
     },
 }
@@ -117,6 +129,7 @@ GENERATED: dict[str, Callable[[Path], str]] = {
     "REDIS_PASSWORD": lambda project: secrets.token_hex(24),
     "MONITOR_PASSWORD": lambda project: secrets.token_hex(24),
     "CALLBACK_SECRET": lambda project: webhook_secret(),
+    "RABBITMQ_PASSWORD": lambda project: secrets.token_hex(24),
     "DENZEL_UID": lambda project: owner_id(project.stat().st_uid),
     "DENZEL_GID": lambda project: owner_id(project.stat().st_uid and project.stat().st_gid),
 }
@@ -133,12 +146,17 @@ def chosen_settings(choices: Iterable[Choice]) -> dict[str, str]:
 
 
 def complete_env(path: Path, choices: Iterable[Choice]) -> None:
-    """Fill in a new .env what is generated and chosen; one that was in use keeps every value it has."""
+    """Fill in a new .env what is generated and chosen; one that was in use keeps every value it has.
+
+    Beside a new one goes .env.example: the same without secrets, from which a clone of the project makes its own.
+    """
     lines = path.read_text(encoding="utf-8").splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     new = PLACEHOLDER in found.values()
-    wanted = {key: generate(path.parent) for key, generate in GENERATED.items() if new or key not in found}
-    wanted |= {key: value for key, value in chosen_settings(choices).items() if new or key not in found}
+    chosen = {key: value for key, value in chosen_settings(choices).items() if new or key not in found}
+    if new:
+        path.with_name(".env.example").write_text("\n".join(with_settings(lines, chosen)) + "\n", encoding="utf-8")
+    wanted = {key: generate(path.parent) for key, generate in GENERATED.items() if new or key not in found} | chosen
     if wanted:
         write_private(path, "\n".join(with_settings(lines, wanted)) + "\n")
     path.chmod(0o600)

@@ -21,10 +21,16 @@ ANSWERS = r'''{{ cookiecutter | tojson }}'''  # fmt: skip
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:(?:__?|-+)[a-z0-9]+)*")
 SLUG_LENGTH = 40
 TEXT_LENGTH = {"project_name": 100, "description": 1000}
-CHOICES = {"response": ("sync", "async"), "example": ("iris", "none")}
+CHOICES = {
+    "response": ("sync", "async"),
+    "gpu": (True, False),
+    "broker": ("redis", "rabbitmq"),
+    "example": ("iris", "none"),
+    "ci": ("github", "none"),
+}
 
-# The examples travel through these folders on their way to their place: what exists already is the user's.
-STAGING = ("examples/iris",)
+# Files travel through these folders on their way to their place: what exists already is the user's.
+STAGING = ("ci/github", "examples/iris")
 
 
 def problems(answers: Mapping[str, Any]) -> Iterable[str]:
@@ -34,7 +40,7 @@ def problems(answers: Mapping[str, Any]) -> Iterable[str]:
     yield from slug_problems(answers["project_slug"])
     for key, allowed in CHOICES.items():
         if answers[key] not in allowed:
-            yield f"{key}: {answers[key]!r} is not one of: {', '.join(allowed)}."
+            yield f"{key}: {answers[key]!r} is not one of: {', '.join(map(str, allowed))}."
 
 
 def text_problems(key: str, text: str, longest: int) -> Iterable[str]:

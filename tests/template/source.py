@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bakery import REPOSITORY, TEMPLATE
 
@@ -30,14 +32,18 @@ USER_OWNED = [
     "app/logic/*",
     "examples/*",
     "logs/.gitkeep",
+    "proxy/nginx.conf",
     "pytest.ini",
     "requirements.sh",
     "requirements.txt",
     "tests/*",
 ]
 
-# The folders whose files the post-generation hook puts in place.
-STAGING = {"iris": "examples/iris"}
+# The folders whose files the post-generation hook puts in place, by the answer that asks for them.
+STAGING = {"iris": "examples/iris", "github": "ci/github"}
+
+# What the hook writes beside the template's files.
+WRITTEN = {".env.example"}
 
 
 # What tools leave behind: it would be baked, and a test of its own says so.
@@ -78,6 +84,27 @@ def kinds(name: str) -> list[str]:
 
 def of_kind(kind: str) -> list[str]:
     return [name for name in template_files() if kinds(name) == [kind]]
+
+
+def staged(name: str) -> bool:
+    """Say whether a file of the template only travels through a staging folder."""
+    return name.startswith(tuple(f"{folder}/" for folder in STAGING.values()))
+
+
+def placed(answers: Iterable[Any]) -> dict[str, str]:
+    """Return the files that these answers put in place: their place, and where they lie in the template."""
+    folders = [STAGING[answer] for answer in answers if answer in STAGING]
+    return {
+        name.removeprefix(f"{folder}/"): name
+        for folder in folders
+        for name in template_files()
+        if name.startswith(f"{folder}/")
+    }
+
+
+def framework_files() -> list[str]:
+    """Return the files of a project that baking over it renews."""
+    return [name for name in of_kind("verbatim") if not staged(name)]
 
 
 def baked_files(project: Path) -> set[str]:

@@ -8,47 +8,69 @@ from pathlib import Path
 import pytest
 from bakery import TEMPLATE, bake, rebake
 
-from tests.template import source
+from tests.template import options, source
 
 EDIT = "# edited by the user\n"
-KEPT = {"rendered", "user-owned"}
-CHOICES = list(itertools.product(["iris", "none"], ["sync", "async"]))
+
+
+def differ(answers: options.Answers) -> set[str]:
+    """Return the options in which these answers are not the defaults."""
+    return {key for key, value in answers.items() if value != DEFAULTS[key]}
+
+
+def varied(option: str) -> list[options.Answers]:
+    """Return the defaults with each choice of an option."""
+    return [DEFAULTS | {option: choice} for choice in options.CHOICES[option]]
+
+
+DEFAULTS = options.combinations()[0]
+EVERYTHING_ELSE = options.combinations()[-1]
+# What an example and the response mode do to each other; every other option switched on and off; all at once.
+CHANGES = [
+    *itertools.product(
+        [answers for answers in options.combinations() if differ(answers) <= {"example", "response"}], repeat=2
+    ),
+    *[pair for option in ("gpu", "broker", "ci") for pair in itertools.permutations(varied(option))],
+    (DEFAULTS, EVERYTHING_ELSE),
+    (EVERYTHING_ELSE, DEFAULTS),
+]
 
 
 def contents(project: Path) -> dict[str, bytes]:
     return {name: (project / name).read_bytes() for name in source.baked_files(project)}
 
 
-@pytest.mark.parametrize("before", CHOICES, ids="-".join)
-@pytest.mark.parametrize("after", CHOICES, ids="-".join)
-def test_every_file_of_the_user_stays(before: tuple[str, str], after: tuple[str, str], tmp_path: Path) -> None:
-    project = bake(tmp_path, example=before[0], response=before[1], description="First.")
-    for name in source.baked_files(project):
-        if not set(source.kinds(name)).isdisjoint(KEPT) and name != ".env":
-            with (project / name).open("a", encoding="utf-8") as file:
-                file.write(EDIT)
+@pytest.mark.parametrize(("before", "after"), CHANGES, ids=lambda answers: options.name(answers))
+def test_every_file_of_the_user_stays(before: options.Answers, after: options.Answers, tmp_path: Path) -> None:
+    project = bake(tmp_path, **before, description="First.")
+    framework = set(source.framework_files())
+    for name in source.baked_files(project) - framework - {".env"}:
+        with (project / name).open("a", encoding="utf-8") as file:
+            file.write(EDIT)
     own = ["app/logic/helpers.py", "app/assets/model.bin", "app/assets/examples/mine.json", "app/own/module.py",
            "tests/test_mine.py", "examples/notes.txt", "commands/mine.txt", "entrypoints/mine.txt", "docs/a.md",
-           "docker-compose.mine.txt", ".github/workflows/mine.yml"]  # fmt: skip
+           "docker-compose.mine.txt", "proxy/fullchain.pem", "ci/notes.txt", ".github/workflows/mine.yml"]  # fmt: skip
     for name in own:
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(EDIT)
-    verbatim = set(source.of_kind("verbatim"))
-    kept = {name: content for name, content in contents(project).items() if name not in verbatim}
+    kept = {name: content for name, content in contents(project).items() if name not in framework}
 
-    rebake(project, example=after[0], response=after[1], description="Second.")
+    rebake(project, **after, description="Second.")
 
     now = contents(project)
     assert {name: now.get(name) for name in kept} == kept
-    assert set(now) == set(kept) | verbatim, "an example is not put in the place of a pipeline that was edited"
+    workflow = {".github/workflows/ci.yml"} if after["ci"] == "github" else set()
+    assert set(now) == set(kept) | framework | workflow, (
+        "an example is not put in the place of a pipeline that was edited"
+    )
 
 
 def test_the_frameworks_files_are_renewed(tmp_path: Path) -> None:
     project = bake(tmp_path)
-    for name in source.of_kind("verbatim"):
+    for name in source.framework_files():
         (project / name).write_text("old")
     rebake(project)
-    for name in source.of_kind("verbatim"):
+    for name in source.framework_files():
         if name == "requirements-test.txt":
             assert "pytest-denzel[docker] @ file://" in (project / name).read_text()
         else:
@@ -84,6 +106,22 @@ def test_the_user_is_told_that_the_example_was_left_out(tmp_path: Path, capfd: p
     (project / "app/logic/pipeline.py").write_text(EDIT)
     rebake(project, example="iris")
     assert "app/logic/pipeline.py is your own: the example was not put in its place." in capfd.readouterr().out
+
+
+def test_the_workflow_can_be_had_later(tmp_path: Path) -> None:
+    project = bake(tmp_path, ci="none")
+    rebake(project, ci="github")
+    placed = (TEMPLATE / "ci/github/.github/workflows/ci.yml").read_bytes()
+    assert (project / ".github/workflows/ci.yml").read_bytes() == placed
+    assert not (project / "ci").exists()
+
+
+def test_an_env_in_use_never_becomes_an_example(tmp_path: Path) -> None:
+    """It may hold secrets that the template does not know."""
+    project = bake(tmp_path)
+    (project / ".env.example").unlink()
+    rebake(project)
+    assert not (project / ".env.example").exists()
 
 
 def test_settings_that_a_newer_template_brings_are_added_and_the_others_stay(tmp_path: Path) -> None:

@@ -23,13 +23,27 @@ def left_behind(folder: Path) -> list[str]:
 
 
 def test_prompts_ask_in_human_words(tmp_path: Path) -> None:
-    done = cookiecutter(folder=tmp_path, typed="My Model\n\nGuesses.\n2\n2\n")
+    done = cookiecutter(folder=tmp_path, typed="My Model\n\nGuesses.\n2\ny\n2\n2\n2\n")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "[1/5] Name of the project (Iris Classifier): " in done.stdout
-    assert "[2/5] Name of its folder and of its containers (a-z, 0-9, _ and -) (my_model): " in done.stdout
+    assert "[1/8] Name of the project (Iris Classifier): " in done.stdout
+    assert "[2/8] Name of its folder and of its containers (a-z, 0-9, _ and -) (my_model): " in done.stdout
     assert "2 - the empty skeleton: four functions to fill" in done.stdout
     assert (tmp_path / "my_model/app/assets/info.txt").read_text().startswith("My Model\n\nGuesses.\n")
-    assert "SYNC_TIMEOUT=0\n" in (tmp_path / "my_model/.env").read_text()
+    assert "[5/8] Whether the predictions run on an NVIDIA GPU (can be changed in .env) [y/n] (n): " in done.stdout
+    env = (tmp_path / "my_model/.env").read_text()
+    assert "SYNC_TIMEOUT=0\n" in env
+    assert "\nCOMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml:docker-compose.rabbitmq.yml\n" in env
+    assert not (tmp_path / "my_model/.github").exists()
+
+
+@pytest.mark.parametrize(("word", "chosen"), [("yes", True), ("1", True), ("no", False), ("false", False)])
+def test_a_boolean_can_be_given_on_the_command_line(word: str, chosen: bool, tmp_path: Path) -> None:
+    done = cookiecutter(f"gpu={word}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "docker-compose.gpu.yml\n"
+        in re.findall("COMPOSE_FILE=.*\n", (tmp_path / "iris_classifier/.env").read_text())[0]
+    ) == chosen
 
 
 def test_next_steps_are_printed(tmp_path: Path) -> None:
@@ -43,7 +57,7 @@ def test_next_steps_are_printed(tmp_path: Path) -> None:
 def test_no_secret_is_printed(tmp_path: Path) -> None:
     done = cookiecutter(folder=tmp_path)
     for line in (tmp_path / "iris_classifier/.env").read_text().splitlines():
-        if re.match("(REDIS_PASSWORD|MONITOR_PASSWORD|CALLBACK_SECRET)=", line):
+        if re.match("(REDIS_PASSWORD|MONITOR_PASSWORD|CALLBACK_SECRET|RABBITMQ_PASSWORD)=", line):
             assert line.split("=", 1)[1] not in done.stdout + done.stderr
 
 
@@ -137,7 +151,7 @@ def test_a_git_url_and_a_checkout_are_kept(tmp_path: Path) -> None:
     done = cookiecutter("--checkout", "v1", folder=tmp_path, template=clone.as_uri())
     assert done.returncode == 0, done.stderr
     assert requirement(tmp_path / "iris_classifier") == f"pytest-denzel[docker] @ git+{clone.as_uri()}@v1"
-    expected = {name for name in source.template_files() if not name.startswith("examples/")}
+    expected = {name for name in source.template_files() if not source.staged(name)}
     assert expected <= source.baked_files(tmp_path / "iris_classifier")
 
 

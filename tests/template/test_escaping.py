@@ -54,7 +54,16 @@ def check(project: Path, folder: Path) -> None:
 
 
 def test_braces_typed_at_a_prompt_stay_text(tmp_path: Path) -> None:
-    answers = ["{{ 7 * 7 }} {% raw %}", "braces", "{{ cookiecutter.project_slug }} {# gone? #}", "1", "1"]
+    answers = [
+        "{{ 7 * 7 }} {% raw %}",
+        "braces",
+        "{{ cookiecutter.project_slug }} {# gone? #}",
+        "1",
+        "n",
+        "1",
+        "1",
+        "1",
+    ]
     done = cookiecutter(folder=tmp_path, typed="\n".join(answers) + "\n")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (tmp_path / "braces/app/assets/info.txt").read_text(encoding="utf-8").splitlines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import stat
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import pytest
 from bakery import TEMPLATE, bake
 
-from tests.template import source
+from tests.template import options, source
 
-CHOICES = {key: value for key, value in source.COOKIECUTTER_JSON.items() if key in ("response", "example")}
-COMBINATIONS = [dict(zip(CHOICES, values, strict=True)) for values in itertools.product(*CHOICES.values())]
+COMBINATIONS = options.combinations()
+
+SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET", "RABBITMQ_PASSWORD")
 
 IRIS_FILES = {
     "app/assets/examples/missing_feature.json",
@@ -27,24 +27,29 @@ def settings(project: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-@pytest.mark.parametrize("answers", COMBINATIONS, ids=lambda answers: "-".join(answers.values()))
-def test_the_files_and_settings_of_each_combination(answers: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=options.name)
+def test_the_files_and_settings_of_each_combination(answers: options.Answers, tmp_path: Path) -> None:
     project = bake(tmp_path, **answers)
-    example = source.STAGING.get(answers["example"])
 
-    files = source.template_files()
-    common = {name for name in files if not name.startswith("examples/")}
-    placed = {name.removeprefix(f"{example}/") for name in files if name.startswith(f"{example}/")}
-    assert source.baked_files(project) == common | placed
+    common = {name for name in source.template_files() if not source.staged(name)}
+    placed = source.placed(answers.values())
+    assert source.baked_files(project) == common | set(placed) | source.WRITTEN
     assert (source.baked_files(project) >= IRIS_FILES) == (answers["example"] == "iris")
+    assert (project / ".github/workflows/ci.yml").exists() == (answers["ci"] == "github")
     assert not (project / "examples").exists()
+    assert not (project / "ci").exists()
 
-    for name in placed:
-        assert (project / name).read_bytes() == (TEMPLATE / f"{example}/{name}").read_bytes()
-    for name in source.of_kind("verbatim"):
+    for name, origin in placed.items():
+        assert (project / name).read_bytes() == (TEMPLATE / origin).read_bytes()
+    for name in source.framework_files():
         if name != "requirements-test.txt":
             assert (project / name).read_bytes() == (TEMPLATE / name).read_bytes()
-    assert settings(project)["SYNC_TIMEOUT"] == {"sync": "5.0", "async": "0"}[answers["response"]]
+    found = settings(project)
+    assert found["SYNC_TIMEOUT"] == {"sync": "5.0", "async": "0"}[answers["response"]]
+    compose = ["docker-compose.yml"]
+    compose += ["docker-compose.gpu.yml"] * (answers["gpu"] is True)
+    compose += ["docker-compose.rabbitmq.yml"] * (answers["broker"] == "rabbitmq")
+    assert found["COMPOSE_FILE"] == ":".join(compose)
 
 
 def test_the_skeleton_has_no_examples(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_env_is_complete_and_private(iris: Path) -> None:
     assert "__GENERATED__" not in text
     found = settings(iris)
     assert len(found) == sum("=" in line and not line.startswith("#") for line in text.splitlines())
-    for secret in ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET"):
+    for secret in SECRETS:
         assert len(found[secret]) >= 24
         assert not set(found[secret]) & set("'\"$# \\")
     assert int(found["DENZEL_UID"]) > 0
@@ -74,7 +79,7 @@ def test_env_is_complete_and_private(iris: Path) -> None:
 
 def test_secrets_are_different_in_each_project(tmp_path: Path) -> None:
     one, other = settings(bake(tmp_path / "a")), settings(bake(tmp_path / "b"))
-    for secret in ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET"):
+    for secret in SECRETS:
         assert one[secret] != other[secret]
 
 
@@ -84,8 +89,17 @@ def test_secrets_are_nowhere_but_in_env(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.name != ".env":
             text = path.read_text(encoding="utf-8")
-            for secret in ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET"):
+            for secret in SECRETS:
                 assert found[secret] not in text, path
+
+
+def test_a_clone_finds_the_chosen_settings_without_secrets(tmp_path: Path) -> None:
+    project = bake(tmp_path, response="async", broker="rabbitmq")
+    example = (project / ".env.example").read_text(encoding="utf-8").splitlines()
+    env = (project / ".env").read_text(encoding="utf-8").splitlines()
+    different = {line.split("=")[0] for line, own in zip(example, env, strict=True) if line != own}
+    assert different == {*SECRETS} | {name for name in different if name in ("DENZEL_UID", "DENZEL_GID")}
+    assert "!.env.example" in (project / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 def test_git_keeps_neither_secrets_nor_what_commands_make(iris: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bakery import TEMPLATE
 from standardwebhooks import Webhook
 
-from tests.template import hooks, source
+from tests.template import hooks, options, source
 
 post_gen = hooks.load("post_gen_project")
 
@@ -22,8 +22,7 @@ post_gen = hooks.load("post_gen_project")
 
 
 def test_the_table_has_a_row_for_each_choice() -> None:
-    asked = {key: value for key, value in source.COOKIECUTTER_JSON.items() if not key.startswith("_")}
-    choices = {key: set(value) for key, value in asked.items() if isinstance(value, list)}
+    choices = {key: set(values) for key, values in options.CHOICES.items()}
     assert {key: set(table) for key, table in post_gen.OPTIONS.items()} == choices
 
 
@@ -131,6 +130,7 @@ COMPOSE_FILE=docker-compose.yml
 REDIS_PASSWORD=__GENERATED__
 MONITOR_PASSWORD=__GENERATED__
 CALLBACK_SECRET=__GENERATED__
+RABBITMQ_PASSWORD=__GENERATED__
 SYNC_TIMEOUT=5.0
 DENZEL_UID=10001
 DENZEL_GID=10001
@@ -174,7 +174,7 @@ def test_env_is_private_from_the_moment_it_holds_secrets(env: Path, monkeypatch:
     post_gen.complete_env(env, [])
     assert modes == [0o600]
     assert env.stat().st_mode & 0o777 == 0o600
-    assert source.baked_files(env.parent) == {".env"}
+    assert source.baked_files(env.parent) == {".env", ".env.example"}
 
 
 def test_a_new_env_is_set_to_what_was_chosen(env: Path) -> None:
@@ -189,6 +189,11 @@ def test_compose_files_of_several_choices_join() -> None:
         "SYNC_TIMEOUT": "0",
         "A": "1",
     }
+
+
+def test_a_clone_gets_what_was_chosen_and_no_secret(env: Path) -> None:
+    post_gen.complete_env(env, [ASYNC])
+    assert env.with_name(".env.example").read_text() == NEW_ENV.replace("SYNC_TIMEOUT=5.0", "SYNC_TIMEOUT=0")
 
 
 def test_comments_and_order_stay(env: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.template import hooks, source
+from tests.template import hooks, options
 
 pre_gen = hooks.load("pre_gen_project")
 
@@ -17,7 +17,10 @@ GOOD = {
     "project_slug": "iris_classifier",
     "description": "Tells the species of an iris.",
     "response": "sync",
+    "gpu": False,
+    "broker": "redis",
     "example": "iris",
+    "ci": "github",
 }
 
 
@@ -67,19 +70,22 @@ def test_texts_that_are_too_long() -> None:
 
 def test_choices_that_a_replay_file_may_hold() -> None:
     assert problems(response="later") == ["response: 'later' is not one of: sync, async."]
+    assert problems(gpu="maybe") == ["gpu: 'maybe' is not one of: True, False."]
 
 
 def test_every_problem_is_named_at_once() -> None:
-    found = problems(project_name="", project_slug="A b", description="\x07", response="x", example="y")
+    found = problems(
+        project_name="", project_slug="A b", description="\x07", response="x", gpu="x", broker="x", example="x", ci="x"
+    )
     assert [problem.split(":")[0] for problem in found] == [
-        "project_name", "description", "project_slug", "response", "example",
+        "project_name", "description", "project_slug", "response", "gpu", "broker", "example", "ci",
     ]  # fmt: skip
 
 
 def test_the_choices_are_those_of_cookiecutter_json() -> None:
-    asked = {key: tuple(value) for key, value in source.COOKIECUTTER_JSON.items() if isinstance(value, list)}
-    asked.pop("_copy_without_render")
-    assert asked == pre_gen.CHOICES
+    assert {key: set(values) for key, values in pre_gen.CHOICES.items()} == {
+        key: set(values) for key, values in options.CHOICES.items()
+    }
 
 
 def test_a_folder_of_the_user_in_the_way(tmp_path: Path) -> None:

@@ -39,10 +39,12 @@ def main(argv):
     if name not in COMMANDS:
         sys.stderr.write("Unknown command " + repr(name) + ". Run `make` to see the commands.\n")
         return 1
+    from commands import new_env
     from commands.project import CommandError
 
     module, _, function = COMMANDS[name].partition(".")
     try:
+        new_env.create_if_missing()
         return getattr(importlib.import_module("commands." + module), function or "run")(argv[1:])
     except CommandError as error:
         print(error, file=sys.stderr)

@@ -78,10 +78,10 @@ def update_env(**values: object) -> None:
     lines += [f"{name}={value}" for name, value in missing.items()]
     new_text = "\n".join(lines) + "\n"
     if new_text != text:
-        _replace(ENV_FILE, new_text)
+        write_private(ENV_FILE, new_text)
 
 
-def _replace(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a private file so that a reader sees the old text or the new one, never a part."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
@@ -251,7 +251,7 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 def write_marker(path: Path, **values: Any) -> None:
     """Leave a marker of this process, readable at any moment as a whole."""
     path.parent.mkdir(exist_ok=True)
-    _replace(path, json.dumps({"pid": os.getpid(), **values}))
+    write_private(path, json.dumps({"pid": os.getpid(), **values}))
 
 
 def _alive(pid: int) -> bool:

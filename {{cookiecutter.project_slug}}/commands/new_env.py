@@ -1,0 +1,29 @@
+"""A clone has no `.env`, which git does not keep: it gets one from `.env.example`, with secrets of its own."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+
+from commands.project import ENV_FILE, write_private, say
+
+EXAMPLE = ENV_FILE.with_name(".env.example")
+PLACEHOLDER = "__GENERATED__"
+
+
+def create_if_missing() -> None:
+    """Make `.env` where there is none and the project has its example."""
+    if ENV_FILE.exists() or not EXAMPLE.exists():
+        return
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    write_private(ENV_FILE, "\n".join(map(_with_secret, lines)) + "\n")
+    say("Made .env from .env.example, with new secrets.")
+
+
+def _with_secret(line: str) -> str:
+    name, _, value = line.partition("=")
+    if value != PLACEHOLDER or name.startswith("#"):
+        return line
+    if name == "CALLBACK_SECRET":  # the form of the Standard Webhooks
+        return f"{name}=whsec_{base64.b64encode(secrets.token_bytes(36)).decode()}"
+    return f"{name}={secrets.token_hex(24)}"
