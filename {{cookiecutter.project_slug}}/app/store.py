@@ -99,6 +99,8 @@ local now = string.format('%d.%06d', seconds, tonumber(time[2]))
 
 local function final(status) return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' end
 
+local woken = false  -- one message wakes the sender of callbacks for all tasks of a script
+
 -- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
 -- A task that is to be kept leaves its request, so that it can be run again.
 local function finish(id, status, result, message, sync_expires, expires, keep)
@@ -106,16 +108,14 @@ local function finish(id, status, result, message, sync_expires, expires, keep)
     local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri')
     if not old[1] or final(old[1]) then return nil end
     redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'ended', now)
-    if keep then
-        redis.call('ZADD', DEAD, seconds, id)
-        redis.call('EXPIRE', key, expires)
+    if keep then redis.call('ZADD', DEAD, seconds, id) else redis.call('HDEL', key, 'request') end
+    if old[2] ~= 'async' or not old[4] or old[4] == '' then
+        redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep) and expires or sync_expires)
     else
-        redis.call('HDEL', key, 'request')
-    end
-    if not keep then redis.call('EXPIRE', key, old[2] == 'sync' and sync_expires or expires) end
-    if old[2] == 'async' and old[4] and old[4] ~= '' then
+        -- The record must outlive its callback: the sender starts the expiry when that has ended.
         redis.call('ZADD', CALLBACKS, now, id)
-        redis.call('PUBLISH', CALLBACKS_WAKE, id)
+        if not woken then redis.call('PUBLISH', CALLBACKS_WAKE, id) end
+        woken = true
     end
     return old[2] == 'sync' and old[3] or nil
 end
