@@ -137,7 +137,7 @@ def install(project: Path, commands: SimpleNamespace) -> None:
     cache = Path(sys.prefix) / "demo" / "python{}.{}".format(*sys.version_info[:2])
     cache.mkdir(parents=True, exist_ok=True)
     (project / ".venv").symlink_to(cache)
-    with open(cache.with_suffix(".lock"), "w") as lock:
+    with open(cache.with_name(f"{cache.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two demos share the folder
         commands.install.ensure_installed()
     print(f"Installed in {cache}")

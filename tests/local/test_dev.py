@@ -322,3 +322,12 @@ def test_a_wrong_value_gets_one_line(plain: Path, words: list[str], message: str
     done = make(plain, "dev", *words)
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == message
+
+
+def test_an_open_api_is_warned_about(plain: Path) -> None:
+    procfile(plain, denzel="environment")
+    with dev(plain, *free_ports(), API_HOST="0.0.0.0") as running:
+        wait_until_up(running)
+        assert running.text().startswith("API_HOST=0.0.0.0: the API is open to your network, without authentication.")
+        assert "denzel  | API_BIND=0.0.0.0:" in running.text()
+        assert json.loads(running.marker.read_text())["api_url"].startswith("http://127.0.0.1:")

@@ -16,6 +16,7 @@ import asyncio
 import collections
 import contextlib
 import fcntl
+import ipaddress
 import json
 import os
 import queue
@@ -46,6 +47,7 @@ from commands.project import (
     running_dev,
     say,
     url,
+    warn,
     write_marker,
 )
 
@@ -72,6 +74,8 @@ def run(arguments: list[str]) -> int:
     }
     with _only_one() as lock:
         _check_ports(host, ports)
+        if not ipaddress.ip_address(host).is_loopback:
+            warn(f"API_HOST={host}: the API is open to your network, without authentication.")
         ensure_installed()
         redis = _choose_redis(settings)
         return asyncio.run(Dev(settings, host, ports, redis, lock).serve())
