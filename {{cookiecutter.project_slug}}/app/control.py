@@ -23,6 +23,9 @@ from app.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
 
+# Of a request, so many characters are listed.
+SHOWN = 2000
+
 
 class CommandError(Exception):
     """The command cannot be carried out; the message says why, in one line."""
@@ -54,7 +57,8 @@ def list_dead(client: Any) -> str:
     for task_id, status, request in store.dead(client):
         ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status["ended"]))
         reason = ", ".join(str(value) for value in status["result"]["args"])
-        lines += [f"{task_id}  {ended}  {reason}", f"    {request}"]
+        shown = request if len(request) <= SHOWN else f"{request[:SHOWN]}... ({len(request)} characters)"
+        lines += [f"{task_id}  {ended}  {reason}", f"    {shown}"]
     if not lines:
         return "No task was given up"
     return "\n".join([*lines, 'Run them again with "make replay ID=..." (or ID=all)'])
@@ -99,6 +103,8 @@ def main(arguments: list[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 1
     try:
+        if get_settings().executor == "inline" and command is not set_response:
+            raise CommandError("With EXECUTOR=inline tasks live in the API's process: nothing can be run or sent again")
         client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=2, socket_connect_timeout=2)
         print(command(client, *arguments[1:]))
     except (CommandError, SettingsError) as error:
