@@ -86,6 +86,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "verify_timeout": ("10", _number(0.1, 3600)),
     "api_bind": ("127.0.0.1:8000", str),
     "api_workers": ("1", _processes),
+    "gpu_count": ("0", _number(0, 64, int)),
     "worker_concurrency": ("auto", _processes),
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
@@ -125,6 +126,7 @@ class Settings:
     verify_timeout: float
     api_bind: str
     api_workers: int
+    gpu_count: int
     worker_concurrency: int
     task_time_limit: float
     task_soft_time_limit: float
@@ -168,6 +170,8 @@ class Settings:
                 text = default
             if name == "BROKER_URL" and not text:
                 text = values.get("redis_url", _TABLE["redis_url"][0])
+            if name == "WORKER_CONCURRENCY" and text.strip().lower() == "auto" and values.get("gpu_count"):
+                text = str(values["gpu_count"])
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:

@@ -37,6 +37,8 @@ log = logging.getLogger("denzel.supervisor")
 _HANGS_AFTER = 5.0
 # A node name is held by a lease of this many seconds, renewed every second.
 _NAME_LEASE = 5
+# How CUDA knows which GPUs a process may see.
+_GPU = "CUDA_VISIBLE_DEVICES"
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
 
@@ -120,6 +122,11 @@ class Child:
         return self._environment["DENZEL_NODE"]
 
     @property
+    def gpu(self) -> dict[str, str]:
+        """What in its environment tells the process which GPU is its own."""
+        return {name: value for name, value in self._environment.items() if name == _GPU}
+
+    @property
     def pid(self) -> int:
         """The process id, 0 between two lives."""
         return self._process.pid if self._process else 0
@@ -186,10 +193,11 @@ class Supervisor:
             name.cancel()
             return
         self._name = name.result()
+        log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
         self._start(Child("The callback sender", "app.callbacks", {}))
-        for _ in range(self._settings.worker_concurrency):
-            self._start_predictor()
+        for index in range(self._settings.worker_concurrency):
+            self._start_predictor(gpu_of(index, self._settings.gpu_count))
         duties = (self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled, self._watch_reload)
         loops = [asyncio.create_task(duty()) for duty in duties]
         await stopping
@@ -203,13 +211,14 @@ class Supervisor:
         self._running[task] = child
         task.add_done_callback(self._running.pop)
 
-    def _start_predictor(self) -> Child:
+    def _start_predictor(self, gpu: dict[str, str]) -> Child:
         short, _, slug = self._name.partition("@")
         taken = {child.number for child in self._predictors}
         number = next(number for number in range(1, len(taken) + 2) if number not in taken)
         # Celery needs a name for each process; the first one's is the node's own.
         node = self._name if number == 1 else f"{short}.{number}@{slug}"
-        child = Child(f"Prediction process {number}", "app.worker", {"DENZEL_NODE": node}, number, self._release)
+        environment = {"DENZEL_NODE": node, **gpu}
+        child = Child(f"Prediction process {number}", "app.worker", environment, number, self._release)
         self._predictors.append(child)
         self._start(child)
         return child
@@ -238,7 +247,7 @@ class Supervisor:
 
     async def _replace(self, old: Child) -> bool:
         """Start a process with the code and model of now; the old one goes when it is ready. False: it is not."""
-        new = self._start_predictor()
+        new = self._start_predictor(old.gpu)
         while True:
             state, error = new.report()
             if state in ("UP", "ERROR") or new.ends:
@@ -405,28 +414,37 @@ def _how_it_ended(code: int) -> str:
     return f"exit code {code}"
 
 
+def gpu_of(index: int, count: int) -> dict[str, str]:
+    """The environment in which the prediction process of this index sees one of so many GPUs, and only that."""
+    if not count:
+        return {}
+    visible = os.environ.get(_GPU) or ",".join(map(str, range(count)))
+    devices = visible.split(",")
+    return {_GPU: devices[index % len(devices)]}
+
+
 def configure_logging(settings: Settings) -> None:
-    """To stdout for `make logs`, and to a file rotated by size for `make logworker`."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    problem: OSError | None = None
+    """To stdout, for `make logs`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    logging.getLogger("denzel.output").setLevel(logging.INFO)
+
+
+def log_to_file(settings: Settings, name: str) -> None:
+    """To a file rotated by size too, for `make logworker`: worker.log, and for further nodes worker-2.log and so on."""
+    path = Path(settings.log_file)
+    path = path.with_stem(path.stem + name.partition("@")[0].removeprefix("worker"))
     try:
-        Path(settings.log_file).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            logging.handlers.RotatingFileHandler(
-                settings.log_file,
-                maxBytes=settings.log_max_bytes,
-                backupCount=settings.log_backups,
-                encoding="utf-8",
-            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8"
         )
     except OSError as error:
-        problem = error
-    for handler in handlers:
-        handler.setFormatter(_Formatter())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=handlers)
-    logging.getLogger("denzel.output").setLevel(logging.INFO)
-    if problem:
-        log.warning("%s cannot be written (%s); the log goes to stdout only", settings.log_file, problem)
+        log.warning("%s cannot be written (%s); the log goes to stdout only", path, error)
+        return
+    handler.setFormatter(_Formatter())
+    logging.getLogger().addHandler(handler)
 
 
 class _Formatter(logging.Formatter):

@@ -3,7 +3,8 @@
 # REDIS_SERVER is the program. The settings go in by stdin: arguments would show the password to every process.
 #
 # Each change is written to a file at once and to the disk every second: a killed process loses nothing,
-# a power cut at most one second. Nothing is ever evicted: a full memory refuses new requests instead.
+# a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
+# Nothing is ever evicted: a full memory refuses new requests instead.
 set -eu
 
 exec "${REDIS_SERVER:-redis-server}" - <<SETTINGS
@@ -12,6 +13,8 @@ port ${REDIS_PORT:-6379}
 dir "${REDIS_DIR:?is not set}"
 appendonly yes
 appendfsync everysec
+auto-aof-rewrite-percentage 100
+auto-aof-rewrite-min-size 64mb
 save ""
 maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
