@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.project.services import Service, eventually
+from tests.project.services import Service, children_of, eventually
 
 ASYNC = "respond-async"
 
@@ -115,6 +117,25 @@ def test_who_waits_while_redis_restarts_is_answered(healthy: Service) -> None:
         (healthy.project / "restarted").touch()
         assert answer.result().json() == {"waited": True}
     assert healthy.status(answer.result().headers["Denzel-Task-Id"])["attempts"] == 1
+
+
+def test_an_answer_that_came_while_nobody_listened_is_found(healthy: Service) -> None:
+    [process] = children_of(healthy.pid("api"))
+    before = len(healthy.events("process"))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(healthy.predict, {"predict": "{'waited': wait_for('unheard')}"}, prefer="wait=20")
+        eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+        [key] = (key for key in healthy.redis.scan_iter("denzel:task:*") if healthy.redis.hexists(key, "request"))
+        os.kill(process, signal.SIGSTOP)
+        try:
+            healthy.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            (healthy.project / "unheard").touch()
+            eventually(lambda: healthy.redis.hget(key, "status") == b"SUCCESS", "the task ends")
+        finally:
+            os.kill(process, signal.SIGCONT)
+        response, seconds = timed(answer.result)
+    assert response.json() == {"waited": True}
+    assert seconds < 5
 
 
 def test_an_answer_computed_while_redis_is_away_is_kept(healthy: Service) -> None:
