@@ -85,15 +85,10 @@ def check_malformed(pipeline: Pipeline, requests: list[Any]) -> int:
     return tried
 
 
-def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -> str | None:
-    """Check that the ids of `data` are independent of each other, as `BATCHABLE = True` promises.
+def mergeable(requests: list[Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The requests that the service may merge, as (rest, data): those alike in all but their data, with all ids.
 
-    Each id alone, all together and all in another order must get the same answers.
-
-    Returns why nothing could be checked, None when it was.
-
-    Raises:
-        CheckFailed: lists the ids whose answers differ.
+    The ids are numbered, as the service does when it merges.
     """
     groups: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     for request in requests:
@@ -101,12 +96,20 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
             rest = {key: value for key, value in request.items() if key != "data"}
             _, data = groups.setdefault(json.dumps(rest, sort_keys=True), (rest, {}))
             for value in request["data"].values():
-                data[str(len(data))] = value  # as the service names them when it merges requests
-    if not groups:
-        return "no example has a request with data by id"
+                data[str(len(data))] = value
+    return [(rest, dict(list(data.items())[:_MOST_IDS])) for rest, data in groups.values()]
+
+
+def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -> None:
+    """Check that the ids of `data` are independent of each other, as `BATCHABLE = True` promises.
+
+    Each id alone, all together and all in another order must get the same answers.
+
+    Raises:
+        CheckFailed: lists the ids whose answers differ.
+    """
     problems: list[str] = []
-    for rest, data in groups.values():
-        data = dict(list(data.items())[:_MOST_IDS])
+    for rest, data in mergeable(requests):
         alone: dict[str, Any] = {}
         for key, value in data.items():
             answer = pipeline.run({**rest, "data": {key: value}})
@@ -130,7 +133,6 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
             "BATCHABLE = True promises that the ids of a request do not depend on each other, but their answers do "
             f"(remove BATCHABLE, or make them independent):\n{shown}"
         )
-    return None
 
 
 def _refusal_problem(pipeline: Pipeline, body: Any, seconds: float) -> str | None:

@@ -15,7 +15,7 @@ from pytest_denzel.settings import SETTINGS, Settings
 
 __tracebackhide__ = True
 
-_DECLARES_BATCHABLE = re.compile(r"^BATCHABLE\b", re.MULTILINE)
+_DECLARES_BATCHABLE = re.compile(r"^BATCHABLE\s*(:[^=]*)?=\s*True\b", re.MULTILINE)
 
 
 def collector_for(path: Any, parent: pytest.Collector, project: Project, settings: Settings) -> pytest.File | None:
@@ -60,15 +60,15 @@ class PipelineFile(pytest.File):
             record_property("denzel_malformed_bodies", checks.check_malformed(pipeline, requests))
 
         def answers_ids_independently(pipeline: Any) -> None:
-            if not pipeline.batchable:
-                pytest.skip("the pipeline does not declare BATCHABLE = True")
-            if reason := checks.check_batchable(pipeline, requests, settings.tolerance):
-                pytest.skip(f"BATCHABLE cannot be checked: {reason}")
+            checks.check_batchable(pipeline, requests, settings.tolerance)
 
         if "malformed" in settings.checks:
             yield Check.from_parent(self, name="malformed", callobj=refuses_malformed_requests)
         if "batchable" in settings.checks and _DECLARES_BATCHABLE.search(_text(self.path)):
-            yield Check.from_parent(self, name="batchable", callobj=answers_ids_independently)
+            check = Check.from_parent(self, name="batchable", callobj=answers_ids_independently)
+            if not checks.mergeable(requests):
+                check.add_marker(pytest.mark.skip("BATCHABLE cannot be checked: no example has data by id"))
+            yield check
 
     def _good_examples(self) -> Iterable[examples.Example]:
         for path in self._project.examples():

@@ -81,11 +81,6 @@ class Pipeline:
                 raise
         return self._model[0]
 
-    @property
-    def batchable(self) -> bool:
-        """Whether the pipeline declares `BATCHABLE = True`."""
-        return getattr(self.module, "BATCHABLE", False) is True
-
     def verify_input(self, request: Any) -> Any:
         """What the worker gets of a request: verified, and through JSON before and after."""
         module, received = self.module, self._over_the_wire(request)

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -17,10 +17,11 @@ T = TypeVar("T")
 _clients: dict[str, QueueClient] = {}
 
 
-def client(redis_url: str, secret: str) -> QueueClient:
-    """The client of the service with this Redis and this CALLBACK_SECRET; one for each process of the session."""
+def client(values: Mapping[str, str]) -> QueueClient:
+    """The client of a tier's service, by its `values`; one for each process of the session."""
+    redis_url = values["redis_url"]
     if redis_url not in _clients:
-        _clients[redis_url] = QueueClient(redis_url, secret)
+        _clients[redis_url] = QueueClient(redis_url, values.get("broker_url", redis_url), values["secret"])
     return _clients[redis_url]
 
 
@@ -57,9 +58,9 @@ class Loop:
 class QueueClient:
     """The project's own `QueueExecutor`, as its API uses it."""
 
-    def __init__(self, redis_url: str, secret: str) -> None:
+    def __init__(self, redis_url: str, broker_url: str, secret: str) -> None:
         # the modules of the queue read the settings when they are imported
-        environment = {"REDIS_URL": redis_url, "BROKER_URL": redis_url, "CALLBACK_SECRET": secret}
+        environment = {"REDIS_URL": redis_url, "BROKER_URL": broker_url, "CALLBACK_SECRET": secret}
         with mock.patch.dict(os.environ, environment):
             from app.queue_executor import QueueExecutor
             from app.settings import Settings

@@ -235,7 +235,7 @@ class Worker(Tasks):
         from pytest_denzel.queue import client
 
         self._tier = tier
-        self._client = client(tier.values["redis_url"], tier.values["secret"])
+        self._client = client(tier.values)
         self.tier = tier.name
 
     def submit(self, request: Any) -> str:

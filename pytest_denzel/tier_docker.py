@@ -34,6 +34,7 @@ __tracebackhide__ = True
 _DOCKER_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _OLDEST_COMPOSE = (2, 20)
 _HOST = "host.docker.internal"
+BROKER = "rabbitmq"  # where the project uses it
 
 # Finds a prediction process and kills it; run in the container, where there may be no ps.
 _KILL_WORKER_PROCESS = """
@@ -66,12 +67,16 @@ class DockerTier(Tier):
 
     def prepare(self) -> None:
         from commands.embedded_redis import free_port
+        from commands.new_env import create_if_missing
 
+        create_if_missing()
         bind, host = _way_to_this_machine()
         self.values.update(
             api_port=free_port(),
             redis_port=free_port(),
+            broker_port=free_port(),
             redis_password=secrets.token_hex(16),
+            broker_password=secrets.token_hex(16),
             secret=new_secret(),
             image=self.image,
             image_is_here=False,
@@ -80,9 +85,13 @@ class DockerTier(Tier):
         )
         self.values["api_url"] = f"http://127.0.0.1:{self.values['api_port']}"
         self.values["redis_url"] = f"redis://:{self.values['redis_password']}@127.0.0.1:{self.values['redis_port']}/0"
-        sweep.write_json(self._override, self._override_content())
         variables = {name: os.environ[name] for name in _DOCKER_VARIABLES if name in os.environ}
         sweep.write_json(self.session.folder / sweep.DOCKER, variables)
+        broker = BROKER in self._services_of_the_project()
+        if broker:
+            place = f"127.0.0.1:{self.values['broker_port']}"
+            self.values["broker_url"] = f"amqp://denzel:{self.values['broker_password']}@{place}//"
+        sweep.write_json(self._override, self._override_content(broker))
 
     @property
     def image(self) -> str:
@@ -185,18 +194,30 @@ class DockerTier(Tier):
     def _override(self) -> Path:
         return self.session.folder / "docker-compose.override.yml"  # JSON is YAML
 
+    @property
+    def _files(self) -> list[str]:
+        """The compose files that the project uses, as COMPOSE_FILE names them."""
+        return (self.project.read_env().get("COMPOSE_FILE") or "docker-compose.yml").split(os.pathsep)
+
+    def _services_of_the_project(self) -> list[str]:
+        files = [word for file in self._files for word in ("--file", file)]
+        with self._variables():
+            done = _docker("compose", *files, "config", "--services", folder=self.project.root)
+        if done.returncode:
+            raise ServiceFailed(messages.compose_failed(done.stderr))
+        return done.stdout.split()
+
     def _compose(self, services: Sequence[str] = ()) -> DockerCompose:
         from testcontainers.compose import DockerCompose
 
-        files = self.project.read_env().get("COMPOSE_FILE") or "docker-compose.yml"
         return DockerCompose(
             context=self.project.root,
-            compose_file_name=[*files.split(os.pathsep), str(self._override)],
+            compose_file_name=[*self._files, str(self._override)],
             services=list(services) or None,
             wait=False,
         )
 
-    def _override_content(self) -> dict[str, Any]:
+    def _override_content(self, broker: bool) -> dict[str, Any]:
         """What is different for tests."""
         slug = self.project.name
         app = {
@@ -205,14 +226,12 @@ class DockerTier(Tier):
             "environment": {"PROJECT_SLUG": slug},
         }
         logs = {"type": "bind", "source": str(self.session.logs), "target": "/opt/denzel/logs"}
-        published = f"127.0.0.1:{self.values['redis_port']}:6379"
-        return {
-            "services": {
-                API: app,
-                WORKER: {**app, "volumes": [logs]},
-                REDIS: {"restart": "no", "ports": [published]},
-            }
-        }
+        services = {API: app, WORKER: {**app, "volumes": [logs]}}
+        # published for `denzel_redis` and `denzel_worker`, which go there from this process
+        services[REDIS] = {"restart": "no", "ports": [f"127.0.0.1:{self.values['redis_port']}:6379"]}
+        if broker:
+            services[BROKER] = {"restart": "no", "ports": [f"127.0.0.1:{self.values['broker_port']}:5672"]}
+        return {"services": services}
 
     @contextlib.contextmanager
     def _variables(self) -> Iterator[None]:
@@ -224,8 +243,10 @@ class DockerTier(Tier):
             "API_PORT": str(self.values["api_port"]),
             "API_HOST": "127.0.0.1",
             "REDIS_URL": "",
+            "BROKER_URL": "",
             "EXECUTOR": "queue",
             "REDIS_PASSWORD": self.values["redis_password"],
+            "RABBITMQ_PASSWORD": self.values["broker_password"],
             "CALLBACK_SECRET": self.values["secret"],
             "CALLBACK_ALLOW": f"{_HOST},{self.values['receiver_bind']}",
             sweep.MARK: self.session.name,
@@ -263,10 +284,11 @@ class DockerTier(Tier):
         return messages.compose_failed(text)
 
 
-def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _docker(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-    )
+        ["docker", *arguments],
+        cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
 
 
 def _require_image(image: str) -> None:

@@ -164,7 +164,7 @@ class Tier(ABC):
     def _queue(self) -> Any:
         from pytest_denzel.queue import client
 
-        return client(self.values["redis_url"], self.values["secret"])
+        return client(self.values)
 
     def _log_of_the_model(self) -> str:
         return self.log(WORKER if WORKER in self.services else API)

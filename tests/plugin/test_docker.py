@@ -165,7 +165,7 @@ def test_a_load_model_that_raises(project: Project) -> None:
     result = project.run("tests", "--denzel-tier=docker")
     result.stdout.fnmatch_lines(
         [
-            "denzel cannot predict: load_model raised OSError: model.pkl is missing.",
+            "denzel cannot predict: load_model raised OSError: model.pkl is missing*.",
             "The end of its log:",
             "  | OSError: model.pkl is missing",
         ]
