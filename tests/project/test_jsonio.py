@@ -46,13 +46,25 @@ def test_json_is_parsed_as_it_is(text: bytes, value: Any) -> None:
         b"", b"nul", b"NaN", b"[Infinity]", b"-Infinity", b"1e309", b"-1e400", b"18446744073709551616",
         b"-9223372036854775809", b'{"a": [99999999999999999999]}', b"\xff", b'"\xed\xa0\x80"', b'"\\ud800"',
         b"\xef\xbb\xbf1", b"[1,]", b"{'a': 1}", b"01", b"1 2", b"[" * 1025 + b"]" * 1025,
-        b"[" * 1000 + b"1" * 19 + b"]" * 1000,
     ],
     ids=lambda text: repr(text[:20]),
 )  # fmt: skip
 def test_what_is_not_plain_json_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whichever; the API says the same of all
         jsonio.loads(text)
+
+
+@pytest.mark.parametrize("depth", [500, 1000, 1024])
+def test_deep_requests_are_parsed_or_refused_without_a_crash(depth: int) -> None:
+    try:
+        value = jsonio.loads(b"[" * depth + b"1234567890123456789" + b"]" * depth)
+    except ValueError as error:
+        assert depth > 500
+        assert str(error) == "nested too deep"
+    else:
+        for _ in range(depth):
+            [value] = value
+        assert value == 1234567890123456789
 
 
 def test_huge_numbers_cost_no_time() -> None:
