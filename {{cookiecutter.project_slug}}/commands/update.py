@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from commands import permissions
+from commands import checks, permissions
 from commands.build import build
 from commands.docker import require_created
 from commands.launch import announce, up
@@ -33,6 +33,7 @@ def _update(arguments: list[str], *layers: str) -> int:
     parse_arguments(arguments, {})
     require_created()
     permissions.prepare()
+    checks.before_start()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     stamps = dict.fromkeys(layers, now)
     build(**stamps)

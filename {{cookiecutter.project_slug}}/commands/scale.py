@@ -1,0 +1,64 @@
+"""``make scale``: how many containers hold models and predict."""
+
+from __future__ import annotations
+
+import time
+
+from commands.docker import compose, require_created
+from commands.project import (
+    CommandError,
+    api_url,
+    count,
+    launched,
+    parse_arguments,
+    read_env,
+    running_dev,
+    say,
+    update_env,
+)
+from commands.readiness import fetch_ready, launch_timeout, worker_failed, worker_states
+
+
+def run(arguments: list[str]) -> int:
+    """Start or stop containers until there are that many, and wait until all of them can predict."""
+    given = parse_arguments(arguments, {"WORKERS": ""})["WORKERS"]
+    if not given:
+        now = read_env().get("WORKERS") or 1
+        raise CommandError(f"Must pass WORKERS=n: how many containers predict (now {now}).")
+    workers = count(given, "WORKERS")
+    if not launched() and running_dev():
+        raise CommandError("make scale is for the containers; for make dev set WORKER_CONCURRENCY in .env.")
+    running = any(container.state == "running" for container in require_created().get("denzel", []))
+    update_env(WORKERS=workers)
+    if not running:
+        say(f'WORKERS={workers} is kept in .env and applies when the service runs again: "make start"')
+        return 0
+    if compose("up", "--detach", "--no-build", "--no-recreate", "denzel") != 0:
+        raise CommandError("The containers could not be started: the lines above say why.")
+    for name, state, _ in _settled(api_url(), workers):
+        say(f"Worker: {name} - {state}")
+    return 0
+
+
+def _settled(url: str, wanted: int) -> list[tuple[str, str, str]]:
+    """The workers, once there are as many as wanted and all are up."""
+    limit = launch_timeout()
+    started, shown = time.monotonic(), ""
+    while True:
+        workers = worker_states(fetch_ready(url))
+        up = sum(state == "UP" for _, state, _ in workers)
+        if up == len(workers) == wanted:
+            return workers
+        for name, state, error in workers:
+            if state == "ERROR":
+                raise CommandError(worker_failed(name, error))
+        text = f"{up} of {wanted} workers are up" if len(workers) <= wanted else "workers are stopping"
+        if text != shown:
+            say(f"Waiting: {text}")
+            shown = text
+        if time.monotonic() - started > limit:
+            raise CommandError(
+                f"Not within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {text}. "
+                "The containers stay and go on. Look at them: make status, make logs SERVICE=denzel"
+            )
+        time.sleep(0.3)
