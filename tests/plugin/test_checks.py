@@ -152,7 +152,7 @@ def test_only_requests_that_are_alike_are_merged(project: Project) -> None:
 
 def test_without_a_usable_example_the_promise_cannot_be_checked(project: Project) -> None:
     project.run("app/logic", "-rs").stdout.fnmatch_lines(
-        ["SKIPPED [[]1] app/logic/pipeline.py:1: BATCHABLE cannot be checked: no example has data by id"]
+        ["SKIPPED [[]1] app/logic/pipeline.py: BATCHABLE cannot be checked: no example has data by id"]
     )
 
 
