@@ -18,5 +18,6 @@ auto-aof-rewrite-min-size 64mb
 save ""
 maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
+hash-max-ziplist-value 4096
 ${REDIS_PASSWORD:+requirepass "$REDIS_PASSWORD"}
 SETTINGS
