@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from bakery import bake
@@ -35,20 +37,28 @@ def inbox() -> Iterator[Inbox]:
 
 
 @pytest.fixture(scope="module")
-def project(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, inbox: Inbox
-) -> Iterator[Project]:
-    """A skeleton in a folder with spaces, to which the inbox is known; not launched. Nothing of it is left."""
-    slug = f"denzel_e2e_{uuid.uuid4().hex[:8]}"
-    path = bake(tmp_path_factory.mktemp("a folder with spaces"), project_slug=slug, example="none")
-    project = Project(path, slug, api_port=free_port(), monitor_port=free_port())
-    project.set_env(CALLBACK_ALLOW=inbox.address, LAUNCH_TIMEOUT="120")
-    request.session.stash.setdefault(_projects, []).append(project)
-    try:
-        yield project
-    finally:
-        request.session.stash[_projects].remove(project)
-        project.remove()
+def new_project(request: pytest.FixtureRequest, inbox: Inbox) -> Iterator[Callable[..., Project]]:
+    """Call it with a folder and answers: a skeleton that knows the inbox, not launched. Nothing of it is left."""
+    projects = request.session.stash.setdefault(_projects, [])
+    with ExitStack() as stack:
+
+        def create(folder: Path, **answers: str | bool) -> Project:
+            slug = f"denzel_e2e_{uuid.uuid4().hex[:8]}"
+            path = bake(folder, **{"project_slug": slug, "example": "none", **answers})
+            project = Project(path, slug, api_port=free_port(), monitor_port=free_port())
+            project.set_env(CALLBACK_ALLOW=inbox.address, LAUNCH_TIMEOUT="120")
+            projects.append(project)
+            stack.callback(projects.remove, project)
+            stack.callback(project.remove)
+            return project
+
+        yield create
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A skeleton in a folder with spaces."""
+    return new_project(tmp_path_factory.mktemp("a folder with spaces"))
 
 
 @pytest.hookimpl(wrapper=True)

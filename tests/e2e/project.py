@@ -39,6 +39,38 @@ class Output:
         return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
+@dataclass(frozen=True)
+class OrdinaryUser:
+    """A user of this machine who is in Docker's group and has nothing but a home."""
+
+    uid: int
+    home: Path
+
+    @classmethod
+    def create(cls, home: Path) -> OrdinaryUser:
+        """A user that no other has; the home's folder is given to it."""
+        user = cls(54321, home)
+        home.mkdir()
+        os.chown(home, user.uid, user.uid)
+        return user
+
+    @property
+    def prefix(self) -> list[str]:
+        """The words before a command that let the user run it."""
+        group = Path("/var/run/docker.sock").stat().st_gid
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", f"--groups={group}"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a shell of the user would have."""
+        return {"HOME": str(self.home), "PATH": os.defpath, "LANG": "C.UTF-8"}
+
+    def own(self, folder: Path) -> None:
+        """Give a folder and everything in it to the user."""
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+
 @dataclass
 class Project:
     """A project in its folder."""
@@ -47,6 +79,7 @@ class Project:
     slug: str
     api_port: int
     monitor_port: int
+    user: OrdinaryUser | None = None  # who runs its commands, unless the tests' own user does
 
     @property
     def url(self) -> str:
@@ -73,7 +106,7 @@ class Project:
     def make(self, *words: str, stdin: str = "") -> Output:
         """Run a command of the Makefile."""
         done = subprocess.run(
-            ["make", *words],
+            self._as_user("make", *words),
             cwd=self.path,
             env=self._environment(),
             input=stdin,
@@ -86,7 +119,7 @@ class Project:
     def start_make(self, *words: str) -> subprocess.Popen[str]:
         """Start a command of the Makefile, its output in a pipe."""
         return subprocess.Popen(
-            ["make", *words],
+            self._as_user("make", *words),
             cwd=self.path,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -95,8 +128,12 @@ class Project:
             text=True,
         )
 
-    @staticmethod
-    def _environment() -> dict[str, str]:
+    def _as_user(self, *words: str) -> list[str]:
+        return [*self.user.prefix, *words] if self.user else [*words]
+
+    def _environment(self) -> dict[str, str]:
+        if self.user:
+            return self.user.environment
         # a make around pytest must not hand its own variables down
         return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 
@@ -155,7 +192,11 @@ class Project:
     def compose(self, *words: str) -> Output:
         """Run plain `docker compose` in the project's folder."""
         done = subprocess.run(
-            ["docker", "compose", "--ansi", "never", *words], cwd=self.path, capture_output=True, text=True
+            self._as_user("docker", "compose", "--ansi", "never", *words),
+            cwd=self.path,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
         )
         return Output(done.returncode, done.stdout, done.stderr)
 

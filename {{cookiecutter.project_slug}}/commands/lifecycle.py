@@ -73,6 +73,11 @@ def shutdown(arguments: list[str]) -> int:
     if compose("down", "--remove-orphans", *options) != 0:
         raise CommandError("The containers could not be removed: the lines above say why.")
     if purge:
+        # those of compose files that are no longer in use, too
+        volumes = docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={name}")
+        removed = docker("volume", "rm", "--force", *volumes.stdout.split()) if volumes.stdout.split() else volumes
+        if removed.returncode != 0:
+            raise CommandError(f"The data could not be removed: {removed.stderr.strip()}")
         # by name: `down --rmi` would spare the image, which has a name, or remove those of others
         if docker("image", "inspect", name).returncode == 0:
             removed = docker("image", "rm", name)
