@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from pytest_denzel.outside_world import OutsideWorld
     from pytest_denzel.pipeline import Pipeline
     from pytest_denzel.project import Project
-    from pytest_denzel.receiver import CallbackReceiver, Delivery, hang_up, slow
+    from pytest_denzel.receiver import Answer, CallbackReceiver, Delivery, hang_up, slow
     from pytest_denzel.service import Redis, Service, ServiceError, Worker
 
 _PLACES = {
+    "Answer": "receiver",
     "ApiClient": "api_client",
     "CallbackReceiver": "receiver",
     "Chaos": "chaos",
@@ -36,6 +37,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "Answer",
     "ApiClient",
     "CallbackReceiver",
     "Chaos",

@@ -20,9 +20,13 @@ _DECLARES_BATCHABLE = re.compile(r"^BATCHABLE\s*(:[^=]*)?=\s*True\b", re.MULTILI
 
 def collector_for(path: Any, parent: pytest.Collector, project: Project, settings: Settings) -> pytest.File | None:
     """The collector of an example file or of the pipeline's checks; None for any other file."""
-    if path.suffix == ".json" and path.parent == project.root / EXAMPLES:
+    try:
+        place = path.resolve().relative_to(project.root.resolve())
+    except ValueError:
+        return None
+    if place.suffix == ".json" and place.parent == EXAMPLES:
         return ExampleFile.from_parent(parent, path=path)
-    if path == project.root / PIPELINE and settings.checks:
+    if place == PIPELINE and settings.checks:
         return PipelineFile.from_parent(parent, path=path, project=project, settings=settings)
     return None
 

@@ -121,6 +121,16 @@ def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiv
 
 
 @pytest.fixture
+def _denzel_turn(denzel_project: Project, request: pytest.FixtureRequest) -> Iterator[Turn]:
+    """This test's place among those that share the services."""
+    from pytest_denzel import stack
+
+    turn = stack.of(request.config).join()
+    yield turn
+    turn.release()
+
+
+@pytest.fixture
 def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Callable[[str], Tier]:
     """`_denzel_tier(service)`: the tier of this run, with this service ready."""
     from pytest_denzel import stack
@@ -130,6 +140,7 @@ def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Cal
         current = stack.of(request.config)
         if service not in current.tier.services:
             pytest.skip(messages.tier_has_not(current.tier.name, {"redis": "Redis", "denzel": "worker"}[service]))
+        request.getfixturevalue("_denzel_turn")  # services are started while no other test has taken some down
         try:
             return current.require(service, request.node)
         except ServiceFailed as error:
@@ -140,51 +151,27 @@ def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Cal
 
 
 @pytest.fixture
-def _denzel_turn(request: pytest.FixtureRequest) -> Iterator[Callable[[], Turn]]:
-    """`_denzel_turn()`: this test's place among those that share the services; the same for all of its fixtures."""
-    from pytest_denzel import stack
-
-    turns: list[Turn] = []
-
-    def take() -> Turn:
-        if not turns:
-            turns.append(stack.of(request.config).turn())
-        return turns[0]
-
-    yield take
-    for turn in turns:
-        turn.release()
-
-
-@pytest.fixture
-def denzel_service(
-    _denzel_tier: Callable[[str], Tier], _denzel_turn: Callable[[], Turn], request: pytest.FixtureRequest
-) -> Iterator[Service]:
+def denzel_service(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Iterator[Service]:
     """The running service over HTTP, on the tier of this run; see `Service`."""
     from pytest_denzel.service import Service
 
     tier = _denzel_tier("api")
-    service = Service(tier, _denzel_turn(), _receiver_of(request))
+    service = Service(tier, request.getfixturevalue("_denzel_turn"), _receiver_of(request))
     yield service
     service.restore_response()
 
 
 @pytest.fixture
-def denzel_worker(
-    _denzel_tier: Callable[[str], Tier], _denzel_turn: Callable[[], Turn], request: pytest.FixtureRequest
-) -> Worker:
+def denzel_worker(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Worker:
     """The worker and Redis without an API: `denzel_worker.submit(request)` puts a request into the queue."""
     from pytest_denzel.service import Worker
 
     tier = _denzel_tier("denzel")
-    _denzel_turn()
     return Worker(tier, _receiver_of(request))
 
 
 @pytest.fixture
-def denzel_redis(
-    _denzel_tier: Callable[[str], Tier], _denzel_turn: Callable[[], Turn], request: pytest.FixtureRequest
-) -> Redis:
+def denzel_redis(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Redis:
     """The service's Redis server, with an empty database for this test alone: `denzel_redis.client()`."""
     from pytest_denzel import session
     from pytest_denzel.service import Redis
@@ -193,25 +180,24 @@ def denzel_redis(
     if database > messages.DATABASES:
         messages.fail(messages.TOO_MANY_WORKERS)
     tier = _denzel_tier("redis")
-    _denzel_turn()
     redis = Redis(tier.values["redis_url"], database)
     redis.empty()
     return redis
 
 
 @pytest.fixture
-def denzel_chaos(
-    _denzel_tier: Callable[[str], Tier], _denzel_turn: Callable[[], Turn], request: pytest.FixtureRequest
-) -> Iterator[Chaos]:
+def denzel_chaos(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Iterator[Chaos]:
     """Kill, restart and pause services; everything is put right when the test ends. See `Chaos`."""
     from pytest_denzel import stack
     from pytest_denzel.chaos import Chaos
 
     tier = stack.of(request.config).tier
-    if not tier.can:
+    if not tier.can_be_disturbed:
         pytest.skip(messages.tier_has_not(tier.name, "services to disturb"))
-    tier = _denzel_tier("denzel" if "denzel_service" not in request.fixturenames else "api")
-    chaos = Chaos(tier, _denzel_turn())
+    if "denzel_service" in request.fixturenames:
+        request.getfixturevalue("denzel_service")  # so that its end comes when everything has been put right
+    tier = _denzel_tier("api" if "denzel_service" in request.fixturenames else "denzel")
+    chaos = Chaos(tier, request.getfixturevalue("_denzel_turn"))
     yield chaos
     chaos.put_right()
 

@@ -76,21 +76,6 @@ def tier_has_not(tier: str, what: str) -> str:
 DATABASES = 15  # a Redis server has 16; the first one is the service's
 TOO_MANY_WORKERS = f"Redis has databases for {DATABASES} workers of xdist; run with -n {DATABASES} or fewer."
 
-DOCKER_NOT_INSTALLED = "Docker is not installed: there is no `docker` on PATH."
-DOCKER_DOES_NOT_ANSWER = "Docker does not answer: `docker version` took longer than 30 s."
-DOCKER_NOT_PERMITTED = (
-    "This user may not use Docker. Add it to Docker's group: sudo usermod -aG docker $USER, then log in again."
-)
-COMPOSE_MISSING = "Docker Compose is missing: `docker compose version` fails."
-
-
-def docker_not_running(reason: str) -> str:
-    return f"Docker is not running: {reason}"
-
-
-def compose_too_old(version: str, oldest: tuple[int, int]) -> str:
-    return f"Docker Compose {version} is too old: {oldest[0]}.{oldest[1]} or newer is needed."
-
 
 def image_does_not_build(image: str, failure: str) -> str:
     return f"The image {image} does not build:\n{failure}"

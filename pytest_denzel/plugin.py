@@ -53,7 +53,7 @@ def pytest_report_header(config: pytest.Config) -> list[str] | None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     found = parent.config.stash[PROJECT]
-    if found is None or not file_path.is_relative_to(found.root / "app"):
+    if found is None or (file_path.suffix != ".json" and file_path.name != project.PIPELINE.name):
         return None
     from pytest_denzel import collection
 
@@ -79,13 +79,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     if report.failed and "pytest_denzel.stack" in sys.modules:
         from pytest_denzel import stack
 
-        report.sections += stack.of(item.config).log_sections(item)
+        report.sections += stack.log_sections(item)
     return report
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give each xdist worker the session that all of them share."""
+    if node.config.stash[PROJECT] is None:
+        return
     from pytest_denzel import session
 
     node.workerinput["denzel_session"] = session.for_worker(node.config)

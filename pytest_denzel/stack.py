@@ -31,35 +31,26 @@ class Stack:
         self._unavailable: str | None = None
         self.tier: Tier = tiers.create(self._session, found, self._settings)
 
-    def require(self, service: str, item: pytest.Item) -> Tier:
-        """The tier with this service, and all that it needs, up and ready.
+    def join(self) -> Turn:
+        """A test's place among those that share the services.
 
         Skips the test where this machine cannot run the tier, and fails it where that was demanded.
+        """
+        self._check_available()
+        self._session.open()
+        return Turn(self._session)
+
+    def require(self, service: str, item: pytest.Item) -> Tier:
+        """The tier with this service, and all that it needs, up and ready; for a test that has joined.
 
         Raises:
             ServiceFailed: a service did not come up.
         """
-        self._check_available()
-        self._session.open()
         needed = self.tier.services[: self.tier.services.index(service) + 1]
         with self._session.starting():
             self._start(needed)
         item.stash[_MARKS] = {name: self.tier.mark(name) for name in needed}
         return self.tier
-
-    def turn(self) -> Turn:
-        """This test's place among those that share the services."""
-        return Turn(self._session)
-
-    def log_sections(self, item: pytest.Item) -> list[tuple[str, str]]:
-        """What the services have printed since the test began, for its report."""
-        sections = []
-        for name, mark in item.stash.get(_MARKS, {}).items():
-            lines = self.tier.log(name, since=mark).rstrip().splitlines()
-            if lines:
-                more = [f"... {len(lines) - _LOG_LINES} lines before"] if len(lines) > _LOG_LINES else []
-                sections.append((f"log of {name} ({self.tier.name})", "\n".join([*more, *lines[-_LOG_LINES:]])))
-        return sections
 
     def _check_available(self) -> None:
         if self._unavailable is None:
@@ -95,6 +86,18 @@ def of(config: pytest.Config) -> Stack:
     if STACK not in config.stash:
         config.stash[STACK] = Stack(config)
     return config.stash[STACK]
+
+
+def log_sections(item: pytest.Item) -> list[tuple[str, str]]:
+    """What the services have printed since the test began, for its report."""
+    sections = []
+    for name, mark in item.stash.get(_MARKS, {}).items():
+        tier = of(item.config).tier
+        lines = tier.log(name, since=mark).rstrip().splitlines()
+        if lines:
+            more = [f"... {len(lines) - _LOG_LINES} lines before"] if len(lines) > _LOG_LINES else []
+            sections.append((f"log of {name} ({tier.name})", "\n".join([*more, *lines[-_LOG_LINES:]])))
+    return sections
 
 
 def finish(config: pytest.Config) -> str | None:

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from pytest_denzel import messages, sweep
-from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
 from pytest_denzel.webhooks import new_secret
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 _DOCKER_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-_OLDEST_COMPOSE = (2, 20)
 _HOST = "host.docker.internal"
 BROKER = "rabbitmq"  # where the project uses it
 
@@ -56,7 +54,7 @@ class DockerTier(Tier):
     """The containers redis, denzel and api of the project's compose file."""
 
     name = "docker"
-    can = frozenset({"kill", "stop", "pause", "kill_worker_process"})
+    can_be_disturbed = True
 
     def unavailable(self) -> str | None:
         return _docker_problem() or _testcontainers_problem()
@@ -239,6 +237,7 @@ class DockerTier(Tier):
         names = self.project.read_env()
         environment = {
             **clean_environment(names),
+            **worker_processes(names),
             "COMPOSE_PROJECT_NAME": self._project_name,
             "API_PORT": str(self.values["api_port"]),
             "API_HOST": "127.0.0.1",
@@ -298,25 +297,15 @@ def _require_image(image: str) -> None:
 
 
 def _docker_problem() -> str | None:
-    """Why Docker cannot be used here, None when it can."""
-    if shutil.which("docker") is None:
-        return messages.DOCKER_NOT_INSTALLED
+    """Why Docker cannot be used here and what to do about it, as the project's own commands say it."""
+    from commands.docker import require_docker
+    from commands.project import CommandError
+
     try:
-        server = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return messages.DOCKER_DOES_NOT_ANSWER
-    if server.returncode:
-        reason = (server.stderr.strip() or "it gives no reason").splitlines()[-1]
-        return messages.DOCKER_NOT_PERMITTED if "permission denied" in reason else messages.docker_not_running(reason)
-    compose = _docker("compose", "version", "--short")
-    match = re.match(r"v?(\d+)\.(\d+)", compose.stdout)
-    if compose.returncode or not match:
-        return messages.COMPOSE_MISSING
-    if (int(match[1]), int(match[2])) < _OLDEST_COMPOSE:
-        return messages.compose_too_old(compose.stdout.strip(), _OLDEST_COMPOSE)
+        require_docker()
+    except CommandError as error:
+        lines = [line.strip() for line in str(error).splitlines() if not line.startswith("Without Docker")]
+        return " ".join(lines)
     return None
 
 

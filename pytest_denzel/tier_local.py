@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_denzel import messages, sweep
-from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
 from pytest_denzel.webhooks import new_secret
 
 __tracebackhide__ = True
@@ -64,6 +64,7 @@ class _Processes(Tier):
         return {
             **clean_environment(settings),
             **{name: value for name, value in settings.items() if value},
+            **worker_processes(settings),
             "PATH": path,
             "PYTHONUNBUFFERED": "1",
             "PROJECT_SLUG": self.project.name,
@@ -113,7 +114,7 @@ class LocalTier(_Processes):
     """A real Redis, a real API and real prediction processes."""
 
     name = "local"
-    can = frozenset({"kill", "stop", "pause", "kill_worker_process"})
+    can_be_disturbed = True
 
     def unavailable(self) -> str | None:
         if missing := _missing_packages("gunicorn", "celery", "redis"):

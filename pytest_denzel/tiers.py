@@ -31,8 +31,8 @@ class Tier(ABC):
 
     name: str
     services: tuple[str, ...] = (REDIS, WORKER, API)
-    # What `Chaos` may do to the services here.
-    can: frozenset[str] = frozenset()
+    # Whether `Chaos` can do its work here.
+    can_be_disturbed = False
 
     def __init__(self, session: Session, project: Project, settings: Settings) -> None:
         self.session = session
@@ -179,6 +179,12 @@ def create(session: Session, project: Project, settings: Settings) -> Tier:
     from pytest_denzel.tier_local import InlineTier, LocalTier
 
     return (LocalTier if settings.tier == "local" else InlineTier)(session, project, settings)
+
+
+def worker_processes(settings: Mapping[str, str]) -> dict[str, str]:
+    """The number of prediction processes: that of `.env`, but for "auto", which could be dozens of models."""
+    given = settings.get("WORKER_CONCURRENCY", "").strip().lower()
+    return {"WORKER_CONCURRENCY": "2" if given in ("", "auto") else given}
 
 
 def clean_environment(names: Mapping[str, str]) -> dict[str, str]:

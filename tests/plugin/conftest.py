@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,17 @@ class Project:
             command, cwd=self.root, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
         )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def docker_image() -> Iterator[str]:
+    """The image that tests with Docker build; they are skipped where there is no Docker, and fail there under CI."""
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+            pytest.fail("Docker cannot be used, and CI is set")
+        pytest.skip("Docker cannot be used")
+    yield "doubling"
+    subprocess.run(["docker", "image", "rm", "--force", "doubling"], capture_output=True)
 
 
 @pytest.fixture

@@ -128,22 +128,23 @@ def fake_docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
 
 ABSENT = {
-    "not installed": ("", "Docker is not installed: there is no `docker` on PATH."),
+    "not installed": ("", "Docker is not installed. Install Docker Engine with its Compose plugin: https://*"),
     "not running": (
         "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?' >&2; exit 1",
-        "Docker is not running: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?",
+        "Docker is not running. Start it with `sudo systemctl start docker` (or start Docker Desktop).",
     ),
     "not permitted": (
         "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1",
-        "This user may not use Docker. Add it to Docker's group: sudo usermod -aG docker $USER, then log in again.",
+        "You are not permitted to use Docker. Add yourself to its group, then log out and in again: "
+        "sudo usermod -aG docker $USER",
     ),
     "no compose": (
         "[ $1 = version ] && echo 27.0 || exit 1",
-        "Docker Compose is missing: `docker compose version` fails.",
+        "Docker Compose v2 is missing (`docker compose version` fails). Install Docker's Compose plugin: *",
     ),
-    "an old compose": (
-        "[ $1 = version ] && echo 27.0 || echo v2.3.1",
-        "Docker Compose v2.3.1 is too old: 2.20 or newer is needed.",
+    "an old engine": (
+        "echo 20.10.7",
+        "Docker Engine 20 is too old: upgrade it to 25 or newer.",
     ),
 }
 
@@ -182,9 +183,7 @@ def test_where_it_is_demanded_it_fails(
     project.test(TESTS)
     result = project.run("tests", "--denzel-tier=docker", *options)
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(
-        [f"The tier docker cannot run here. Docker is not installed: there is no `docker` on PATH. {why}"]
-    )
+    result.stdout.fnmatch_lines([f"The tier docker cannot run here. Docker is not installed. * {why}"])
 
 
 def test_tests_that_need_no_tier_run_without_docker(project: Project, fake_docker: Callable[[str], None]) -> None:

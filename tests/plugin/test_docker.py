@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -34,21 +32,9 @@ def docker(*arguments: str, **options: Any) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, **options).stdout
 
 
-def available() -> bool:
-    return (
-        shutil.which("docker") is not None and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
-    )
-
-
 @pytest.fixture(autouse=True, scope="module")
-def _image() -> Iterator[None]:
-    """Skip where there is no Docker, unless that is demanded; remove the image in the end."""
-    if not available():
-        if os.environ.get("CI"):
-            pytest.fail("Docker is needed when CI is set")
-        pytest.skip("there is no Docker")
-    yield
-    subprocess.run(["docker", "image", "rm", "--force", "doubling"], capture_output=True)
+def _docker(docker_image: str) -> None:
+    """Every test here needs it."""
 
 
 def things_of(name: str) -> list[str]:
