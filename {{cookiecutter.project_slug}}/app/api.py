@@ -14,7 +14,7 @@ import falcon
 import falcon.asgi
 import orjson
 
-from app import addresses, jsonio, stages, store
+from app import addresses, jsonio, reloads, stages, store
 from app.executor import Executor, QueueFull, Task, Unavailable
 from app.settings import Settings, get_settings
 from app.task_id import TaskIds
@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 
-    app = _App(settings.max_body_bytes, middleware=[_Lifespan(executor, pipeline)])
+    app = _App(settings.max_body_bytes, executor, middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(_write_error)
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
@@ -65,13 +65,24 @@ def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
 
 
 class _App(falcon.asgi.App):
-    """Refuses what announces a body too large at once; Falcon itself awaits the body's first part for every request."""
+    """Refuses what announces a body too large at once; Falcon itself awaits the body's first part for every request.
 
-    def __init__(self, max_body_bytes: int, **options: Any) -> None:
+    The server says when its process is to end: by `leave`, then by `end_waits`.
+    """
+
+    def __init__(self, max_body_bytes: int, executor: Executor, **options: Any) -> None:
         super().__init__(**options)
         self._max_body_bytes = max_body_bytes
+        self._leaving = False
+        self.end_waits = executor.end_waits
+
+    def leave(self) -> None:
+        """From now on each answer is the last one on its connection."""
+        self._leaving = True
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # type: ignore[override]
+        if self._leaving:
+            send = _closing(send)
         if scope["type"] == "http" and scope["method"] == "POST":
             # Iterables, says ASGI, of which each may be read but once.
             scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
@@ -84,6 +95,17 @@ class _App(falcon.asgi.App):
                     await send({"type": "http.response.body", "body": body})
                     return
         await super().__call__(scope, receive, send)
+
+
+def _closing(send: Any) -> Any:
+    """The same, with the announcement that the connection ends with this answer."""
+
+    async def send_closing(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return send_closing
 
 
 class Predict:
@@ -115,30 +137,32 @@ class Predict:
             callback_uri = await self._check_callback(callback_uri, mode)
 
         task = Task(self._ids.new(), request, mode, callback_uri)
+        known = None
         if key := req.get_header("Idempotency-Key"):
-            known = await self._known_task(key, body, task)
-            if known is not None:
-                resp.set_header("Denzel-Task-Id", task.id)
-                return await self._answer_again(resp, task.id, known, mode, wait)
-        try:
-            live = await self._executor.submit(task)
-        except QueueFull as error:
-            raise falcon.HTTPTooManyRequests(
-                title="Too many requests", description=f"{error}; try again later.", retry_after=_RETRY_AFTER
-            ) from None
+            task.kept = True
+            task.awaited = await self._bind(key, body, task)
+            # A task that never got through is submitted in the other's place; were it there by now, nothing changes.
+            known = None if task.awaited else await self._executor.status(task.id)
+        live = 0.0
+        if known is None:
+            try:
+                live = await self._executor.submit(task)
+            except QueueFull as error:
+                raise falcon.HTTPTooManyRequests(
+                    title="Too many requests", description=f"{error}; try again later.", retry_after=_RETRY_AFTER
+                ) from None
         resp.set_header("Denzel-Task-Id", task.id)
-        if mode == "async" or (mode == "live" and live == 0):
+        if mode != "live":
+            resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
+        if not task.awaited:
+            await self._answer_again(resp, task.id, mode, wait)
+        elif mode == "async" or (mode == "live" and live == 0):
             _accepted(resp, task.id)
         else:
             await self._answer(resp, task.id, wait or live)
-        if mode != "live":
-            resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
 
-    async def _known_task(self, key: str, body: bytes, task: Task) -> dict[str, Any] | None:
-        """The status of the task that this idempotency key stands for; None when it is new (or never got through).
-
-        The task takes over the id that the key is bound to: submitting an id again changes nothing.
-        """
+    async def _bind(self, key: str, body: bytes, task: Task) -> bool:
+        """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""
         if len(key) > 255:
             raise falcon.HTTPBadRequest(
                 title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
@@ -151,22 +175,21 @@ class Predict:
                 description="This Idempotency-Key belongs to another request of the last day; use a new one.",
             )
         if bound_id == task.id:
-            return None
+            return True
         task.id = bound_id
-        return await self._executor.status(bound_id)
+        return False
 
-    async def _answer_again(
-        self, resp: falcon.asgi.Response, task_id: str, status: dict[str, Any], mode: str, wait: float | None
-    ) -> None:
+    async def _answer_again(self, resp: falcon.asgi.Response, task_id: str, mode: str, wait: float | None) -> None:
         """Answer a request that was sent before as it was, or would have been, answered then."""
         seconds = 0.0 if mode == "async" else wait or await self._executor.response_timeout()
-        until = time.monotonic() + seconds
-        while seconds and status["status"] not in store.FINAL and time.monotonic() < until:
-            await asyncio.sleep(0.1)
-            status = await self._executor.status(task_id) or status
         if not seconds:
-            _accepted(resp, task_id)
-        elif status["status"] not in store.FINAL:
+            return _accepted(resp, task_id)
+        until = time.monotonic() + seconds
+        while (status := await self._executor.status(task_id)) and status["status"] not in store.FINAL:
+            if time.monotonic() > until or self._executor.ending:
+                break
+            await asyncio.sleep(0.1)
+        if status is None or status["status"] not in store.FINAL:
             _accepted(resp, task_id, falcon.HTTP_202)
         elif status["status"] == "SUCCESS":
             _write_json(resp, status["result"])
@@ -275,6 +298,7 @@ class Ping:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.content_type = falcon.MEDIA_TEXT
+        resp.set_header(reloads.HEADER, reloads.BOARD.text)
         resp.data = b"pong"
 
 

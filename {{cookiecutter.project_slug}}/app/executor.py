@@ -27,6 +27,8 @@ class Task:
         mode: "live" follows the live response setting; "sync" or "async" were asked for by the client.
         callback_uri: where the answer of an asynchronous task goes, if anywhere.
         reply_to: where the executor wants its reply.
+        kept: its result lives as long as that of an asynchronous task, however it is answered.
+        awaited: somebody is going to call `wait` for it.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Task:
     mode: str
     callback_uri: str | None
     reply_to: str = ""
+    kept: bool = False
+    awaited: bool = True
 
 
 @dataclass(slots=True)
@@ -50,7 +54,13 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Accepts tasks and tells how they ended. All methods run on the event loop and never block it."""
+    """Accepts tasks and tells how they ended. All methods run on the event loop and never block it.
+
+    Attributes:
+        ending: this process is to end, nobody should wait in it any longer.
+    """
+
+    ending: bool
 
     async def start(self) -> None:
         """Make ready; called once in each API process, on its event loop."""
@@ -67,6 +77,9 @@ class Executor(Protocol):
 
     async def wait(self, task_id: str, seconds: float) -> Outcome | None:
         """The outcome of a task that was just submitted, or None when the wait ran out (the work goes on)."""
+
+    def end_waits(self) -> None:
+        """This process is to end: let every `wait` run out now, as far as its task can be polled elsewhere."""
 
     async def status(self, task_id: str) -> dict[str, Any] | None:
         """The body of /status, None when the task is unknown. Raises Unavailable."""

@@ -49,6 +49,7 @@ class InlineExecutor:
     """Runs the pipeline in this process, in the same thread as `verify_input`; see `Executor` for the methods."""
 
     def __init__(self, settings: Settings, pipeline: UserPipeline) -> None:
+        self.ending = False
         self._settings = settings
         self._pipeline = pipeline
         self._thread = pipeline.thread
@@ -106,6 +107,9 @@ class InlineExecutor:
             record.mode = "poll"
             record.fields[b"mode"] = b"poll"
             return None
+
+    def end_waits(self) -> None:
+        pass  # nothing of this process can be polled when it has ended
 
     async def status(self, task_id: str) -> dict[str, Any] | None:
         self._forget_expired()

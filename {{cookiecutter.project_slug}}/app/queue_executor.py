@@ -22,6 +22,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from app import store
 from app.celery_app import create_terms, send_ticket
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
+from app.pubsub import messages as pubsub_messages
 from app.settings import Settings
 from app.submitter import Submitter
 
@@ -33,6 +34,9 @@ PATIENCE = 1.7
 # Tickets that are sent at the same time through a broker of its own.
 MOST_TICKETS = 8
 
+# What /ready tells of each worker, besides its name and state.
+_SHOWN = ("error", "processes", "busy", "reloading", "reloads", "reload_error")
+
 T = TypeVar("T")
 
 
@@ -40,12 +44,15 @@ class QueueExecutor:
     """Submits tasks to Redis and waits for their replies; see `Executor` for the methods."""
 
     def __init__(self, settings: Settings) -> None:
+        self.ending = False
         self._settings = settings
         self._channel = store.REPLIES + uuid.uuid4().hex
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._terms = create_terms(settings)
         self._submitter = Submitter(self._send)
         self._tickets_under_way = 0
+        self._to_detach: set[str] = set()
+        self._detaching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.
@@ -58,12 +65,16 @@ class QueueExecutor:
         self._listener = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
-        self._listener.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._listener
+        for task in (self._listener, self._detaching):
+            if task:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self._client.aclose()
 
     async def submit(self, task: Task) -> float:
+        if not task.awaited:
+            return await self._submitter.submit(task)
         # The future is there before the task is: the reply may come at once.
         self._waiting[task.id] = asyncio.get_running_loop().create_future()
         task.reply_to = self._channel
@@ -106,12 +117,35 @@ class QueueExecutor:
         try:
             return await asyncio.wait_for(future, seconds)
         except asyncio.TimeoutError:
-            with contextlib.suppress(Unavailable):
+            try:
                 found = await self._ask(store.detach(self._client, self._terms, task_id))
-                return _outcome(found) if found else None
-            return None
+            except Unavailable:
+                self._detach_later(task_id)
+                return None
+            return _outcome(found) if found else None
         finally:
             self._waiting.pop(task_id, None)
+
+    def end_waits(self) -> None:
+        self.ending = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(asyncio.TimeoutError())
+                future.exception()  # a client that has gone must not leave a warning behind
+
+    def _detach_later(self, task_id: str) -> None:
+        """The client was told to poll, so the result must be kept for it, even if Redis cannot be told just now."""
+        self._to_detach.add(task_id)
+        if self._detaching is None or self._detaching.done():
+            self._detaching = asyncio.create_task(self._detach())
+
+    async def _detach(self) -> None:
+        while self._to_detach:
+            await asyncio.sleep(0.5)
+            with contextlib.suppress(Unavailable):
+                for task_id in list(self._to_detach):
+                    await self._ask(store.detach(self._client, self._terms, task_id))
+                    self._to_detach.discard(task_id)
 
     async def status(self, task_id: str) -> dict[str, Any] | None:
         return await self._ask(store.status(self._client, task_id))
@@ -133,8 +167,7 @@ class QueueExecutor:
         workers = []
         for node in nodes:
             state = node["state"] if node["age"] <= store.STALE else "UNAVAILABLE"
-            shown = {key: node.get(key) for key in ("error", "processes", "reloading", "reloads", "reload_error")}
-            workers.append({"name": node["name"], "state": state, **shown})
+            workers.append({"name": node["name"], "state": state, **{key: node.get(key) for key in _SHOWN}})
         states = [worker["state"] for worker in workers]
         if "UP" in states:
             reason = None
@@ -162,7 +195,7 @@ class QueueExecutor:
             pubsub = self._client.pubsub()
             try:
                 await pubsub.subscribe(self._channel)
-                async for message in pubsub.listen():
+                async for message in pubsub_messages(pubsub):
                     if message["type"] == "message":
                         self._deliver(message["data"])
                     elif message["type"] == "subscribe":

@@ -11,9 +11,10 @@ Each step of a task's life is one Lua script, so that it happens whole or not at
 
 The record is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a wait
 that ran out), request (JSON, until the task ends), result (JSON), message (a failure's, JSON), callback_uri,
-reply_to, accepted, started, ended (unix seconds), worker, attempts (starts), deaths (processes that died of it alone),
-alone (1: never again together with others), callback (JSON, how its delivery stands). A record has no expiry until
-its task ends: nothing accepted is lost.
+reply_to, kept (1: however it is answered, its result lives as long as an asynchronous one), accepted, started, ended
+(unix seconds), worker, attempts (starts), deaths (processes that died of it alone), alone (1: never again together
+with others), callback (JSON, how its delivery stands). A record has no expiry until its task ends: nothing accepted
+is lost.
 
 Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
 token stands for one life of one process, and `denzel:alive:<token>` says that it lives. A Celery message is only a
@@ -105,12 +106,13 @@ local woken = false  -- one message wakes the sender of callbacks for all tasks 
 -- A task that is to be kept leaves its request, so that it can be run again.
 local function finish(id, status, result, message, sync_expires, expires, keep)
     local key = TASK .. id
-    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri')
+    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept')
     if not old[1] or final(old[1]) then return nil end
     redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'ended', now)
     if keep then redis.call('ZADD', DEAD, seconds, id) else redis.call('HDEL', key, 'request') end
+    redis.call('HDEL', key, 'reply_to', 'token')
     if old[2] ~= 'async' or not old[4] or old[4] == '' then
-        redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep) and expires or sync_expires)
+        redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep or old[5]) and expires or sync_expires)
     else
         -- The record must outlive its callback: the sender starts the expiry when that has ended.
         redis.call('ZADD', CALLBACKS, now, id)
@@ -133,8 +135,9 @@ local function ticket_if_needed(queue, ticket)
 end
 
 -- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
--- from now, so that the one that killed the process is found; that one is tried again after growing delays.
-local function give_back(token, sync_expires, expires)
+-- from now, so that the one that killed the process is found; that one is tried again after growing delays. When the
+-- process was stopped for a reason of ours, no task is to blame.
+local function give_back(token, sync_expires, expires, blameless)
     local ids = redis.call('SMEMBERS', CLAIMS .. token)
     redis.call('DEL', CLAIMS .. token)
     redis.call('SREM', CLAIMANTS, token)
@@ -142,8 +145,12 @@ local function give_back(token, sync_expires, expires)
         local key = TASK .. id
         local status = redis.call('HGET', key, 'status')
         if status and not final(status) then
-            redis.call('HSET', key, 'status', 'PENDING', 'alone', '1')
-            local deaths = #ids == 1 and redis.call('HINCRBY', key, 'deaths', 1) or 0
+            redis.call('HSET', key, 'status', 'PENDING')
+            local deaths = 0
+            if not blameless then
+                redis.call('HSET', key, 'alone', '1')
+                if #ids == 1 then deaths = redis.call('HINCRBY', key, 'deaths', 1) end
+            end
             if deaths >= MAX_DEATHS then
                 local reason = 'the process that ran this task died, ' .. deaths .. ' times'
                 end_now(id, 'FAILURE', '{"args":["' .. reason .. '"],"type":"WorkerLostError"}',
@@ -160,21 +167,22 @@ end
 )
 
 # ARGV: most waiting tasks, default timeout, ticket queue, ticket,
-#       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to.
+#       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or '').
 # Returns the live setting in seconds as text, and the number that wait (negative: full, nothing was accepted).
 # Sending the same ids again changes nothing, so that a retry after a lost connection is safe.
 _SUBMIT = Script("""
 local live = redis.call('GET', 'synchronous_timeout') or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
-local count = (#ARGV - 4) / 5
+local count = (#ARGV - 4) / 6
 if redis.call('EXISTS', FULL) == 1 then return redis.error_reply('OOM Redis is almost full') end
 if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1} end
-for i = 5, #ARGV, 5 do
+for i = 5, #ARGV, 6 do
     local id, mode = ARGV[i], ARGV[i + 2]
     if redis.call('EXISTS', TASK .. id) == 0 then
         if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
         redis.call('HSET', TASK .. id, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
                    'callback_uri', ARGV[i + 3], 'reply_to', ARGV[i + 4], 'accepted', now)
+        if ARGV[i + 5] ~= '' then redis.call('HSET', TASK .. id, 'kept', ARGV[i + 5]) end
         redis.call('LPUSH', WAITING, id)
     end
 end
@@ -280,10 +288,11 @@ end
 return ticket_if_needed(ARGV[3], ARGV[4])
 """)
 
-# ARGV: token, ticket queue, ticket, expiry of synchronous records, expiry of the others.
+# ARGV: token, ticket queue, ticket, expiry of synchronous records, expiry of the others,
+#       blameless (1: it was not a task that ended the process).
 _RELEASE = Script("""
 redis.call('DEL', ALIVE .. ARGV[1])
-give_back(ARGV[1], ARGV[4], ARGV[5])
+give_back(ARGV[1], ARGV[4], ARGV[5], ARGV[6] == '1')
 return ticket_if_needed(ARGV[2], ARGV[3])
 """)
 
@@ -366,14 +375,15 @@ class Terms:
 async def submit(
     client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int, default_timeout: float
 ) -> tuple[float, int]:
-    """Store tasks (with id, request, mode, callback_uri and reply_to) and wake workers for them.
+    """Store tasks (with id, request, mode, callback_uri, reply_to and kept) and wake workers for them.
 
     Returns: the live response setting in seconds, and how many tasks wait now. A negative number -n-1 says that
         n tasks wait, which leaves no room: nothing was accepted.
     """
     arguments: list[Any] = [max_queue, default_timeout, terms.ticket_queue, terms.ticket]
     for task in tasks:
-        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to)
+        kept = "1" if task.kept else ""
+        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
     live, waiting = await _SUBMIT.call(client, *arguments)
     return float(live), waiting
 
@@ -432,9 +442,21 @@ async def beat(
     return bool(await _BEAT.call(client, *arguments, *tokens))
 
 
-async def release(client: Any, terms: Terms, token: str) -> bool:
-    """The process with this token has died: its tasks wait again; True when tasks wait."""
-    return bool(await _RELEASE.call(client, token, terms.ticket_queue, terms.ticket, terms.sync_expires, terms.expires))
+async def release(client: Any, terms: Terms, token: str, blameless: bool = False) -> bool:
+    """The process with this token has ended: its tasks wait again; True when tasks wait.
+
+    Args:
+        blameless: it was stopped on purpose, so this does not count against the task that it ran.
+    """
+    arguments = [token, terms.ticket_queue, terms.ticket, terms.sync_expires, terms.expires, int(blameless)]
+    return bool(await _RELEASE.call(client, *arguments))
+
+
+async def is_cancelled(client: Any, token: str, task_id: str) -> bool:
+    """Whether the process with this token runs a cancelled task, and nothing else."""
+    async with client.pipeline(transaction=False) as pipeline:
+        status, claims = await pipeline.hget(TASK + task_id, "status").smembers(CLAIMS + token).execute()
+    return status == b"REVOKED" and claims == {task_id.encode()}
 
 
 async def time_out(client: Any, terms: Terms, token: str, task_id: str, seconds: float) -> None:

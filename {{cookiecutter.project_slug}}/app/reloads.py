@@ -1,0 +1,46 @@
+"""What gunicorn's master and the API's processes tell each other: a page of memory that they share.
+
+It says which processes accept connections, and how often all were replaced; each process can tell this, in the header
+`Denzel-Reloads` of /ping.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+
+HEADER = "Denzel-Reloads"
+
+_COUNTS = struct.Struct("II")  # reloads done, and failed
+_SLOTS = 1024  # a byte for each process, by its age, gunicorn's running number
+
+
+class Board:
+    """The page. Made before the processes are forked, so that all of them see it."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, _COUNTS.size + _SLOTS)
+        self._started = time.time_ns()
+
+    def set_accepting(self, age: int, accepting: bool) -> None:
+        """Say whether the process of this age accepts connections."""
+        self._page[_COUNTS.size + age % _SLOTS] = accepting
+
+    def is_accepting(self, age: int) -> bool:
+        """Whether it does."""
+        return bool(self._page[_COUNTS.size + age % _SLOTS])
+
+    def count(self, done: bool) -> None:
+        """A reload has ended; for the master alone."""
+        counts = list(_COUNTS.unpack_from(self._page))
+        counts[not done] += 1
+        _COUNTS.pack_into(self._page, 0, *counts)
+
+    @property
+    def text(self) -> str:
+        """When this master started, and how many reloads it has done and failed to do since."""
+        return "{:x} {} {}".format(self._started, *_COUNTS.unpack_from(self._page))
+
+
+BOARD = Board()
