@@ -37,6 +37,10 @@ class ProcessState:
     @classmethod
     def create(cls) -> ProcessState:
         """A new page, for the supervisor; `fd` is to be inherited by the process."""
+        if hasattr(os, "memfd_create"):  # needs no disk, which may be full
+            fd = os.memfd_create("denzel-state")
+            os.truncate(fd, _SIZE)
+            return cls(fd)
         with tempfile.TemporaryFile() as file:
             file.truncate(_SIZE)
             return cls(os.dup(file.fileno()))
@@ -112,6 +116,15 @@ class ProcessState:
 
     def _read_text(self, offset: int, size: int) -> str:
         return self._memory[offset : offset + size].rstrip(b"\0").decode(errors="ignore")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process has been frozen by SIGSTOP; False where that cannot be seen (not Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
 
 
 def die_with_parent() -> None:

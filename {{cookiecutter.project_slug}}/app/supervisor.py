@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import logging.handlers
+import math
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ from redis.exceptions import RedisError
 from app import process_state, store
 from app.celery_app import create_terms, send_ticket
 from app.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
+from app.pubsub import messages
 from app.settings import Settings, get_settings
 
 log = logging.getLogger("denzel.supervisor")
@@ -52,69 +54,92 @@ class Child:
         module: str,
         environment: dict[str, str],
         number: int = 0,
-        on_end: Callable[[str], Awaitable[None]] | None = None,
+        on_end: Callable[[str, bool], Awaitable[None]] | None = None,
     ) -> None:
         self.title = title
         self.number = number
         self.ends = 0
         self._module = module
         self._environment = environment
-        self._on_end = on_end  # only of a prediction process: gets the token of the life that ended
+        # Only of a prediction process: gets the token of the life that ended, and whether its task is not to blame.
+        self._on_end = on_end
         self.state: process_state.ProcessState | None = None
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
-        self._killed = False
+        self._killed = self._blameless = False
 
     async def run(self) -> None:
         """Keep the process running until `stop` is called."""
         pause = 0.5
         while not self._stopping.is_set():
-            began, self._killed = time.monotonic(), False
+            began, self._killed, self._blameless = time.monotonic(), False, False
             shared: dict[str, str] = {}
             if self._on_end:
                 self.state = process_state.ProcessState.create()
                 self.token = uuid.uuid4().hex
                 shared = {**self.state.environment, "DENZEL_TOKEN": self.token}
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module,
-                env={**os.environ, **self._environment, **shared, "PYTHONUNBUFFERED": "1"},
-                pass_fds=[self.state.fd] if self.state else [],
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 20,
-            )  # fmt: skip
-            if self._stopping.is_set():  # told so while the process came into being
-                self.signal(signal.SIGTERM)
             try:
-                await self._forward_output(self._process)
-                code = await self._process.wait()
+                code = await self._live(shared)
+                how = "stopped on purpose" if self._killed else _how_it_ended(code)
+            except OSError as error:  # too many processes, no memory
+                how = f"it could not be started: {error.strerror or error}"
             finally:
                 state, self.state, self._process = self.state, None, None
                 if state:
                     state.close()
             self.ends += 1
             if self._on_end:
-                await self._on_end(self.token)
+                await self._on_end(self.token, self._blameless)
             if self._stopping.is_set():
                 return
             if self._killed or time.monotonic() - began > 60:
                 pause = 0.5
-            how = "stopped on purpose" if self._killed else _how_it_ended(code)
             log.error("%s ended (%s); starting it again in %g s", self.title, how, pause)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(30.0, pause * 2)
 
-    async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout
+    async def _live(self, shared: dict[str, str]) -> int:
+        """One life of the process: its exit code."""
+        # A pipe of our own: with asyncio's, the process counts as running for as long as a child of its has the pipe.
+        source, sink = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._module,
+                env={**os.environ, **self._environment, **shared, "PYTHONUNBUFFERED": "1"},
+                pass_fds=[self.state.fd] if self.state else [], stdout=sink, stderr=sink,
+            )  # fmt: skip
+        except BaseException:
+            os.close(source)
+            raise
+        finally:
+            os.close(sink)
+        forwarding = asyncio.create_task(self._forward_output(source))
+        if self._stopping.is_set():  # told so while the process came into being
+            self.signal(signal.SIGTERM)
+        code = await self._process.wait()
+        await asyncio.wait([forwarding], timeout=0.5)
+        forwarding.cancel()
+        return code
+
+    async def _forward_output(self, source: int) -> None:
         output = logging.getLogger("denzel.output")
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:  # a line beyond the limit: its parts come next
-                continue
-            if not line:
-                return
-            output.info(line.decode(errors="replace").rstrip("\n"))
+        stream = asyncio.StreamReader(limit=1 << 20)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(source, "rb")
+        )
+        try:
+            while True:
+                try:
+                    line = await stream.readline()
+                except ValueError:  # a line beyond the limit: its parts come next
+                    continue
+                if not line:
+                    return
+                output.info(line.decode(errors="replace").rstrip("\n"))
+        finally:
+            transport.close()
 
     @property
     def node(self) -> str:
@@ -131,15 +156,29 @@ class Child:
         """The process id, 0 between two lives."""
         return self._process.pid if self._process else 0
 
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the pipeline was called, 0 when it is not running."""
+        return self.state.busy_for or 0.0 if self.state else 0.0
+
+    @property
+    def task_id(self) -> str:
+        """The task that runs, the first of them when merged; nothing when none does."""
+        return self.state.task_id if self.state and self.busy_for else ""
+
     def signal(self, number: int) -> None:
         """Send a signal, if the process runs."""
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    def kill(self) -> None:
-        """End the process on purpose; it is started again."""
-        self._killed = True
+    def kill(self, blameless: bool = False) -> None:
+        """End the process on purpose; it is started again.
+
+        Args:
+            blameless: not for something that its task has done.
+        """
+        self._killed, self._blameless = True, blameless
         self.signal(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -159,6 +198,8 @@ class Child:
             return "UNAVAILABLE", "the broker is out of reach"
         if self.state.busy_for is None and self.state.silent_for > _HANGS_AFTER:
             return "UNAVAILABLE", f"{self.title} does not look for messages"
+        if self.busy_for and process_state.is_stopped(self.pid):
+            return "UNAVAILABLE", f"{self.title} has been stopped from outside (SIGSTOP)"
         return "UP", None
 
 
@@ -179,6 +220,7 @@ class Supervisor:
         self._reloading = False
         self._reload_error: str | None = None
         self._was_full = False
+        self._unreleased: dict[str, bool] = {}  # tokens of processes that ended while Redis was away
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then let the current work finish. SIGHUP replaces the processes one by one."""
@@ -198,13 +240,21 @@ class Supervisor:
         self._start(Child("The callback sender", "app.callbacks", {}))
         for index in range(self._settings.worker_concurrency):
             self._start_predictor(gpu_of(index, self._settings.gpu_count))
-        duties = (self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled, self._watch_reload)
-        loops = [asyncio.create_task(duty()) for duty in duties]
-        await stopping
+        duties = (self._watch_reload, self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled)
+        reloading, *others = loops = [asyncio.create_task(duty()) for duty in duties]
+        await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+        reloading.cancel()
         await self._stop_children()
-        for task in loops:
+        for task in others:
             task.cancel()
         await self._release_name()
+        for task in loops:  # without one of its duties it must not go on: then it ends with that error
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _prediction_processes(self) -> list[Child]:
+        """Those that serve, and those that are on their way out."""
+        return [child for child in self._running.values() if child.number]
 
     def _start(self, child: Child) -> None:
         task = asyncio.create_task(child.run())
@@ -231,7 +281,7 @@ class Supervisor:
         if late:
             log.warning("Not finished after %g s: killed; their tasks wait again", self._settings.stop_grace)
             for child in list(self._running.values()):
-                child.kill()
+                child.kill(blameless=True)
             await asyncio.wait(late)
 
     async def _watch_reload(self) -> None:
@@ -317,6 +367,7 @@ class Supervisor:
                 "error": found[1],
                 "processes": len(reports),
                 "up": sum(report[0] == "UP" for report in reports),
+                "busy": round(max((child.busy_for for child in self._predictors), default=0), 1),
                 "reloading": self._reloading,
                 "reloads": self._reloads,
                 "reload_error": self._reload_error,
@@ -328,6 +379,8 @@ class Supervisor:
                 if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
                     await self._send_ticket()
                 await self._hold(self._name)
+                for token in list(self._unreleased):
+                    await self._release(token, self._unreleased.pop(token))
             except (RedisError, OSError) as error:
                 log.warning("No heartbeat could be written: %s", error)
             await asyncio.sleep(1)
@@ -339,45 +392,55 @@ class Supervisor:
         with ThreadPoolExecutor(1, "heartbeats") as thread:
             while True:
                 await asyncio.sleep(HEARTBEAT_EVERY)
-                busy = [
-                    (child.node, child.pid)
-                    for child in self._predictors
-                    if child.state and (child.state.busy_for or 0) > HEARTBEAT_EVERY / 2
-                ]
+                busy = [(child.node, child.pid) for child in self._predictors if child.busy_for > HEARTBEAT_EVERY / 2]
                 if busy:
                     await loop.run_in_executor(thread, heartbeats.send, busy)
 
     async def _watch_time(self) -> None:
         """Kill a prediction process that is over the hard time limit; it cannot be trusted to end by itself."""
-        limit = self._settings.task_time_limit
-        while limit:
-            for child in self._predictors:
-                state = child.state
-                if state and (state.busy_for or 0) > limit:
+        limit = self._settings.task_time_limit or math.inf
+        while True:
+            for child in self._prediction_processes():
+                if child.busy_for > limit:
                     log.error("%s has been busy for more than %g s: killed", child.title, limit)
                     with contextlib.suppress(RedisError, OSError):
-                        await store.time_out(self._redis, self._terms, child.token, state.task_id, limit)
+                        await store.time_out(self._redis, self._terms, child.token, child.task_id, limit)
                     child.kill()
             await asyncio.sleep(min(0.5, limit / 10))
 
     async def _watch_cancelled(self) -> None:
         """Stop the process that runs a cancelled task, and nothing else."""
-        client = redis.Redis.from_url(self._settings.redis_url, socket_connect_timeout=2, socket_timeout=None)
+        stopping: set[asyncio.Task[None]] = set()
         while True:
             try:
-                async with client.pubsub() as pubsub:
+                async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(store.CANCELLED)
-                    async for message in pubsub.listen():
+                    async for message in messages(pubsub):
                         if message["type"] == "message":
-                            self._stop_cancelled(*message["data"].decode().split(" "))
+                            cancelled = [tuple(message["data"].decode().split(" "))]
+                        else:  # subscribed (again): what was cancelled while nobody listened?
+                            cancelled = await self._find_cancelled()
+                        for token, task_id in cancelled:
+                            task = asyncio.create_task(self._stop_cancelled(token, task_id))
+                            stopping.add(task)
+                            task.add_done_callback(stopping.discard)
             except (RedisError, OSError):
                 await asyncio.sleep(1)
 
-    def _stop_cancelled(self, token: str, task_id: str) -> None:
-        for child in self._predictors:
-            if child.token == token and child.state and child.state.task_id == task_id:
-                log.info("Task %s was cancelled: its process is stopped", task_id)
-                child.kill()
+    async def _find_cancelled(self) -> list[tuple[str, str]]:
+        """The tokens of processes that run a cancelled task, and these tasks."""
+        busy = [(child.token, child.task_id) for child in self._prediction_processes() if child.task_id]
+        return [(token, task_id) for token, task_id in busy if await store.is_cancelled(self._redis, token, task_id)]
+
+    async def _stop_cancelled(self, token: str, task_id: str) -> None:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:  # it may have been claimed just now, and begin in a moment
+            for child in self._prediction_processes():
+                if (child.token, child.task_id) == (token, task_id):
+                    log.info("Task %s was cancelled: its process is stopped", task_id)
+                    child.kill(blameless=True)
+                    return
+            await asyncio.sleep(0.05)
 
     async def _redis_is_full(self) -> bool:
         """Whether Redis is so close to its `maxmemory` that answers might soon find no room."""
@@ -389,13 +452,14 @@ class Supervisor:
         self._was_full = full
         return full
 
-    async def _release(self, token: str) -> None:
+    async def _release(self, token: str, blameless: bool) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
         try:
-            if await store.release(self._redis, self._terms, token):
+            if await store.release(self._redis, self._terms, token, blameless):
                 await self._send_ticket()
         except (RedisError, OSError) as error:
             log.warning("The tasks of a process that ended wait again only when Redis is back: %s", error)
+            self._unreleased[token] = blameless
 
     async def _send_ticket(self) -> None:
         if self._terms.ticket_queue:
