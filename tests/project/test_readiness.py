@@ -101,37 +101,19 @@ def test_an_error_of_load_model_is_told_and_tried_again(loading: Service) -> Non
     assert len(loading.predictors()) == 1
 
 
-@pytest.mark.parametrize(
-    ("expression", "error"),
-    [
-        ("throw(asyncio.CancelledError())", "CancelledError"),
-        ("throw(Unprintable())", "Unprintable"),
-    ],
-)
-def test_whatever_load_model_raises_is_told(loading: Service, expression: str, error: str) -> None:
-    (loading.project / "model").write_text(expression)
+def test_not_even_what_is_no_exception_ends_a_process_that_loads(loading: Service) -> None:
+    (loading.project / "model").write_text("throw(asyncio.CancelledError())")
     loading.start("denzel")
     wait_for(loading, "ERROR")
-    assert ready(loading)["workers"] == [worker("ERROR", f"load_model raised {error} (app/logic/pipeline.py, line 23)")]
+    error = "load_model raised CancelledError (app/logic/pipeline.py, line 23)"
+    assert ready(loading)["workers"] == [worker("ERROR", error)]
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("import os\n\nx = = 1\n", "app/logic/pipeline.py, line 3: invalid syntax"),
-        (
-            "\nimport nothing_there\n",
-            "app/logic/pipeline.py, line 2: ModuleNotFoundError: No module named 'nothing_there'",
-        ),
-    ],
-    ids=["syntax", "import"],
-)
-def test_a_broken_pipeline_names_its_line_and_is_taken_up_when_corrected(
-    loading: Service, text: str, problem: str
-) -> None:
+def test_a_broken_pipeline_names_its_line_and_is_taken_up_when_corrected(loading: Service) -> None:
+    problem = "app/logic/pipeline.py, line 3: invalid syntax"
     pipeline = loading.project / "app/logic/pipeline.py"
     correct = pipeline.read_text()
-    pipeline.write_text(text)
+    pipeline.write_text("import os\n\nx = = 1\n")
     loading.restart("api")
     loading.start("denzel")
     response = loading.predict({"a": 1})
@@ -140,7 +122,7 @@ def test_a_broken_pipeline_names_its_line_and_is_taken_up_when_corrected(
     assert loading.get("/ping").status_code == 200
     assert wait_for(loading, "ERROR")["workers"] == [worker("ERROR", problem)]
     for name in ("api", "denzel"):
-        assert problem.rpartition(": ")[2] in loading.log(name)
+        assert "SyntaxError: invalid syntax" in loading.log(name)
     pipeline.write_text(correct)
     loading.wait_ready()
     assert loading.predict({"a": 1}).json() == {"answer": {"a": 1}}

@@ -14,6 +14,7 @@ import requests
 from tests.project.services import Service, children_of, eventually
 
 ASYNC = "respond-async"
+BUSY = 0.5  # seconds that the client itself may need on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def check_unavailable(service: Service) -> None:
             answers.append(pool.submit(timed, request))
             response, seconds = timed(lambda: service.get("/ping"))
             assert response.status_code == 200
-            assert seconds < 0.5
+            assert seconds < 1
         for answer in answers:
             response, seconds = answer.result()
             assert response.status_code == 503
@@ -65,12 +66,12 @@ def check_unavailable(service: Service) -> None:
             assert response.json()["description"].startswith("Redis does not answer")
             assert int(response.headers["Retry-After"]) > 0
             assert "Denzel-Task-Id" not in response.headers
-            assert seconds < 2
+            assert seconds < 2 + BUSY
     response, seconds = timed(lambda: service.get("/ready"))
     assert response.status_code == 503
     assert response.json()["title"] == "Not ready"
     assert response.json()["reason"].startswith("Redis does not answer")
-    assert seconds < 2
+    assert seconds < 2 + BUSY
     assert service.get("/info").status_code == 200
     assert service.predict(b"nonsense").status_code == 400
 
