@@ -52,14 +52,22 @@ class BatchRunner:
 
     def run(self, requests: Sequence[bytes]) -> list[Outcome]:
         """How each request of one call (verified, as JSON) ended, in order."""
+        return [outcome for part in self.parts(requests) for outcome in part]
+
+    def parts(self, requests: Sequence[bytes]) -> Iterator[list[Outcome]]:
+        """The same as it comes about: all together, or one by one where the merged call has failed."""
         if len(requests) > 1:
             try:
-                return self._run_merged(requests)
+                outcomes = self._run_merged(requests)
             except BaseException as error:
                 log.info(
                     "A merged call of %d tasks failed (%s): running them apart", len(requests), stages.describe(error)
                 )
-        return [self._run_alone(request) for request in requests]
+            else:
+                yield outcomes
+                return
+        for request in requests:
+            yield [self._run_alone(request)]
 
     def _run_alone(self, request: bytes) -> Outcome:
         try:

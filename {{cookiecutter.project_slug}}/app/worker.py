@@ -14,7 +14,7 @@ import signal
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +28,7 @@ from redis.retry import Retry
 
 from app import process_state, stages, store
 from app.batch import BatchRunner
-from app.batch_size import TARGET, BatchSize
+from app.batch_size import BatchSize
 from app.celery_app import WORK, app, create_terms, send_ticket
 from app.monitoring import TaskEvents
 from app.settings import Settings, get_settings
@@ -140,34 +140,43 @@ class PredictionLoop:
             claimed, waiting = self._exchange(ended, 0 if last else self._size.limit)
             ended = []
             if claimed:
-                ended = self._predict(claimed)
+                ended = self._predict(claimed, should_stop)
             elif last or not self._wait_for_ticket(until):
                 if waiting and not self._terms.ticket_queue:  # the script could not write one
                     self._send_ticket()
                 return
 
-    def _predict(self, claimed: list[tuple[str, bytes]]) -> list[Ended]:
-        """Run claimed tasks; how they ended, as far as it has not been stored on the way."""
-        began = stored = time.monotonic()
-        ended: list[Ended] = []
-        for positions in self._runner.calls([request for _, request in claimed]):
-            if ended and time.monotonic() - stored > TARGET:  # who has an answer should not wait for the others
-                self._exchange(ended, -1)
-                ended, stored = [], time.monotonic()
-            ended += self._call([claimed[position] for position in positions])
-        self._size.record(len(claimed), time.monotonic() - began)
+    def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[Ended]:
+        """Run claimed tasks; how the last ones ended. What is left over when told to stop waits again.
+
+        Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
+        """
+        began, left = time.monotonic(), len(claimed)
+        parts = self._parts(claimed)
+        while True:
+            ended = next(parts)
+            left -= len(ended)
+            if not left or should_stop():
+                break
+            self._exchange(ended, -1)
+        self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
-    def _call(self, tasks: list[tuple[str, bytes]]) -> list[Ended]:
-        """Run the pipeline once, for one task or for several merged."""
-        self.events.begin(tasks, may_take_long=self._last_call > 0.1)
-        self._current = tasks[0][0]
-        began = time.monotonic()
-        outcomes = self._runner.run([request for _, request in tasks])
-        self._last_call = time.monotonic() - began
-        ended = [(task_id, *outcome) for (task_id, _), outcome in zip(tasks, outcomes, strict=True)]
-        self.events.end(tasks, ended, self._last_call)
-        return ended
+    def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[Ended]]:
+        """How claimed tasks end, as it comes about."""
+        for positions in self._runner.calls([request for _, request in claimed]):
+            tasks = [claimed[position] for position in positions]
+            self.events.begin(tasks, may_take_long=self._last_call > 0.1)
+            outcomes = self._runner.parts([request for _, request in tasks])
+            while tasks:
+                self._current = tasks[0][0]
+                began = time.monotonic()
+                part = next(outcomes)
+                self._last_call = time.monotonic() - began
+                these, tasks = tasks[: len(part)], tasks[len(part) :]
+                ended = [(task_id, *outcome) for (task_id, _), outcome in zip(these, part, strict=True)]
+                self.events.end(these, ended, self._last_call)
+                yield ended
 
     def _wait_for_ticket(self, until: float) -> bool:
         """Stay for the next ticket for a moment: taking it here is quicker than a turn through the consumer."""
