@@ -24,7 +24,7 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -57,7 +57,7 @@ WARN_AGAIN = 60  # a receiver that fails is logged this often
 
 # An exchange with Redis is one script: it records what happened since the last one, then leases what is due.
 # ARGV: lease, most ids to lease, keep, expiry of records whose callback has ended,
-#       then for each note: id, delay ('' = ended), state ('' = as it is).
+#       then for each note: id, delay ('' = ended), state ('' = as it is), the task's end that it concerns ('' = any).
 # Returns the leased ids, each with callback_uri, size of the result and state; the time to the next due one.
 _EXCHANGE = store.Script("""
 local time = redis.call('TIME')
@@ -69,11 +69,12 @@ local function outlive(key, seconds)
     if left >= 0 and left < seconds then redis.call('EXPIRE', key, math.ceil(seconds)) end
 end
 
-for i = 5, #ARGV, 3 do
-    local id, delay, state = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+for i = 5, #ARGV, 4 do
+    local id, delay, state, ended = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
     local key = TASK .. id
-    -- An id that is gone was ended by another process that had leased it, too.
-    if redis.call('ZSCORE', CALLBACKS, id) then
+    -- An id that is gone was ended by another process that had leased it, too. A task that was run again meanwhile
+    -- has another answer, which is still to be sent.
+    if redis.call('ZSCORE', CALLBACKS, id) and (ended == '' or ended == (redis.call('HGET', key, 'ended') or '-')) then
         if delay == '' then
             redis.call('ZREM', CALLBACKS, id)
             redis.call('EXPIRE', key, ARGV[4])
@@ -107,9 +108,9 @@ return {leased, first[2] and tostring(first[2] - now) or ''}
 _FETCH = store.Script("""
 local records = {}
 for i, id in ipairs(ARGV) do
-    local found = redis.call('HMGET', TASK .. id, 'status', 'result')
+    local found = redis.call('HMGET', TASK .. id, 'status', 'result', 'ended')
     if found[1] == 'SUCCESS' then
-        records[i] = {'status', found[1], 'result', found[2]}
+        records[i] = {'status', found[1], 'result', found[2], 'ended', found[3] or '-'}
     else
         records[i] = redis.call('HGETALL', TASK .. id)
     end
@@ -209,6 +210,7 @@ class Note:
     id: str
     delay: float | None
     state: bytes = b""  # empty: as before
+    ended: bytes = b""  # when the task ended that this was about; "-": it had not; empty: does not matter
 
 
 class Courier:
@@ -292,7 +294,7 @@ class Courier:
         renewed = self._dispatcher.to_renew(4 * BATCH)
         arguments: list[Any] = []
         for note in (*notes, *(Note(task_id, LEASE) for task_id in renewed)):
-            arguments += (note.id, "" if note.delay is None else note.delay, note.state)
+            arguments += (note.id, "" if note.delay is None else note.delay, note.state, note.ended)
         rows, next_due = await _EXCHANGE.call(self._client, LEASE, room, KEEP, self._expires, *arguments)
         del self._notes[: len(notes)]
         self._dispatcher.renew(renewed)
@@ -347,6 +349,7 @@ class Courier:
             answer = Answer(error=f"internal error: {type(error).__name__}")
             note = self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
         finally:
+            note = replace(note, ended=record.get(b"ended", b"-"))
             self._dispatcher.end(delivery)
             self._notes.append(note)
             if delivery.receiver.broken:

@@ -109,7 +109,12 @@ local function finish(id, status, result, message, sync_expires, expires, keep)
     local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept')
     if not old[1] or final(old[1]) then return nil end
     redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'ended', now)
-    if keep then redis.call('ZADD', DEAD, seconds, id) else redis.call('HDEL', key, 'request') end
+    if keep then
+        redis.call('ZADD', DEAD, seconds, id)
+        redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', seconds - expires)
+    else
+        redis.call('HDEL', key, 'request')
+    end
     redis.call('HDEL', key, 'reply_to', 'token')
     if old[2] ~= 'async' or not old[4] or old[4] == '' then
         redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep or old[5]) and expires or sync_expires)
@@ -340,10 +345,11 @@ return task[1]
 _REPLAY = Script("""
 local key = TASK .. ARGV[1]
 redis.call('ZREM', DEAD, ARGV[1])
-local task = redis.call('HMGET', key, 'status', 'request', 'callback_uri')
+local task = redis.call('HMGET', key, 'status', 'request', 'mode')
 if task[1] ~= 'FAILURE' or not task[2] then return false end
 redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'callback')
-redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] ~= '' and 'async' or 'poll')
+redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
+redis.call('ZREM', CALLBACKS, ARGV[1])
 redis.call('PERSIST', key)
 redis.call('LPUSH', WAITING, ARGV[1])
 return 1
