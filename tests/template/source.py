@@ -30,6 +30,7 @@ USER_OWNED = [
     ".gitignore",
     "app/assets/examples/*",
     "app/logic/*",
+    "ci/github/ruff.toml",
     "examples/*",
     "logs/.gitkeep",
     "proxy/nginx.conf",

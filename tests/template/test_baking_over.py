@@ -59,7 +59,7 @@ def test_every_file_of_the_user_stays(before: options.Answers, after: options.An
 
     now = contents(project)
     assert {name: now.get(name) for name in kept} == kept
-    workflow = {".github/workflows/ci.yml"} if after["ci"] == "github" else set()
+    workflow = {".github/workflows/ci.yml", "ruff.toml"} if after["ci"] == "github" else set()
     assert set(now) == set(kept) | framework | workflow, (
         "an example is not put in the place of a pipeline that was edited"
     )

@@ -58,7 +58,8 @@ def gpus_are_there() -> None:
     done = docker(*words)
     if done.returncode != 0:
         raise CommandError(
-            f"The predictions are to run on {wanted} GPU(s) ({GPU_FILE} in COMPOSE_FILE of .env), "
+            f"The predictions are to run on {'a GPU' if wanted == '1' else f'{wanted} GPUs'} "
+            f"({GPU_FILE} in COMPOSE_FILE of .env), "
             f"but Docker cannot provide that:\n  {_reason(done.stderr)}\n"
             f"Install NVIDIA's driver and its Container Toolkit ({_TOOLKIT}), then restart Docker. "
             f"To do without a GPU, take {GPU_FILE} out of COMPOSE_FILE."

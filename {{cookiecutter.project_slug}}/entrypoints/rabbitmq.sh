@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Starts RabbitMQ; RABBITMQ_DEFAULT_USER and RABBITMQ_DEFAULT_PASS are made at the first start.
 set -eu
 
