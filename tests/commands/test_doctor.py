@@ -1,0 +1,206 @@
+"""`make doctor`, and what is checked before containers are built or started."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bakery import bake
+
+TIMEOUT = 60
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of the test's own, on ports that nobody uses."""
+    project = bake(tmp_path / "a folder", project_slug=f"denzel_doctor_{os.getpid()}", example="none")
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        edit(project, API_PORT=str(one.getsockname()[1]), MONITOR_PORT=str(other.getsockname()[1]))
+    return project
+
+
+def edit(project: Path, **values: str) -> None:
+    """Edit .env as a user does."""
+    path = project / ".env"
+    text = path.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        assert count == 1, name
+    path.write_text(text, encoding="utf-8")
+
+
+def make(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        ["make", *words],
+        cwd=project,
+        env=inherited | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+def doctor(project: Path, **environment: str) -> dict[str, tuple[str, str]]:
+    """What `make doctor` says: the verdict and the text of each check, by its name (the last one of a name)."""
+    done = make(project, "doctor", **environment)
+    found: dict[str, tuple[str, str]] = {}
+    name = ""
+    for line in done.stdout.splitlines():
+        if match := re.match(r"  (ok|note|PROBLEM) +([\w. ]+?): (.*)", line):
+            verdict, name, text = match.groups()
+            found[name] = (verdict, text)
+        elif line.startswith(" " * 12) and name:
+            found[name] = (found[name][0], f"{found[name][1]}\n{line.strip()}")
+    problems = sum(verdict == "PROBLEM" for verdict, _ in found.values())
+    assert bool(problems) == (done.returncode == 2), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return found
+
+
+@pytest.fixture
+def without_docker(tmp_path: Path) -> str:
+    """A PATH on which Docker is not installed."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("sh", "make"):
+        found = shutil.which(program)
+        assert found
+        (folder / program).symlink_to(found)
+    (folder / "python3").symlink_to(sys.executable)
+    return str(folder)
+
+
+def test_a_new_project_has_no_problem_of_its_own(project: Path) -> None:
+    found = doctor(project)
+    for name in ("Python", "make", ".env", "Settings", "Folder", "Ports"):
+        assert found[name][0] == "ok", found[name]
+
+
+def test_it_changes_nothing(project: Path) -> None:
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    doctor(project)
+    after = {
+        path: path.read_bytes() for path in project.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert after == before
+
+
+def test_without_docker_it_says_what_to_install_and_goes_on(project: Path, without_docker: str) -> None:
+    found = doctor(project, PATH=without_docker)
+    assert found["Docker"][0] == "PROBLEM"
+    assert "https://docs.docker.com/engine/install/" in found["Docker"][1]
+    assert "Compose files" not in found
+    assert ".venv" in found
+
+
+def test_secrets_that_others_can_read(project: Path) -> None:
+    (project / ".env").chmod(0o644)
+    assert doctor(project)[".env"] == (
+        "PROBLEM",
+        "others can read its secrets (mode 644). Change that: chmod 600 .env",
+    )
+
+
+def test_a_secret_that_is_missing(project: Path) -> None:
+    edit(project, REDIS_PASSWORD="")
+    verdict, text = doctor(project)[".env"]
+    assert verdict == "PROBLEM"
+    assert text.startswith("REDIS_PASSWORD must have a value")
+
+
+def test_a_misspelt_setting_is_noted(project: Path) -> None:
+    with (project / ".env").open("a") as file:
+        file.write("MAX_WAITT=5\n")
+    assert doctor(project)[".env"] == (
+        "note",
+        "nothing reads MAX_WAITT: misspelt, or meant for a program of yours?",
+    )
+
+
+def test_a_setting_that_is_given_twice(project: Path) -> None:
+    with (project / ".env").open("a") as file:
+        file.write("MAX_WAIT=5\n")
+    assert doctor(project)[".env"] == ("PROBLEM", "MAX_WAIT: given more than once, and only the last one counts")
+
+
+def test_wrong_settings_are_named_by_the_services_own_parser(project: Path) -> None:
+    edit(project, MAX_WAIT="soon", EXECUTOR="both")
+    verdict, text = doctor(project)["Settings"]
+    assert verdict == "PROBLEM"
+    assert "MAX_WAIT is 'soon': expected a number from 0 to 86400" in text
+    assert "EXECUTOR is 'both': expected one of: queue, inline" in text
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            "docker-compose.yml:docker-compose.gpus.yml",
+            "COMPOSE_FILE in .env names 'docker-compose.gpus.yml', which does not exist. There are: "
+            "docker-compose.gpu.yml, docker-compose.proxy.yml, docker-compose.rabbitmq.yml, docker-compose.yml",
+        ),
+        (
+            "docker-compose.proxy.yml",
+            "COMPOSE_FILE in .env must name docker-compose.yml; the others only add to it.",
+        ),
+    ],
+)
+def test_compose_files_that_cannot_work(project: Path, files: str, said: str) -> None:
+    edit(project, COMPOSE_FILE=files)
+    assert doctor(project)["Settings"] == ("PROBLEM", said)
+
+
+def test_a_taken_port(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        edit(project, COMPOSE_FILE="docker-compose.yml:docker-compose.proxy.yml", PROXY_PORT=str(number))
+        verdict, text = doctor(project)["Ports"]
+    assert verdict == "PROBLEM"
+    assert text.startswith(f"Port {number} is already taken! Set an available port in .env, for example PROXY_PORT=")
+
+
+def test_a_proxy_port_that_the_api_has(project: Path) -> None:
+    number = re.search(r"^API_PORT=(\d+)$", (project / ".env").read_text(), re.MULTILINE)
+    assert number
+    edit(project, COMPOSE_FILE="docker-compose.yml:docker-compose.proxy.yml", PROXY_PORT=number[1])
+    text = f"PROXY_PORT in .env must differ from API_PORT and MONITOR_PORT, it is {number[1]} too."
+    assert doctor(project)["Ports"] == ("PROBLEM", text)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Docker shares folders without regard to numbers")
+def test_files_that_the_containers_cannot_read(project: Path) -> None:
+    (project / "app/logic/pipeline.py").chmod(0)
+    verdict, text = doctor(project)["Folder"]
+    assert verdict == "PROBLEM"
+    assert text.endswith("cannot read app/logic/pipeline.py. Let them: chmod -R a+rX app entrypoints proxy")
+
+
+def test_a_disk_that_is_full(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from commands import doctor as module
+    from commands.project import CommandError
+
+    usage = shutil.disk_usage(project)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=10**9))
+    with pytest.raises(CommandError, match=r"1\.0 GB are free at .*; 4 or more are needed"):
+        module._space(project / "not there yet", 4)
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs the docker command")
+def test_launch_refuses_wrong_settings_before_anything_is_built(project: Path) -> None:
+    if subprocess.run(["docker", "version"], capture_output=True).returncode != 0:
+        pytest.skip("needs Docker")
+    edit(project, MAX_WAIT="soon")
+    done = make(project, "launch")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Wrong settings (correct them in .env):\n  MAX_WAIT is 'soon': expected")
