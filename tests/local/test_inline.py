@@ -1,0 +1,113 @@
+"""`make dev` with EXECUTOR=inline in .env: the model in the API's process, no Redis, nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local.running import Dev, dev, free_ports, make, until
+
+
+class Inbox:
+    """A receiver of callbacks on this machine: what came, by its webhook id."""
+
+    def __init__(self) -> None:
+        received = self.received = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                received[self.headers["webhook-id"]] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    thread = threading.Thread(target=inbox.server.serve_forever, daemon=True)
+    thread.start()
+    yield inbox
+    inbox.server.shutdown()
+    inbox.server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def inline(installed: Path, inbox: Inbox) -> Iterator[Dev]:
+    env = installed / ".env"
+    before = env.read_text()
+    text = re.sub(r"(?m)^EXECUTOR=.*$", "EXECUTOR=inline", before)
+    env.write_text(re.sub(r"(?m)^CALLBACK_ALLOW=.*$", f"CALLBACK_ALLOW={inbox.address}", text))
+    try:
+        with dev(installed, *free_ports()) as running:
+            running.wait_until_ready()
+            yield running
+    finally:
+        env.write_text(before)
+
+
+def url(running: Dev) -> str:
+    return json.loads(running.marker.read_text())["api_url"]
+
+
+def post(running: Dev, body: Any, **headers: str) -> Any:
+    request = urllib.request.Request(f"{url(running)}/predict", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return json.load(response)
+
+
+def example(project: Path) -> dict[str, Any]:
+    return json.loads((project / "app/assets/examples/two_flowers.json").read_text())
+
+
+def test_the_api_runs_alone(inline: Dev) -> None:
+    lines = list(inline.processes().values())
+    assert not [line for line in lines if re.search("redis-server|app.supervisor|app.worker|flower", line)]
+    assert [line for line in lines if "gunicorn" in line]
+
+
+def test_status_shows_that_the_others_are_not_there(inline: Dev) -> None:
+    port = url(inline).rpartition(":")[2]
+    done = make(inline.project, "status")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "Services:\n\tdenzel - DOWN\n\tmonitor - DOWN\n"
+        f"\tapi - UP [ Port: {port} ]\n\tredis - DOWN\nWorker: worker@iris_classifier - UP\n",
+    )
+
+
+def test_it_answers_synchronously(inline: Dev) -> None:
+    case = example(inline.project)
+    assert post(inline, case["request"]) == case["response"]
+    assert make(inline.project, "predict").returncode == 0
+
+
+def test_it_answers_asynchronously_with_a_status_and_a_callback(inline: Dev, inbox: Inbox) -> None:
+    case = example(inline.project)
+    body = {**case["request"], "callback_uri": f"http://{inbox.address}/"}
+    task_id = post(inline, body, Prefer="respond-async")["data"]["task_id"]
+    until(lambda: task_id in inbox.received, 20, "no callback came")
+    assert inbox.received[task_id] == case["response"]
+    with urllib.request.urlopen(f"{url(inline)}/status/{task_id}", timeout=10) as response:
+        status = json.load(response)
+    assert (status["status"], status["result"]) == ("SUCCESS", case["response"])
+
+
+def test_response_says_which_setting_it_is_here(inline: Dev) -> None:
+    done = make(inline.project, "response", "MODE=async")
+    assert done.returncode == 2
+    assert "SYNC_TIMEOUT in .env" in done.stderr
