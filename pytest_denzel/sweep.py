@@ -138,6 +138,26 @@ def processes(session: str) -> list[int]:
     return [pid for pid in found if _started(pid) is not None]
 
 
+def members(leader: int) -> dict[int, str]:
+    """The living processes of a process group but its leader: their pids and command lines."""
+    found = {}
+    if (_PROC / "self/stat").exists():
+        for pid in _all_processes():
+            with contextlib.suppress(OSError):
+                if os.getpgid(pid) == leader and _started(pid) is not None:
+                    found[pid] = (
+                        (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                    )
+    else:
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat=,command="], capture_output=True, text=True)
+        for line in listed.stdout.splitlines():
+            pid, group, state, command = [*line.split(None, 3), "", ""][:4]
+            if group == str(leader) and not state.startswith("Z"):
+                found[int(pid)] = command
+    found.pop(leader, None)
+    return dict(sorted(found.items()))
+
+
 def end_processes(session: str, grace: float = 0.0) -> None:
     """End the processes of a session: by SIGTERM when they get some seconds for it, then by force."""
     found = processes(session)

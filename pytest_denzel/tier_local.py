@@ -79,12 +79,12 @@ class _Processes(Tier):
 
     def kill(self, service: str) -> None:
         self._signal_all(service, signal.SIGKILL)
-        self._wait_for_the_end(service, 10)
+        self._wait_until_gone(service, 10)
 
     def stop(self, service: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.session.service(service)["pid"], signal.SIGTERM)
-        self._wait_for_the_end(service, 60)
+        self._wait_until_gone(service, 60)
 
     def pause(self, service: str) -> None:
         self._signal_all(service, signal.SIGSTOP)
@@ -92,17 +92,19 @@ class _Processes(Tier):
     def resume(self, service: str) -> None:
         self._signal_all(service, signal.SIGCONT)
 
-    def _signal_all(self, service: str, number: int) -> None:
-        """Signal a service with all of its children, but not its keeper."""
-        keeper = self.session.service(service)["keeper"]["pid"]
-        for pid in sweep.processes(self.session.name):
-            with contextlib.suppress(ProcessLookupError):
-                if pid != keeper and os.getsid(pid) == keeper:
-                    os.kill(pid, number)
+    def _processes_of(self, service: str) -> dict[int, str]:
+        """A service's processes, and their command lines."""
+        return sweep.members(self.session.service(service)["keeper"]["pid"])
 
-    def _wait_for_the_end(self, service: str, seconds: float) -> None:
+    def _signal_all(self, service: str, number: int) -> None:
+        for pid in self._processes_of(service):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _wait_until_gone(self, service: str, seconds: float) -> None:
+        """Wait for the service and its children: the last of them may hold its port."""
         deadline = time.monotonic() + seconds
-        while "ended" not in self.session.service(service):
+        while "ended" not in self.session.service(service) or self._processes_of(service):
             if time.monotonic() > deadline:
                 raise ServiceFailed(
                     messages.service_failed(service, f"did not stop within {seconds:g} s", self.log(service))
@@ -156,10 +158,9 @@ class LocalTier(_Processes):
             raise ValueError(done.stderr.strip())
 
     def kill_worker_process(self) -> int:
-        keeper = self.session.service(WORKER)["keeper"]["pid"]
-        for pid in sorted(sweep.processes(self.session.name)):
-            with contextlib.suppress(OSError):
-                if os.getsid(pid) == keeper and b"app.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        for pid, command in self._processes_of(WORKER).items():
+            if "app.worker" in command:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     return pid
         raise ServiceFailed("There is no prediction process to kill.")

@@ -260,6 +260,7 @@ def test_owners_and_processes_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_
     sweep.write_json(folder / "sleeper.json", {"keeper": keeper})
     assert sweep.is_alive(keeper)
     assert sweep.processes("mac") == [-keeper["pid"]]
+    assert sorted(sweep.members(keeper["pid"]).values()) == ["sh -c sleep 60 & sleep 60", "sleep 60", "sleep 60"]
     sweep.remove(folder)
     eventually(lambda: not sweep.is_alive(keeper), "the keeper is gone")
     assert not folder.exists()
