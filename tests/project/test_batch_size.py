@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from app.batch_size import TARGET, BatchSize
 
 
@@ -19,6 +21,11 @@ def drive(size: BatchSize, duration: Callable[[int], float], waiting: int = 1000
 
 def test_the_first_claim_is_one_task() -> None:
     assert BatchSize(128).limit == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0001, TARGET, 0.05, 5.0])
+def test_a_pipeline_that_does_not_merge_runs_one_by_one(seconds: float) -> None:
+    assert set(drive(BatchSize(1), lambda tasks: seconds * tasks)) == {1}
 
 
 def test_a_fast_vectorised_pipeline_grows_to_the_most() -> None:

@@ -44,7 +44,7 @@ class BatchSize:
                 self._grow(tasks)
         elif tasks == 1:
             self._singles_until_asked -= 1
-            self.limit = 2 if self._singles_until_asked < 0 else 1
+            self.limit = min(self._most, 2) if self._singles_until_asked < 0 else 1
         elif self._pays(power):
             self._grow(tasks)
         else:
