@@ -151,9 +151,9 @@ def members(leader: int) -> dict[int, str]:
     else:
         listed = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat=,command="], capture_output=True, text=True)
         for line in listed.stdout.splitlines():
-            pid, group, state, command = [*line.split(None, 3), "", ""][:4]
+            number, group, state, program = [*line.split(None, 3), "", ""][:4]
             if group == str(leader) and not state.startswith("Z"):
-                found[int(pid)] = command
+                found[int(number)] = program
     found.pop(leader, None)
     return dict(sorted(found.items()))
 
