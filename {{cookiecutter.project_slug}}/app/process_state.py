@@ -91,6 +91,11 @@ class ProcessState:
         return self._memory[_STATE]
 
     @property
+    def has_served(self) -> bool:
+        """Whether the model was loaded and the process looked for messages."""
+        return self.state in (READY, DISCONNECTED)
+
+    @property
     def error(self) -> str:
         """Why load_model failed."""
         return self._read_text(_TEXT, _TEXT_SIZE)

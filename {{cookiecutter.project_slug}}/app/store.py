@@ -219,12 +219,15 @@ for i = 9, #ARGV, 4 do
 end
 for channel, lines in pairs(replies) do redis.call('PUBLISH', channel, table.concat(lines, '\\n')) end
 
--- Claims that are left were handed out in an answer that never arrived: the connection broke.
+-- Claims that are left were not run: the answer that handed them out never arrived, or the process is to stop.
 for i = 9, #ARGV, 4 do redis.call('SREM', claims, ARGV[i]) end
 if most < 0 then return {0} end
 for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     redis.call('SREM', claims, id)
-    redis.call('RPUSH', WAITING, id)
+    if redis.call('HGET', TASK .. id, 'status') == 'STARTED' then
+        redis.call('HSET', TASK .. id, 'status', 'PENDING')
+        redis.call('RPUSH', WAITING, id)
+    end
 end
 
 local waiting = redis.call('LLEN', WAITING)

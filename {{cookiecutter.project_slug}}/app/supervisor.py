@@ -37,6 +37,8 @@ log = logging.getLogger("denzel.supervisor")
 
 # A prediction process that is idle looks for messages every second; silent for longer (seconds), it hangs.
 _HANGS_AFTER = 5.0
+# The callback sender has served when it has lived for so long (seconds); a prediction process when it was ready.
+_HAS_SERVED = 10.0
 # A node name is held by a lease of this many seconds, renewed every second.
 _NAME_LEASE = 5
 # How CUDA knows which GPUs a process may see.
@@ -46,7 +48,7 @@ _FULL = 0.9
 
 
 class Child:
-    """One process, started again whenever it ends: at once the first time, then with growing pauses."""
+    """One process, started again whenever it ends: at once, or in growing pauses while it ends before it has served."""
 
     def __init__(
         self,
@@ -67,13 +69,13 @@ class Child:
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
-        self._killed = self._blameless = False
+        self.killed = self._blameless = False
 
     async def run(self) -> None:
         """Keep the process running until `stop` is called."""
         pause = 0.5
         while not self._stopping.is_set():
-            began, self._killed, self._blameless = time.monotonic(), False, False
+            began, self.killed, self._blameless = time.monotonic(), False, False
             shared: dict[str, str] = {}
             if self._on_end:
                 self.state = process_state.ProcessState.create()
@@ -81,10 +83,12 @@ class Child:
                 shared = {**self.state.environment, "DENZEL_TOKEN": self.token}
             try:
                 code = await self._live(shared)
-                how = "stopped on purpose" if self._killed else _how_it_ended(code)
+                how = "stopped on purpose" if self.killed else _how_it_ended(code)
             except OSError as error:  # too many processes, no memory
                 how = f"it could not be started: {error.strerror or error}"
             finally:
+                # One that has served is needed: it is some task that ended it, and that is tried only so often.
+                served = self.state.has_served if self.state else time.monotonic() - began > _HAS_SERVED
                 state, self.state, self._process = self.state, None, None
                 if state:
                     state.close()
@@ -93,7 +97,7 @@ class Child:
                 await self._on_end(self.token, self._blameless)
             if self._stopping.is_set():
                 return
-            if self._killed or time.monotonic() - began > 60:
+            if self.killed or served:
                 pause = 0.5
             log.error("%s ended (%s); starting it again in %g s", self.title, how, pause)
             with contextlib.suppress(asyncio.TimeoutError):
@@ -178,7 +182,7 @@ class Child:
         Args:
             blameless: not for something that its task has done.
         """
-        self._killed, self._blameless = True, blameless
+        self.killed, self._blameless = True, blameless
         self.signal(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -401,7 +405,7 @@ class Supervisor:
         limit = self._settings.task_time_limit or math.inf
         while True:
             for child in self._prediction_processes():
-                if child.busy_for > limit:
+                if child.busy_for > limit and not child.killed:
                     log.error("%s has been busy for more than %g s: killed", child.title, limit)
                     with contextlib.suppress(RedisError, OSError):
                         await store.time_out(self._redis, self._terms, child.token, child.task_id, limit)
