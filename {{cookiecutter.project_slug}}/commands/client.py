@@ -37,9 +37,7 @@ class Answer(NamedTuple):
             return None
 
 
-def send(
-    url: str, document: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 90
-) -> Answer:
+def send(url: str, document: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 90) -> Answer:
     """GET the URL, or POST a document as JSON to it.
 
     Raises:
@@ -65,9 +63,7 @@ def send(
 def shown(answer: Answer) -> str:
     """The answer for a terminal: status and time, the headers that matter, the body."""
     status = f"{answer.status} {answer.reason}"
-    lines = [
-        f"{colour(status, 'green' if answer.status < 300 else 'red')}   ({answer.seconds * 1000:.0f} ms)"
-    ]
+    lines = [f"{colour(status, 'green' if answer.status < 300 else 'red')}   ({answer.seconds * 1000:.0f} ms)"]
     lines += [f"{name}: {printable(answer.headers[name])}" for name in TELLING if name in answer.headers]
     return "\n".join([*lines, pretty(answer.body)])
 
@@ -85,9 +81,7 @@ def pretty(body: bytes | Any) -> str:
 def cut(lines: Iterable[str]) -> str:
     """The first of the lines, each up to a length that a terminal bears."""
     lines = list(lines)
-    left = [
-        line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ..." for line in lines[:_MOST_LINES]
-    ]
+    left = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ..." for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:
         left.append(f"... ({len(lines) - _MOST_LINES} more lines)")
     return "\n".join(left)

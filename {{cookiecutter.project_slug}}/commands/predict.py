@@ -95,11 +95,7 @@ def _listed() -> str:
 
 def _task_id(document: Any) -> str | None:
     """The id in an asynchronous answer, None if it is no such answer."""
-    if (
-        isinstance(document, dict)
-        and document.get("status") == "success"
-        and set(document) == {"status", "data"}
-    ):
+    if isinstance(document, dict) and document.get("status") == "success" and set(document) == {"status", "data"}:
         data = document["data"]
         if isinstance(data, dict) and set(data) == {"task_id"}:
             return str(data["task_id"])
@@ -118,9 +114,7 @@ def _wait(url: str) -> Any:
         if document.get("status") in _ENDED:
             break
         if time.monotonic() > deadline:
-            raise CommandError(
-                f"Still {document.get('status')} after {WAIT:.0f} s. Look again later: curl {url}"
-            )
+            raise CommandError(f"Still {document.get('status')} after {WAIT:.0f} s. Look again later: curl {url}")
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
     say(shown(answer))
@@ -138,9 +132,7 @@ def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
         found = list(differences(example["response"], document, float(example.get("tolerance", TOLERANCE))))
     elif "error" in example:
         got = document.get("description", document) if isinstance(document, dict) else document
-        found = (
-            [] if got == example["error"] else [f"expected the error {example['error']!r}, got {_short(got)}"]
-        )
+        found = [] if got == example["error"] else [f"expected the error {example['error']!r}, got {_short(got)}"]
     else:
         say("The example does not say what it expects (response or error).")
         return int(failed)
