@@ -23,7 +23,7 @@ demo: $(VENV)/.demo  ## Bake the Iris example, run it without Docker and ask it 
 	@exec $(IN_VENV) demo.py $(if $(KEEP),KEEP=$(KEEP))
 
 test: $(VENV)/.tox  ## Run every test (ENV=template,plugin picks some); what needs Docker is skipped where there is none
-	@$(IN_VENV) -m tox run $(if $(ENV),-e $(ENV))
+	@$(IN_VENV) -m tox $(if $(ENV),run -e $(ENV),run-parallel --parallel 2 --parallel-live --parallel-no-spinner)
 
 lint: $(VENV)/.tox  ## Check style and types, inside the template too
 	@$(IN_VENV) -m tox run -e lint
