@@ -102,7 +102,7 @@ def remove(folder: Path, grace: float = 0.0) -> None:
     """
     docker = read_json(folder / DOCKER)
     for _ in range(3):  # a process that is just being started may start another one, or a container
-        end_processes(folder.name, grace)
+        end_processes(folder, grace)
         if docker is None or not _remove_containers(folder.name, docker):
             break
     for _ in range(3):
@@ -112,30 +112,39 @@ def remove(folder: Path, grace: float = 0.0) -> None:
         time.sleep(0.1)
 
 
-def processes(session: str) -> list[int]:
-    """The processes of a session: those that carry its mark, and all others of their process sessions.
+def processes(folder: Path) -> list[int]:
+    """The processes of a session: those that carry its mark, and the services that its keepers have started.
 
-    A process may overwrite its environment (Redis does), but it stays in the session of its keeper, which does not.
+    A service may overwrite its environment (Redis does) and outlive its keeper, so its pid is on record, and whatever
+    shares its process session is part of it. That is not so for every marked process: Compose runs in the session of
+    the user's own terminal, of which nothing else is touched.
     Where there is no /proc: the process groups of the keepers, as `os.kill` takes them.
     """
+    records = [record for path in folder.glob("*.json") if (record := read_json(path)) and "keeper" in record]
     if not (_PROC / "self/environ").exists():
-        statuses = [read_json(path) or {} for path in (base_folder() / session).glob("*.json")]
-        keepers = [status["keeper"] for status in statuses if "keeper" in status]
-        return [-keeper["pid"] for keeper in keepers if is_alive(keeper)]
-    marked, sessions = [], set()
-    needle = f"{MARK}={session}".encode()
+        return [-record["keeper"]["pid"] for record in records if is_alive(record["keeper"])]
+    needle = f"{MARK}={folder.name}".encode()
+    sessions = {record["keeper"]["pid"] for record in records if _session_lives(record)}
+    found = []
     for pid in _all_processes():
         with contextlib.suppress(OSError):
-            if needle in (_PROC / str(pid) / "environ").read_bytes().split(b"\0"):
-                marked.append(pid)
-                sessions.add(os.getsid(pid))
-    found = set(marked)
-    for pid in _all_processes():
-        with contextlib.suppress(OSError):
-            if os.getsid(pid) in sessions:
-                found.add(pid)
-    found.discard(os.getpid())
-    return [pid for pid in found if _started(pid) is not None]
+            ours = os.getsid(pid) in sessions
+            if ours or needle in (_PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                found.append(pid)
+    return [pid for pid in found if pid != os.getpid() and _started(pid) is not None]
+
+
+def _session_lives(record: dict[str, Any]) -> bool:
+    """Whether a keeper's process session is still its own: a number alone could be a stranger's by now."""
+    if is_alive(record["keeper"]):
+        return True
+    service = record.get("service")
+    if not service or not is_alive(service):
+        return False
+    try:
+        return os.getsid(service["pid"]) == record["keeper"]["pid"]
+    except OSError:
+        return False
 
 
 def members(leader: int) -> dict[int, str]:
@@ -144,7 +153,7 @@ def members(leader: int) -> dict[int, str]:
     if (_PROC / "self/stat").exists():
         for pid in _all_processes():
             with contextlib.suppress(OSError):
-                if os.getpgid(pid) == leader and _started(pid) is not None:
+                if os.getpgid(pid) == leader and _holds_anything(pid):
                     found[pid] = (
                         (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
                     )
@@ -158,21 +167,29 @@ def members(leader: int) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def end_processes(session: str, grace: float = 0.0) -> None:
+def _holds_anything(pid: int) -> bool:
+    """Whether a process runs, or its threads still do: it counts as a zombie before the last of them has let go of
+    files and sockets."""
+    if _started(pid) is not None:
+        return True
+    return len(os.listdir(_PROC / str(pid) / "task")) > 1
+
+
+def end_processes(folder: Path, grace: float = 0.0) -> None:
     """End the processes of a session: by SIGTERM when they get some seconds for it, then by force."""
-    found = processes(session)
+    found = processes(folder)
     if grace:
         _signal(found, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while found and time.monotonic() < deadline:
         time.sleep(0.05)
-        found = processes(session)
+        found = processes(folder)
     for _ in range(100):
         _signal(found, signal.SIGKILL)
         if not found:
             return
         time.sleep(0.05)
-        found = processes(session)
+        found = processes(folder)
 
 
 def _signal(found: list[int], number: int) -> None:
@@ -254,7 +271,7 @@ def _run(folder: Path, name: str, program: Sequence[str]) -> None:
             log.write(f"{program[0]} cannot be started: {error}\n".encode())
             write_json(status, {"keeper": identity(os.getpid()), "pid": 0, "ended": 127})
             return
-    keeper = {"keeper": identity(os.getpid()), "pid": child.pid}
+    keeper = {"keeper": identity(os.getpid()), "service": identity(child.pid), "pid": child.pid}
     write_json(status, keeper)
     code = child.wait()
     with contextlib.suppress(OSError):  # the folder may be gone

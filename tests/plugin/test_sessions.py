@@ -36,15 +36,15 @@ def hanging(project: Project, sessions: Callable[[], list[Path]]) -> Iterator[Ca
     started: list[subprocess.Popen] = []
     project.test(HANGS.format(fixture="denzel_service"))
 
-    def start(*options: str) -> tuple[subprocess.Popen, str]:
+    def start(*options: str) -> tuple[subprocess.Popen, Path]:
         (project.root / "started").unlink(missing_ok=True)
         before = set(sessions())
         process = project.popen("tests", *options)
         started.append(process)
         eventually((project.root / "started").exists, "the test has started", 60)
         (session,) = set(sessions()) - before
-        assert sweep.processes(session.name)
-        return process, session.name
+        assert sweep.processes(session)
+        return process, session
 
     yield start
     for process in started:
@@ -55,8 +55,8 @@ def hanging(project: Project, sessions: Callable[[], list[Path]]) -> Iterator[Ca
         sweep.remove(session)
 
 
-def nothing_is_left(session: str, sessions: Callable[[], list[Path]]) -> bool:
-    return not sweep.processes(session) and session not in [folder.name for folder in sessions()]
+def nothing_is_left(session: Path, sessions: Callable[[], list[Path]]) -> bool:
+    return not sweep.processes(session) and session not in sessions()
 
 
 @pytest.mark.parametrize("tier", ["inline", "local"])
@@ -89,7 +89,7 @@ def test_what_even_the_janitor_could_not_remove_the_next_run_does(
 ) -> None:
     living, living_session = hanging("--denzel-tier=inline")
     dead, dead_session = hanging("--denzel-tier=inline")
-    janitors = [pid for pid in all_processes() if f"sweep.py watch {folder_of(dead_session, sessions)}" in command(pid)]
+    janitors = [pid for pid in all_processes() if f"sweep.py watch {dead_session}" in command(pid)]
     assert len(janitors) == 1
     os.kill(janitors[0], signal.SIGKILL)
     dead.kill()
@@ -114,10 +114,6 @@ def command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
-
-
-def folder_of(session: str, sessions: Callable[[], list[Path]]) -> Path:
-    return next(folder for folder in sessions() if folder.name == session)
 
 
 def test_services_can_be_kept(project: Project, sessions: Callable[[], list[Path]]) -> None:
@@ -146,7 +142,7 @@ def test_services_can_be_kept(project: Project, sessions: Callable[[], list[Path
         remove = re.search(r"remove it with: (.*)", result.stdout.str())
         assert remove
         subprocess.run(shlex.split(remove[1]), check=True)
-    assert nothing_is_left(folder.name, sessions)
+    assert nothing_is_left(folder, sessions)
 
 
 # ---- xdist --------------------------------------------------------------------------------------------------------
@@ -216,10 +212,12 @@ def test_more_workers_than_databases_are_told(project: Project) -> None:
             }
         """,
     )
-    result = project.run("tests", "--denzel-tier=local", "-p", "no:xdist")
-    result.stdout.fnmatch_lines(["*Redis has databases for 15 workers of xdist; run with -n 15 or fewer.*"])
-    for folder in Path(os.environ["TMPDIR"]).glob("pytest-denzel-*/many"):
-        sweep.remove(folder)
+    try:
+        result = project.run("tests", "--denzel-tier=local", "-p", "no:xdist")
+        result.stdout.fnmatch_lines(["*Redis has databases for 15 workers of xdist; run with -n 15 or fewer.*"])
+    finally:
+        for folder in Path(os.environ["TMPDIR"]).glob("pytest-denzel-*/many"):
+            sweep.remove(folder)
 
 
 def test_what_did_not_start_is_told_to_all_workers_once(project: Project) -> None:
@@ -259,8 +257,65 @@ def test_owners_and_processes_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_
     keeper = sweep.identity(keeper["pid"])
     sweep.write_json(folder / "sleeper.json", {"keeper": keeper})
     assert sweep.is_alive(keeper)
-    assert sweep.processes("mac") == [-keeper["pid"]]
+    assert sweep.processes(folder) == [-keeper["pid"]]
     assert sorted(sweep.members(keeper["pid"]).values()) == ["sh -c sleep 60 & sleep 60", "sleep 60", "sleep 60"]
     sweep.remove(folder)
     eventually(lambda: not sweep.is_alive(keeper), "the keeper is gone")
     assert not folder.exists()
+
+
+# ---- What is ended, and what is not ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a session that nobody owns."""
+    folder = tmp_path / f"session-{os.getpid()}"
+    (folder / "logs").mkdir(parents=True)
+    yield folder
+    sweep.end_processes(folder)
+
+
+def test_a_service_whose_keeper_was_killed_is_still_found(folder: Path) -> None:
+    """As Redis, which overwrites the environment that carries the mark."""
+    program = ["env", "-u", sweep.MARK, "sh", "-c", "sleep 60 & sleep 60"]
+    subprocess.run(
+        sweep.command("run", folder, "redis", *program), env={**os.environ, sweep.MARK: folder.name}, check=True
+    )
+    record = json.loads((folder / "redis.json").read_text())
+    eventually(lambda: len(sweep.members(record["keeper"]["pid"])) == 3, "the service and its children are there")
+    os.kill(record["keeper"]["pid"], signal.SIGKILL)
+    eventually(lambda: not sweep.is_alive(record["keeper"]), "the keeper is gone")
+    assert len(sweep.processes(folder)) == 3
+    sweep.end_processes(folder)
+    assert sweep.processes(folder) == []
+    assert sweep.members(record["keeper"]["pid"]) == {}
+
+
+def test_of_the_terminal_that_a_marked_process_runs_in_nothing_else_is_ended(folder: Path) -> None:
+    """As `docker compose`, which runs in the session of the user's shell."""
+    script = f"sleep 61 & {sweep.MARK}={folder.name} sleep 62 & wait"
+    shell = subprocess.Popen(["sh", "-c", script], start_new_session=True)
+    try:
+        eventually(lambda: len(sweep.processes(folder)) == 1, "the marked process is there")
+        assert command(sweep.processes(folder)[0]).split() == ["sleep", "62"]
+        sweep.end_processes(folder)
+        assert sweep.processes(folder) == []
+        assert [program.split() for program in sweep.members(shell.pid).values()] == [["sleep", "61"]]
+        assert shell.poll() is None
+    finally:
+        os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+
+
+def test_a_number_that_belongs_to_someone_else_by_now_is_left_alone(folder: Path) -> None:
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        other = {**sweep.identity(stranger.pid), "started": "an earlier boot 1"}
+        sweep.write_json(folder / "redis.json", {"keeper": other, "service": other, "pid": stranger.pid})
+        assert sweep.processes(folder) == []
+        sweep.end_processes(folder)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
