@@ -45,8 +45,10 @@ def things_of(name: str) -> list[str]:
     return found + docker("volume", "ls", "--quiet", "--filter", label).split()
 
 
-def things_of_all_tests() -> set[str]:
-    names = docker("ps", "--all", "--format", '{{.Label "com.docker.compose.project"}}').split()
+def sessions_of(project: Project) -> set[str]:
+    """The Compose projects of test sessions of this project alone: others may run beside this one."""
+    label = f"label=com.docker.compose.project.working_dir={project.root}"
+    names = docker("ps", "--all", "--filter", label, "--format", '{{.Label "com.docker.compose.project"}}').split()
     return {name for name in names if name.startswith(sweep.PREFIX)}
 
 
@@ -91,7 +93,7 @@ def test_a_launched_project_beside_it_is_not_disturbed(
     assert docker("image", "inspect", "--format", "{{.Id}}", "doubling") == image
     assert (project.root / "logs/worker.log").read_text() == log
     assert sessions() == []
-    assert things_of_all_tests() == set()
+    assert sessions_of(project) == set()
     assert len(things_of("doubling")) == 5  # three containers, a network, a volume
     print(f"\na warm session with four tests and -n2: {took:.1f} s; `docker compose up --wait` alone: {launched:.1f} s")
 
@@ -128,7 +130,7 @@ def test_an_image_that_does_not_build(project: Project, sessions: Callable[[], l
         ]
     )
     assert sessions() == []
-    assert things_of_all_tests() == set()
+    assert sessions_of(project) == set()
 
 
 def test_an_image_that_is_not_there(project: Project) -> None:
@@ -156,7 +158,7 @@ def test_a_load_model_that_raises(project: Project) -> None:
             "  | OSError: model.pkl is missing",
         ]
     )
-    assert things_of_all_tests() == set()
+    assert sessions_of(project) == set()
 
 
 def test_a_redis_that_does_not_start(project: Project) -> None:
