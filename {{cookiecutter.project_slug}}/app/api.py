@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 
-    app = _App(settings.max_body_bytes, executor, middleware=[_Lifespan(executor, pipeline)])
+    app = _App(settings.max_body_bytes, executor, pipeline, middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(_write_error)
     app.add_error_handler(Unavailable, _answer_unavailable)
     app.add_error_handler(Exception, _answer_unexpected)
@@ -70,11 +70,12 @@ class _App(falcon.asgi.App):
     The server says when its process is to end: by `leave`, then by `end_waits`.
     """
 
-    def __init__(self, max_body_bytes: int, executor: Executor, **options: Any) -> None:
+    def __init__(self, max_body_bytes: int, executor: Executor, pipeline: UserPipeline, **options: Any) -> None:
         super().__init__(**options)
         self._max_body_bytes = max_body_bytes
         self._leaving = False
         self.end_waits = executor.end_waits
+        self.run_short_calls_in_place = pipeline.thread.in_place.enable
 
     def leave(self) -> None:
         """From now on each answer is the last one on its connection."""
@@ -84,8 +85,8 @@ class _App(falcon.asgi.App):
         if self._leaving:
             send = _closing(send)
         if scope["type"] == "http" and scope["method"] == "POST":
-            # Iterables, says ASGI, of which each may be read but once.
-            scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
+            if type(scope["headers"]) is not list:  # an iterable, says ASGI, which may be read but once
+                scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
                     error = _too_large(self._max_body_bytes)
@@ -127,7 +128,7 @@ class Predict:
             log.debug("Malformed JSON: %s", error)
             raise _malformed() from None
         callback_uri = _callback_uri(json_data)
-        verified = await self._verify(json_data)
+        verified = await self._verify(json_data, body)
         try:
             request = stages.dumps_verified(verified)
         except jsonio.TooDeep:
@@ -211,6 +212,11 @@ class Predict:
         most = self._settings.max_body_bytes
         parts, size = [], 0
         try:
+            if req.content_length is not None:  # which is not too large: that was checked before
+                body = await req.stream.read()
+                if len(body) < req.content_length:
+                    raise _cut_off()
+                return body
             async for part in req.stream:
                 size += len(part)
                 if size > most:
@@ -218,13 +224,11 @@ class Predict:
                 parts.append(part)
         except OSError as error:
             raise _cut_off() from error
-        if req.content_length is not None and size < req.content_length:
-            raise _cut_off()
         return b"".join(parts)
 
-    async def _verify(self, json_data: Any) -> Any:
+    async def _verify(self, json_data: Any, body: bytes) -> Any:
         try:
-            return await self._pipeline.verify(json_data)
+            return await self._pipeline.verify(json_data, body)
         except stages.PipelineError as error:
             raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=str(error)) from None
         except Stuck as error:

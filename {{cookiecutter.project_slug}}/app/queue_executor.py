@@ -22,7 +22,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from app import store
 from app.celery_app import create_terms, send_ticket
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
-from app.pubsub import messages as pubsub_messages
+from app.lane import Lane
 from app.settings import Settings
 from app.submitter import Submitter
 
@@ -62,7 +62,8 @@ class QueueExecutor:
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), 1),
         )
-        self._listener = asyncio.create_task(self._listen())
+        self._lane = Lane(self._settings.redis_url, self._channel, self._deliver, self._catch_up)
+        self._listener = asyncio.create_task(self._lane.run())
 
     async def stop(self) -> None:
         for task in (self._listener, self._detaching):
@@ -90,7 +91,7 @@ class QueueExecutor:
     async def _send(self, tasks: Sequence[Task]) -> float:
         settings = self._settings
         live, waiting = await self._ask(
-            store.submit(self._client, self._terms, tasks, settings.max_queue, settings.sync_timeout)
+            store.submit(self._lane, self._terms, tasks, settings.max_queue, settings.sync_timeout)
         )
         if waiting < 0:
             raise QueueFull(f"{-waiting - 1} tasks are waiting already")
@@ -114,8 +115,9 @@ class QueueExecutor:
 
     async def wait(self, task_id: str, seconds: float) -> Outcome | None:
         future = self._waiting[task_id]
+        timer = asyncio.get_running_loop().call_later(seconds, _run_out, future)
         try:
-            return await asyncio.wait_for(future, seconds)
+            return await future
         except asyncio.TimeoutError:
             try:
                 found = await self._ask(store.detach(self._client, self._terms, task_id))
@@ -124,14 +126,13 @@ class QueueExecutor:
                 return None
             return _outcome(found) if found else None
         finally:
+            timer.cancel()
             self._waiting.pop(task_id, None)
 
     def end_waits(self) -> None:
         self.ending = True
         for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(asyncio.TimeoutError())
-                future.exception()  # a client that has gone must not leave a warning behind
+            _run_out(future)
 
     def _detach_later(self, task_id: str) -> None:
         """The client was told to poll, so the result must be kept for it, even if Redis cannot be told just now."""
@@ -188,31 +189,6 @@ class QueueExecutor:
             log.warning("Redis did not serve a request: %s", _reason(error))
             raise Unavailable(_reason(error)) from error
 
-    async def _listen(self) -> None:
-        """Resolve the futures as replies arrive; reconnects for ever."""
-        pause, away = 0.0, False
-        while True:
-            pubsub = self._client.pubsub()
-            try:
-                await pubsub.subscribe(self._channel)
-                async for message in pubsub_messages(pubsub):
-                    if message["type"] == "message":
-                        self._deliver(message["data"])
-                    elif message["type"] == "subscribe":
-                        if away:
-                            log.warning("The connection to Redis is back")
-                        pause, away = 0.0, False
-                        await self._catch_up()
-            except (RedisError, OSError, asyncio.TimeoutError) as error:
-                if not away:
-                    log.warning("The connection to Redis broke, connecting again: %s", error)
-                away = True
-            finally:
-                with contextlib.suppress(RedisError, OSError):
-                    await pubsub.aclose()
-            await asyncio.sleep(pause)
-            pause = min(1.0, pause * 2 + 0.05)
-
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
             task_id, status, payload = line.split(b" ", 2)
@@ -228,6 +204,13 @@ class QueueExecutor:
         future = self._waiting.get(task_id)
         if future and not future.done():
             future.set_result(outcome)
+
+
+def _run_out(future: asyncio.Future[Outcome]) -> None:
+    """End a wait."""
+    if not future.done():
+        future.set_exception(asyncio.TimeoutError())
+        future.exception()  # a client that has gone must not leave a warning behind
 
 
 def _outcome(found: list[bytes]) -> Outcome:

@@ -45,6 +45,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._app.run_short_calls_in_place()
         BOARD.set_accepting(self._age, self.started)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -70,7 +71,13 @@ class Server(uvicorn.Server):
 class Worker(UvicornWorker):
     """Uvicorn's protocol under gunicorn: of a request to /predict, its share costs a third less than gunicorn's own."""
 
-    CONFIG_KWARGS = {"loop": "auto", "http": "httptools", "access_log": False, "server_header": False}  # noqa: RUF012
+    CONFIG_KWARGS = {  # noqa: RUF012
+        "loop": "auto",
+        "http": "httptools",
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,  # nobody asks for the client's address
+    }
     PATIENCE = 25.0
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -7,7 +7,7 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from app import stages
+from app import jsonio, stages
 from app.user_thread import UserThread
 
 log = logging.getLogger("denzel.api")
@@ -44,8 +44,8 @@ class UserPipeline:
         if self._retrying:
             self._retrying.cancel()
 
-    async def verify(self, json_data: Any) -> Any:
-        """What `verify_input` made of a request.
+    async def verify(self, json_data: Any, body: bytes) -> Any:
+        """What `verify_input` made of a request, which is `body` parsed.
 
         Raises:
             PipelineError: there is no module.
@@ -55,7 +55,12 @@ class UserPipeline:
         """
         if self.module is None:
             raise stages.PipelineError(self.problem)
-        return await self.thread.run("verify_input", self._patience, stages.verified, self.module, json_data)
+        parsed = [json_data]
+
+        def arguments() -> tuple[ModuleType | None, Any]:
+            return self.module, parsed.pop() if parsed else jsonio.loads(body)
+
+        return await self.thread.run_short("verify_input", self._patience, stages.verified, arguments, len(body))
 
     async def _retry(self) -> None:
         pause = _FIRST_PAUSE
