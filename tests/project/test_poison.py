@@ -58,6 +58,7 @@ def together(service: Service, *expressions: str, **more: Any) -> list[str]:
 def submit_to_frozen(service: Service, expressions: list[str], more: dict[str, Any]) -> list[str]:
     eventually(service.predictors, "there is a process")
     service.wait_ready()
+    eventually(lambda: not service.redis.exists("denzel:idle"), "nothing is handed to it")
     [process] = service.predictors()
     os.kill(process, signal.SIGSTOP)
     try:

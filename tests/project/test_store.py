@@ -43,11 +43,12 @@ class Tasks:
         self, *ids: str, mode: str = "sync", uri: str | None = None, most: int = 1000, default: float = 5.0
     ) -> tuple[float, int]:
         tasks = [Task(task_id, b'{"id":"%s"}' % task_id.encode(), mode, uri, "channel") for task_id in ids]
-        return self.call(store.submit, TERMS, tasks, most, default)
+        return self.call(store.submit, TERMS, tasks, most, default)[:2]
 
     def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:
         """Store what ended, claim more; the ids of the claimed tasks."""
-        claimed, waiting = store.work(self.redis, TERMS, token, f"{token}@tested", ended, most, share)
+        claimant = store.Claimant(token, f"{token}@tested", most, share)
+        claimed, waiting = store.work(self.redis, TERMS, claimant, ended, most)
         assert waiting == len(self.waiting) or most < 0
         assert all(request == b'{"id":"%s"}' % task_id.encode() for task_id, request in claimed)
         return [task_id for task_id, _ in claimed]
@@ -186,7 +187,7 @@ def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) ->
 def test_submit_leaves_tickets_to_another_broker(tasks: Tasks) -> None:
     terms = store.Terms("", b"ticket", 60, 86_400)
     task = Task("a", b"{}", "sync", None, "channel")
-    assert tasks.call(store.submit, terms, [task], 1000, 5.0) == (5.0, 1)
+    assert tasks.call(store.submit, terms, [task], 1000, 5.0) == (5.0, 1, 1, False)
     assert tasks.tickets == 0
     assert tasks.call(store.beat, terms, "n", {"up": 1}, [], False) is True
     assert tasks.tickets == 0

@@ -22,7 +22,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from app import store
 from app.celery_app import create_terms, send_ticket
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
-from app.lane import Lane
+from app.api_redis import Lane
 from app.settings import Settings
 from app.submitter import Submitter
 
@@ -30,6 +30,9 @@ log = logging.getLogger("denzel.api")
 
 # Redis must answer within this time (seconds), so that a client hears of a failure within 2.
 PATIENCE = 1.7
+
+# For so long (seconds) tasks wait for a process that was to be back at once, before another one is woken.
+_HELD_BACK = 0.01
 
 # Tickets that are sent at the same time through a broker of its own.
 MOST_TICKETS = 8
@@ -53,6 +56,7 @@ class QueueExecutor:
         self._tickets_under_way = 0
         self._to_detach: set[str] = set()
         self._detaching: asyncio.Task[None] | None = None
+        self._nudging: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.
@@ -66,7 +70,7 @@ class QueueExecutor:
         self._listener = asyncio.create_task(self._lane.run())
 
     async def stop(self) -> None:
-        for task in (self._listener, self._detaching):
+        for task in (self._listener, self._detaching, self._nudging):
             if task:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -90,18 +94,33 @@ class QueueExecutor:
 
     async def _send(self, tasks: Sequence[Task]) -> float:
         settings = self._settings
-        live, waiting = await self._ask(
+        submitted = await self._ask(
             store.submit(self._lane, self._terms, tasks, settings.max_queue, settings.sync_timeout)
         )
-        if waiting < 0:
-            raise QueueFull(f"{-waiting - 1} tasks are waiting already")
-        # Where many wait already, the workers are busy: they go on to the next tasks without a ticket.
-        if not self._terms.ticket_queue and waiting - len(tasks) < MOST_TICKETS:
-            self._send_tickets(len(tasks))
-        return live
+        if submitted.waiting < 0:
+            raise QueueFull(f"{-submitted.waiting - 1} tasks are waiting already")
+        self._send_tickets(submitted.tickets)
+        if submitted.held_back and self._nudging is None:
+            self._nudging = asyncio.create_task(self._nudge())
+        return submitted.live
+
+    async def _nudge(self) -> None:
+        """See to it that tasks which nobody was woken for do not wait for long."""
+        held_back = True
+        try:
+            while held_back:
+                await asyncio.sleep(_HELD_BACK)
+                tickets, held_back = await self._ask(store.nudge(self._lane, self._terms))
+                self._send_tickets(tickets)
+        except Unavailable:
+            pass  # the supervisors' heartbeats wake workers, too
+        finally:
+            self._nudging = None
 
     def _send_tickets(self, count: int) -> None:
         """Wake workers through the broker. The tasks are safe already: a failure here only delays them."""
+        if self._terms.ticket_queue:
+            return  # the script has written them
         loop = asyncio.get_running_loop()
         for _ in range(count):
             if self._tickets_under_way < MOST_TICKETS:

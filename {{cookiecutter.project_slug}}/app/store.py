@@ -4,6 +4,7 @@ Each step of a task's life is one Lua script, so that it happens whole or not at
 
     submit   the record, its place in the queue and the message appear together              (api)
     work     a worker's answers, replies and callbacks are stored; it claims the next tasks  (denzel)
+    nudge    tasks that were held back for a process that would be back at once: it is not     (api)
     beat     once a second: lost claims return to the queue, delayed tasks become due        (denzel)
     release  a process died: its claims return at once                                       (denzel)
     detach   a synchronous wait ran out: the client polls from now                           (api)
@@ -17,10 +18,17 @@ with others), callback (JSON, how its delivery stands). A record has no expiry u
 is lost.
 
 Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
-token stands for one life of one process, and `denzel:alive:<token>` says that it lives. A Celery message is only a
-ticket that wakes a worker: which tasks it gets is decided when it claims them, so no task waits behind another while
-a worker is idle, and a lost or repeated message does no harm. Whenever tasks wait and no ticket does, `work` and
-`beat` write one.
+token stands for one life of one process, and `denzel:alive:<token>` says that it lives.
+
+A process that has just found nothing to do stays for a moment and is listed in `denzel:idle`; the next task is claimed
+for it in the script that submits the task, and handed over through the list `denzel:hand:<token>`. Otherwise a Celery
+message wakes a worker. It is only a ticket: which tasks the worker gets is decided when it claims them, so no task
+waits behind another while a worker is idle, and a lost or repeated message does no harm. Whenever tasks wait and no
+ticket does, `work` and `beat` write one.
+
+Where a pipeline merges requests and its calls are short, `denzel:quick` says for some milliseconds that a process will
+be back at once and take all that waits: one call for many is cheaper than several small ones at the same time. Then
+nobody is woken. Should the process take longer after all, the API's `nudge` wakes another.
 
 Only commands up to Redis 6.2 are used, and the server's clock, so that the machines' clocks need not agree.
 """
@@ -31,7 +39,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -41,6 +49,9 @@ DELAYED = "denzel:delayed"
 CLAIMS = "denzel:claims:"
 CLAIMANTS = "denzel:claimants"
 ALIVE = "denzel:alive:"
+IDLE = "denzel:idle"
+HAND = "denzel:hand:"
+QUICK = "denzel:quick"
 PROCESSES = "denzel:processes"
 NODES = "denzel:nodes"
 DEAD = "denzel:dead"
@@ -59,6 +70,10 @@ FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 STALE = 5
 # A process is believed dead when nobody has vouched for it for this long (seconds).
 LEASE = 5
+# Calls that take less (seconds) are waited for rather than that another process is woken.
+SHORT_CALL = 0.002
+# For so long (milliseconds) after a process began a short call, it is believed to be back at once.
+_QUICK_FOR = 5
 # A task that took this many processes with it, each time alone, ends as FAILURE.
 MAX_DEATHS = 3
 
@@ -90,8 +105,8 @@ _PRELUDE = (
 local TASK, WAITING, DELAYED, CLAIMS = '{TASK}', '{WAITING}', '{DELAYED}', '{CLAIMS}'
 local CLAIMANTS, ALIVE, PROCESSES, NODES = '{CLAIMANTS}', '{ALIVE}', '{PROCESSES}', '{NODES}'
 local CALLBACKS, CALLBACKS_WAKE, CANCELLED = '{CALLBACKS}', '{CALLBACKS_WAKE}', '{CANCELLED}'
-local DEAD, FULL = '{DEAD}', '{FULL}'
-local STALE, LEASE, MAX_DEATHS = {STALE}, {LEASE}, {MAX_DEATHS}
+local DEAD, FULL, IDLE, HAND, QUICK = '{DEAD}', '{FULL}', '{IDLE}', '{HAND}', '{QUICK}'
+local STALE, LEASE, MAX_DEATHS, QUICK_FOR = {STALE}, {LEASE}, {MAX_DEATHS}, {_QUICK_FOR}
 """
     + """
 local time = redis.call('TIME')
@@ -112,10 +127,10 @@ local function finish(id, status, result, message, sync_expires, expires, keep)
     if keep then
         redis.call('ZADD', DEAD, seconds, id)
         redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', seconds - expires)
+        redis.call('HDEL', key, 'reply_to', 'token')
     else
-        redis.call('HDEL', key, 'request')
+        redis.call('HDEL', key, 'reply_to', 'token', 'request')
     end
-    redis.call('HDEL', key, 'reply_to', 'token')
     if old[2] ~= 'async' or not old[4] or old[4] == '' then
         redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep or old[5]) and expires or sync_expires)
     else
@@ -132,17 +147,76 @@ local function end_now(id, status, result, message, sync_expires, expires, keep)
     if channel then redis.call('PUBLISH', channel, id .. ' ' .. status .. ' ' .. message) end
 end
 
--- Wakes a worker if tasks wait and no ticket does. The queue is '' where tickets travel through another broker.
-local function ticket_if_needed(queue, ticket)
-    if redis.call('LLEN', WAITING) == 0 then return 0 end
-    if queue ~= '' and redis.call('LLEN', queue) == 0 then redis.call('LPUSH', queue, ticket) end
-    return 1
+local function processes() return math.max(1, tonumber(redis.call('GET', PROCESSES) or 1)) end
+
+-- Claims what waits for a process, at most so many tasks. Returns id, request, id, request, ...
+-- A task that is to run alone comes alone.
+local function claim(token, node, most, share, quick)
+    if share then
+        local waiting = redis.call('LLEN', WAITING)
+        most = math.min(most, math.ceil(waiting / processes()))
+    end
+    local claimed, ids = {}, {}
+    if most < 1 then return claimed end
+    local taken = redis.call('RPOP', WAITING, most) or {}
+    for position, id in ipairs(taken) do
+        local key = TASK .. id
+        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts')
+        if task[1] and not final(task[1]) then
+            if task[4] and #ids > 0 then
+                for rest = #taken, position, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
+                break
+            end
+            redis.call('HSET', key, 'status', 'STARTED', 'worker', node, 'token', token, 'started', task[3] or now,
+                       'attempts', (task[5] or 0) + 1)
+            ids[#ids + 1] = id
+            claimed[#claimed + 1] = id
+            claimed[#claimed + 1] = task[2]
+            if task[4] then
+                for rest = #taken, position + 1, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
+                break
+            end
+        end
+    end
+    if #ids > 0 then
+        redis.call('SADD', CLAIMS .. token, unpack(ids))
+        redis.call('SADD', CLAIMANTS, token)
+        if quick then redis.call('SET', QUICK, token, 'PX', QUICK_FOR) end
+    end
+    return claimed
+end
+
+-- Gives waiting tasks to processes that are idle; who is idle is listed as `token node most share quick`.
+local function hand_over()
+    while redis.call('LLEN', WAITING) > 0 do
+        local idle = redis.call('LPOP', IDLE)
+        if not idle then return end
+        local token, node, most, share, quick = string.match(idle, '^(%S+) (%S+) (%d+) (%d) (%d)$')
+        if redis.call('EXISTS', ALIVE .. token) == 1 then
+            local claimed = claim(token, node, tonumber(most), share == '1', quick == '1')
+            local lines = {redis.call('LLEN', WAITING)}
+            for i = 1, #claimed, 2 do lines[#lines + 1] = claimed[i] .. ' ' .. claimed[i + 1] end
+            redis.call('RPUSH', HAND .. token, table.concat(lines, '\\n'))
+        end
+    end
+end
+
+-- Wakes workers for waiting tasks by so many tickets, as long as there are no more than there are processes to take
+-- them. Returns how many it takes; the queue is '' where they travel through another broker.
+local function wake(tickets, most, queue, ticket)
+    hand_over()
+    tickets = math.min(tickets, redis.call('LLEN', WAITING))
+    if queue ~= '' then
+        for _ = 1, math.min(tickets, most - redis.call('LLEN', queue)) do redis.call('LPUSH', queue, ticket) end
+    end
+    return tickets
 end
 
 -- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
 -- from now, so that the one that killed the process is found; that one is tried again after growing delays. When the
 -- process was stopped for a reason of ours, no task is to blame.
 local function give_back(token, sync_expires, expires, blameless)
+    redis.call('DEL', HAND .. token)
     local ids = redis.call('SMEMBERS', CLAIMS .. token)
     redis.call('DEL', CLAIMS .. token)
     redis.call('SREM', CLAIMANTS, token)
@@ -173,42 +247,51 @@ end
 
 # ARGV: most waiting tasks, default timeout, ticket queue, ticket,
 #       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or '').
-# Returns the live setting in seconds as text, and the number that wait (negative: full, nothing was accepted).
+# Returns the live setting in seconds as text, the number that wait (negative: full, nothing was accepted), how many
+# tickets it takes, and 1 if nobody was woken as a process will be back at once.
 # Sending the same ids again changes nothing, so that a retry after a lost connection is safe.
 _SUBMIT = Script("""
 local live = redis.call('GET', 'synchronous_timeout') or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
 local count = (#ARGV - 4) / 6
 if redis.call('EXISTS', FULL) == 1 then return redis.error_reply('OOM Redis is almost full') end
-if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1} end
+if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1, 0, 0} end
+local new = {}
 for i = 5, #ARGV, 6 do
     local id, mode = ARGV[i], ARGV[i + 2]
-    if redis.call('EXISTS', TASK .. id) == 0 then
+    local key = TASK .. id
+    if redis.call('EXISTS', key) == 0 then
         if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
-        redis.call('HSET', TASK .. id, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
+        redis.call('HSET', key, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
                    'callback_uri', ARGV[i + 3], 'reply_to', ARGV[i + 4], 'accepted', now)
-        if ARGV[i + 5] ~= '' then redis.call('HSET', TASK .. id, 'kept', ARGV[i + 5]) end
-        redis.call('LPUSH', WAITING, id)
+        if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'kept', ARGV[i + 5]) end
+        new[#new + 1] = id
     end
 end
-if ARGV[3] ~= '' then
-    -- One ticket for each task, as long as there is a process to take it.
-    local enough = math.max(1, tonumber(redis.call('GET', PROCESSES) or 1))
-    for _ = 1, math.min(count, enough - redis.call('LLEN', ARGV[3])) do redis.call('LPUSH', ARGV[3], ARGV[4]) end
-end
-return {live, waiting + count}
+if #new > 0 then redis.call('LPUSH', WAITING, unpack(new)) end
+if redis.call('EXISTS', QUICK) == 1 then return {live, waiting + count, 0, 1} end
+-- One ticket for each task, as long as there is a process to take it.
+return {live, waiting + count, wake(count, processes(), ARGV[3], ARGV[4]), 0}
+""")
+
+# ARGV: ticket queue, ticket. Returns the same last two numbers as a submission.
+_NUDGE = Script("""
+if redis.call('EXISTS', QUICK) == 1 then return {0, 1} end
+return {wake(processes(), processes(), ARGV[1], ARGV[2]), 0}
 """)
 
 # ARGV: token, node, most tasks to claim (-1: some of those claimed before are still to be run),
 #       share (1: leave the other processes their part), ticket queue, ticket,
-#       expiry of synchronous records, expiry of the others, then for each ended task: id, status, result, message.
+#       expiry of synchronous records, expiry of the others,
+#       quick (1: the process will be back at once), how it was listed as idle ('': not),
+#       how it is to be listed if there is nothing to do ('': not), then for each ended task: id, status, result, message.
 # Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
 # Returns the number that wait still, then the claimed tasks: id, request, ...
 _WORK = Script("""
 local token, most = ARGV[1], tonumber(ARGV[3])
 local claims = CLAIMS .. token
-local replies = {}
-for i = 9, #ARGV, 4 do
+local replies, ended = {}, {}
+for i = 12, #ARGV, 4 do
     local id, status = ARGV[i], ARGV[i + 1]
     local channel = finish(id, status, ARGV[i + 2], ARGV[i + 3], ARGV[7], ARGV[8])
     if channel then
@@ -216,12 +299,17 @@ for i = 9, #ARGV, 4 do
         replies[channel] = replies[channel] or {}
         table.insert(replies[channel], id .. ' ' .. status .. ' ' .. payload)
     end
+    ended[#ended + 1] = id
 end
 for channel, lines in pairs(replies) do redis.call('PUBLISH', channel, table.concat(lines, '\\n')) end
-
--- Claims that are left were not run: the answer that handed them out never arrived, or the process is to stop.
-for i = 9, #ARGV, 4 do redis.call('SREM', claims, ARGV[i]) end
+if #ended > 0 then redis.call('SREM', claims, unpack(ended)) end
 if most < 0 then return {0} end
+
+if ARGV[10] ~= '' then
+    redis.call('LREM', IDLE, 0, ARGV[10])
+    redis.call('DEL', HAND .. token)
+end
+-- Claims that are left were not run: the answer that handed them out never arrived, or the process is to stop.
 for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     redis.call('SREM', claims, id)
     if redis.call('HGET', TASK .. id, 'status') == 'STARTED' then
@@ -230,33 +318,14 @@ for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     end
 end
 
-local waiting = redis.call('LLEN', WAITING)
-if ARGV[4] == '1' then
-    most = math.min(most, math.ceil(waiting / math.max(1, tonumber(redis.call('GET', PROCESSES) or 1))))
+local claimed = claim(token, ARGV[2], most, ARGV[4] == '1', ARGV[9] == '1')
+if #claimed == 0 then
+    redis.call('SREM', CLAIMANTS, token)
+    if redis.call('GET', QUICK) == token then redis.call('DEL', QUICK) end
+    if ARGV[11] ~= '' then redis.call('LPUSH', IDLE, ARGV[11]) end
 end
-local claimed = {0}
-while #claimed <= 2 * most - 1 do
-    local id = redis.call('RPOP', WAITING)
-    if not id then break end
-    local key = TASK .. id
-    local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone')
-    if task[1] and not final(task[1]) then
-        if task[4] and #claimed > 1 then
-            redis.call('RPUSH', WAITING, id)
-            break
-        end
-        redis.call('HSET', key, 'status', 'STARTED', 'worker', ARGV[2], 'token', token, 'started', task[3] or now)
-        redis.call('HINCRBY', key, 'attempts', 1)
-        redis.call('SADD', claims, id)
-        claimed[#claimed + 1] = id
-        claimed[#claimed + 1] = task[2]
-        if task[4] then break end
-    end
-end
-if #claimed > 1 then redis.call('SADD', CLAIMANTS, token) else redis.call('SREM', CLAIMANTS, token) end
-ticket_if_needed(ARGV[5], ARGV[6])
-claimed[1] = redis.call('LLEN', WAITING)
-return claimed
+wake(1, 1, ARGV[5], ARGV[6])
+return {redis.call('LLEN', WAITING), unpack(claimed)}
 """)
 
 # ARGV: name, heartbeat (JSON with `up`, its processes that serve), ticket queue, ticket,
@@ -293,7 +362,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0
     redis.call('ZREM', DELAYED, id)
     redis.call('RPUSH', WAITING, id)
 end
-return ticket_if_needed(ARGV[3], ARGV[4])
+return wake(1, 1, ARGV[3], ARGV[4])
 """)
 
 # ARGV: token, ticket queue, ticket, expiry of synchronous records, expiry of the others,
@@ -301,7 +370,7 @@ return ticket_if_needed(ARGV[3], ARGV[4])
 _RELEASE = Script("""
 redis.call('DEL', ALIVE .. ARGV[1])
 give_back(ARGV[1], ARGV[4], ARGV[5], ARGV[6] == '1')
-return ticket_if_needed(ARGV[2], ARGV[3])
+return wake(1, 1, ARGV[2], ARGV[3])
 """)
 
 # ARGV: token, id, result, message, expiry of synchronous records, expiry of the others.
@@ -381,53 +450,117 @@ class Terms:
     expires: int
 
 
-async def submit(
-    client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int, default_timeout: float
-) -> tuple[float, int]:
-    """Store tasks (with id, request, mode, callback_uri, reply_to and kept) and wake workers for them.
+class Submitted(NamedTuple):
+    """What became of tasks that were submitted.
 
-    Returns: the live response setting in seconds, and how many tasks wait now. A negative number -n-1 says that
-        n tasks wait, which leaves no room: nothing was accepted.
+    Attributes:
+        live: the live response setting in seconds, 0 means asynchronous.
+        waiting: how many tasks wait now. A negative number -n-1 says that n tasks wait, which leaves no room: nothing
+            was accepted.
+        tickets: how many tickets it takes; they are written already unless they travel through another broker.
+        held_back: nobody was woken, as a process will be back at once; `nudge` has to make sure.
     """
+
+    live: float
+    waiting: int
+    tickets: int
+    held_back: bool
+
+
+async def submit(client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int, default_timeout: float) -> Submitted:
+    """Store tasks (with id, request, mode, callback_uri, reply_to and kept) and wake workers for them."""
     arguments: list[Any] = [max_queue, default_timeout, terms.ticket_queue, terms.ticket]
     for task in tasks:
         kept = "1" if task.kept else ""
         arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
-    live, waiting = await _SUBMIT.call(client, *arguments)
-    return float(live), waiting
+    live, waiting, tickets, held_back = await _SUBMIT.call(client, *arguments)
+    return Submitted(float(live), waiting, tickets, bool(held_back))
+
+
+async def nudge(client: Any, terms: Terms) -> tuple[int, bool]:
+    """Wake workers for tasks that were held back, unless a process is still quick.
+
+    Returns: how many tickets it takes, and whether tasks are still held back.
+    """
+    tickets, held_back = await _NUDGE.call(client, terms.ticket_queue, terms.ticket)
+    return tickets, bool(held_back)
+
+
+@dataclass(slots=True)
+class Claimant:
+    """A prediction process as the scripts know it.
+
+    Attributes:
+        token: this life of this process.
+        node: the name that /status shows.
+        most: claim at most so many tasks.
+        share: leave the other processes their part of what waits.
+        quick: it is back at once when it has claimed tasks.
+        listed: how it is listed as idle; empty when it is not.
+    """
+
+    token: str
+    node: str
+    most: int = 1
+    share: bool = False
+    quick: bool = False
+    listed: str = ""
+
+
+# Claimed tasks (id, request), and how many wait still.
+Claimed = tuple[list[tuple[str, bytes]], int]
 
 
 def work(
     client: Any,
     terms: Terms,
-    token: str,
-    node: str,
+    claimant: Claimant,
     ended: Sequence[tuple[str, str, bytes, bytes]],
-    most: int,
-    share: bool,
-) -> tuple[list[tuple[str, bytes]], int]:
-    """Store how tasks ended (id, status, result, message); claim the next ones (id, request), and how many wait still.
+    most: int | None = None,
+    stay: bool = False,
+) -> Claimed:
+    """Store how tasks ended (id, status, result, message) and claim the next ones.
 
     Args:
-        token: this life of this process.
-        node: the name that /status shows.
-        most: claim at most so many; -1 while some of those claimed before are still to be run.
-        share: leave the other processes their part of what waits.
+        most: claim at most so many, if not as the claimant says; -1 while some of those claimed before are still to be
+            run.
+        stay: if there is nothing to do, the claimant is going to call `wait_for_tasks`.
     """
+    most = claimant.most if most is None else most
+    idle = ""
+    if stay:
+        share, quick = int(claimant.share), int(claimant.quick)
+        idle = f"{claimant.token} {claimant.node} {claimant.most} {share} {quick}"
     arguments = [
-        token,
-        node,
+        claimant.token,
+        claimant.node,
         most,
-        int(share),
+        int(claimant.share),
         terms.ticket_queue,
         terms.ticket,
         terms.sync_expires,
         terms.expires,
+        int(claimant.quick),
+        claimant.listed,
+        idle,
     ]
     for outcome in ended:
         arguments += outcome
     waiting, *flat = _WORK(client, *arguments)
+    if most >= 0:
+        claimant.listed = "" if flat else idle
     return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)], waiting
+
+
+def wait_for_tasks(client: Any, claimant: Claimant, seconds: float) -> Claimed | None:
+    """What is handed to an idle process within so many seconds; takes a `WorkerRedis`."""
+    handed = client.wait(HAND + claimant.token, seconds)
+    if handed is None:
+        return None
+    claimant.listed = ""
+    waiting, *lines = handed.split(b"\n")
+    tasks = [line.split(b" ", 1) for line in lines]
+    return [(task_id.decode(), request) for task_id, request in tasks], int(waiting)
 
 
 async def beat(

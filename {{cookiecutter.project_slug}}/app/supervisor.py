@@ -170,6 +170,11 @@ class Child:
         """The task that runs, the first of them when merged; nothing when none does."""
         return self.state.task_id if self.state and self.busy_for else ""
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a prediction process can be expected to run, or to give back, what it has claimed."""
+        return self.state is not None and (self.busy_for > 0 or self.state.silent_for <= _HANGS_AFTER)
+
     def signal(self, number: int) -> None:
         """Send a signal, if the process runs."""
         if self._process and self._process.returncode is None:
@@ -378,7 +383,7 @@ class Supervisor:
             }
             try:
                 # Processes that are on their way out may still finish their tasks.
-                tokens = [child.token for child in self._running.values() if child.state]
+                tokens = [child.token for child in self._running.values() if child.is_at_work]
                 full = await self._redis_is_full()
                 if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
                     await self._send_ticket()

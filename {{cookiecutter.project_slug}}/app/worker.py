@@ -18,13 +18,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-import redis
 from celery import bootsteps
 from celery.exceptions import CeleryError, SecurityWarning
 from celery.worker import state as worker_state
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from app import process_state, stages, store
 from app.batch import BatchRunner
@@ -32,6 +29,7 @@ from app.batch_size import BatchSize
 from app.celery_app import WORK, app, create_terms, send_ticket
 from app.monitoring import TaskEvents
 from app.settings import Settings, get_settings
+from app.worker_redis import WorkerRedis
 
 log = logging.getLogger("denzel.worker")
 
@@ -42,7 +40,7 @@ Ended = tuple[str, str, bytes, bytes]
 MOST_CLAIMS = 128
 # Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
 _TURN = 0.5
-# Seconds for which an idle process waits for the next ticket by itself.
+# Seconds for which an idle process waits to be handed the next tasks.
 _LINGER = 0.2
 
 
@@ -117,12 +115,9 @@ class PredictionLoop:
         self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, node: str
     ) -> None:
         self._state = state
-        self._node = node
-        self._token = os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex
+        self._claimant = store.Claimant(os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex, node)
         self._terms = create_terms(settings)
-        self._redis = redis.Redis.from_url(
-            settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 1)
-        )
+        self._redis = WorkerRedis(settings.redis_url)
         self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
         # Without merging, a task that was claimed early would wait behind another while a process is idle.
         self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1)
@@ -136,12 +131,17 @@ class PredictionLoop:
         until = time.monotonic() + _TURN
         ended: list[Ended] = []
         while True:
+            self._state.tick()
             last = should_stop() or time.monotonic() > until
-            claimed, waiting = self._exchange(ended, 0 if last else self._size.limit)
-            ended = []
-            if claimed:
-                ended = self._predict(claimed, should_stop)
-            elif last or not self._wait_for_ticket(until):
+            claimed, waiting = self._exchange(ended, 0 if last else None)
+            if not claimed and not last:
+                handed = self._wait_for_tasks(until)
+                if handed is None:  # nothing comes: once more, to say that nobody waits here any longer
+                    until = 0.0
+                else:
+                    claimed, waiting = handed
+            ended = self._predict(claimed, should_stop) if claimed else []
+            if last and not claimed:
                 if waiting and not self._terms.ticket_queue:  # the script could not write one
                     self._send_ticket()
                 return
@@ -178,17 +178,15 @@ class PredictionLoop:
                 self.events.end(these, ended, self._last_call)
                 yield ended
 
-    def _wait_for_ticket(self, until: float) -> bool:
-        """Stay for the next ticket for a moment: taking it here is quicker than a turn through the consumer."""
-        if not self._terms.ticket_queue:
-            return False
+    def _wait_for_tasks(self, until: float) -> store.Claimed | None:
+        """What is handed over in the next moment: quicker than a turn through the consumer; None when nothing is."""
         seconds = min(_LINGER, until - time.monotonic())
         if seconds < 0.01:
-            return False
+            return None
         try:
-            return self._redis.brpop([self._terms.ticket_queue], timeout=seconds) is not None
+            return store.wait_for_tasks(self._redis, self._claimant, seconds)
         except (RedisError, OSError):
-            return False  # the consumer knows how to connect again
+            return None
 
     def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
         """One call of the pipeline, under the time limits."""
@@ -205,16 +203,19 @@ class PredictionLoop:
         except Exception as error:  # kombu's errors are of many kinds; the supervisor's next beat sends one
             log.warning("The broker took no message: %s", error)
 
-    def _exchange(self, ended: list[Ended], most: int) -> tuple[list[tuple[str, bytes]], int]:
+    def _exchange(self, ended: list[Ended], most: int | None = None) -> store.Claimed:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
-        pause = 0.1
+        claimant, pause = self._claimant, 0.1
+        claimant.most, claimant.share = self._size.limit, self._size.shares
+        claimant.quick = self._runner.merges and self._last_call < store.SHORT_CALL
         while True:
             try:
-                return store.work(self._redis, self._terms, self._token, self._node, ended, most, self._size.shares)
+                return store.work(self._redis, self._terms, claimant, ended, most, stay=most is None)
             except (RedisError, OSError) as error:
                 log.warning("Redis does not serve (%s); trying again in %.1f s", error, pause)
                 time.sleep(pause)
                 pause = min(5.0, pause * 2)
+                self._state.tick()
 
 
 def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: Settings, node: str) -> None:

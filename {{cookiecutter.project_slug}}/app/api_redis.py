@@ -87,7 +87,7 @@ class Lane:
         return await self._call("EVAL", *arguments)
 
     async def _call(self, *arguments: Any) -> Any:
-        """The answer; sent once more when the connection breaks meanwhile, as a stale one does: scripts may run twice."""
+        """The answer; sent once more when the connection breaks, as a stale one does: every script may run twice."""
         for last in (False, True):
             try:
                 return await (self._wire or await self._next_wire()).send(*arguments)

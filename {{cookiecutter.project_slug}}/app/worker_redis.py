@@ -1,0 +1,60 @@
+"""A prediction process's connection to Redis: one command at a time, with little between it and the socket.
+
+redis-py makes the connection and reads the answers; what its client does around each command (pool, hooks, metrics)
+would cost a lone request more than Redis itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hiredis
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, TimeoutError
+from redis.retry import Retry
+
+# Seconds until an answer must have come; blocking commands wait for less.
+_PATIENCE = 10.0
+
+
+class WorkerRedis:
+    """Runs scripts and waits on a list; connects when it is needed."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = redis.ConnectionPool.from_url(
+            url, socket_timeout=_PATIENCE, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+        )
+        self._connection: Any = None
+
+    def evalsha(self, *arguments: Any) -> Any:
+        """Run a script that the server knows."""
+        return self._call("EVALSHA", *arguments)
+
+    def eval(self, *arguments: Any) -> Any:
+        """Run a script."""
+        return self._call("EVAL", *arguments)
+
+    def wait(self, key: str, seconds: float) -> bytes | None:
+        """The last element of a list, taken out; None when there was none within so many seconds."""
+        found = self._exchange("BRPOP", key, seconds)
+        return found[1] if found else None
+
+    def _call(self, *arguments: Any) -> Any:
+        """The answer; sent once more when the connection breaks, as a stale one does: every script may run twice."""
+        try:
+            return self._exchange(*arguments)
+        except ConnectionError:
+            return self._exchange(*arguments)
+
+    def _exchange(self, *arguments: Any) -> Any:
+        if self._connection is None:
+            self._connection = self._pool.get_connection()
+        try:
+            self._connection.send_packed_command([hiredis.pack_command(arguments)], check_health=False)
+            return self._connection.read_response()
+        except (ConnectionError, TimeoutError, OSError):
+            self._connection.disconnect()
+            self._pool.release(self._connection)
+            self._connection = None
+            raise
