@@ -14,6 +14,7 @@ from redis import asyncio as redis_asyncio
 
 from app import store
 from app.executor import Task
+from app.worker_redis import WorkerRedis
 from tests.project.services import Service, eventually
 
 TERMS = store.Terms(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
@@ -302,6 +303,159 @@ def test_whoever_leaves_tasks_behind_leaves_a_ticket(tasks: Tasks) -> None:
     tasks.redis.delete("denzel")
     tasks.work("token", success("a"), most=5)
     assert tasks.tickets == 0
+
+
+# ---- Handing over ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worker(redis_service: Service) -> WorkerRedis:
+    return WorkerRedis(redis_service.redis_url)
+
+
+def idle(
+    tasks: Tasks, worker: WorkerRedis, token: str, most: int = 1, share: bool = False, quick: bool = False
+) -> store.Claimant:
+    """A process that lives, has found nothing to do and stays for what is handed over."""
+    tasks.redis.set(f"denzel:alive:{token}", 1)
+    claimant = store.Claimant(token, f"{token}@tested", most, share, quick)
+    assert store.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
+    return claimant
+
+
+def handed(worker: WorkerRedis, claimant: store.Claimant) -> list[str] | None:
+    found = store.wait_for_tasks(worker, claimant, 0.05)
+    return None if found is None else [task_id for task_id, _ in found[0]]
+
+
+def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, worker: WorkerRedis) -> None:
+    claimant = idle(tasks, worker, "one")
+    tasks.submit("a")
+    assert tasks.waiting == []
+    assert tasks.tickets == 0
+    record = tasks.record("a")
+    assert (record["status"], record["worker"], record["attempts"]) == ("STARTED", "one@tested", "1")
+    assert store.wait_for_tasks(worker, claimant, 5) == ([("a", b'{"id":"a"}')], 0)
+    assert tasks.work("one", success("a")) == []
+    assert tasks.record("a")["status"] == "SUCCESS"
+    assert tasks.redis.keys("denzel:claim*") == []
+
+
+def test_each_idle_process_gets_a_task_before_a_ticket_is_written(tasks: Tasks, worker: WorkerRedis) -> None:
+    tasks.beat("one", "two", up=3)
+    claimants = [idle(tasks, worker, token) for token in ("one", "two")]
+    tasks.submit("a", "b", "c")
+    assert sorted(handed(worker, claimant)[0] for claimant in claimants) == ["a", "b"]  # type: ignore[index]
+    assert tasks.waiting == ["c"]
+    assert tasks.tickets == 1
+
+
+def test_an_idle_process_that_merges_gets_as_many_as_it_wants(tasks: Tasks, worker: WorkerRedis) -> None:
+    one, two = idle(tasks, worker, "one", most=4), idle(tasks, worker, "two", most=4)
+    tasks.submit(*"abcdef")
+    assert handed(worker, two) == ["a", "b", "c", "d"]  # the one that was busy last
+    assert handed(worker, one) == ["e", "f"]
+
+
+def test_idle_processes_that_are_slow_share(tasks: Tasks, worker: WorkerRedis) -> None:
+    tasks.beat("one", "two", up=2)
+    one, two = (idle(tasks, worker, token, most=8, share=True) for token in ("one", "two"))
+    tasks.submit(*"abcd")
+    assert (handed(worker, two), handed(worker, one)) == (["a", "b"], ["c"])
+    assert tasks.waiting == ["d"]
+
+
+def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, worker: WorkerRedis) -> None:
+    claimant = idle(tasks, worker, "gone")
+    tasks.redis.delete("denzel:alive:gone")
+    tasks.submit("a")
+    assert tasks.waiting == ["a"]
+    assert tasks.tickets == 1
+    assert handed(worker, claimant) is None
+
+
+def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerRedis) -> None:
+    claimant = idle(tasks, worker, "one")
+    assert store.work(worker, TERMS, claimant, [], 0) == ([], 0)
+    tasks.submit("a")
+    assert tasks.waiting == ["a"]
+    assert tasks.redis.llen("denzel:idle") == 0
+
+
+def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerRedis) -> None:
+    claimant = idle(tasks, worker, "one")
+    tasks.submit("a")
+    assert store.work(worker, TERMS, claimant, [], 0) == ([], 1)
+    assert tasks.waiting == ["a"]
+    assert tasks.tickets == 1
+    assert tasks.record("a")["status"] == "PENDING"
+    assert tasks.redis.keys("denzel:hand:*") == []
+
+
+def test_what_was_handed_to_a_process_that_died_waits_again(tasks: Tasks, worker: WorkerRedis) -> None:
+    idle(tasks, worker, "dead")
+    tasks.submit("a")
+    assert tasks.release("dead") is True
+    assert tasks.waiting == ["a"]
+    assert tasks.redis.keys("denzel:hand:*") == []
+
+
+def test_a_task_that_runs_alone_is_handed_over_alone(tasks: Tasks, worker: WorkerRedis) -> None:
+    tasks.submit("a", "b")
+    tasks.work("dead", most=2)
+    tasks.release("dead")
+    one, two = idle_when_tasks_wait(tasks, worker, "one"), idle_when_tasks_wait(tasks, worker, "two")
+    tasks.submit("c")
+    assert len(handed(worker, two) or []) == len(handed(worker, one) or []) == 1
+
+
+def idle_when_tasks_wait(tasks: Tasks, worker: WorkerRedis, token: str) -> store.Claimant:
+    """As a process that was listed just before the tasks of a dead one came back."""
+    tasks.redis.set(f"denzel:alive:{token}", 1)
+    tasks.redis.lpush("denzel:idle", f"{token} {token}@tested 8 0 0")
+    return store.Claimant(token, f"{token}@tested", 8)
+
+
+# ---- Holding back ----------------------------------------------------------------------------------------------------
+
+
+def nudge(tasks: Tasks) -> tuple[int, bool]:
+    return tasks.call(store.nudge, TERMS)
+
+
+def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: WorkerRedis) -> None:
+    two, one = idle(tasks, worker, "two", most=8), idle(tasks, worker, "one", most=8, quick=True)
+    tasks.submit("a")
+    assert handed(worker, one) == ["a"]
+    tasks.redis.set("denzel:quick", "one")  # without its expiry, which a slow machine might not wait for
+    tasks.submit("b", "c")
+    assert tasks.waiting == ["b", "c"]
+    assert tasks.tickets == 0
+    assert nudge(tasks) == (0, True)
+    assert store.work(worker, TERMS, one, [success("a")], stay=True)[0] == [("b", b'{"id":"b"}'), ("c", b'{"id":"c"}')]
+    assert handed(worker, two) is None
+
+
+def test_a_process_that_was_not_quick_after_all_leaves_what_waits_to_others(tasks: Tasks, worker: WorkerRedis) -> None:
+    two, one = idle(tasks, worker, "two", most=8), idle(tasks, worker, "one", most=8, quick=True)
+    tasks.submit("a")
+    assert handed(worker, one) == ["a"]
+    tasks.submit("b")
+    eventually(lambda: not tasks.redis.exists("denzel:quick"), "it is not believed any longer")
+    nudge(tasks)
+    assert handed(worker, two) == ["b"]
+
+
+def test_a_quick_process_with_nothing_to_do_says_so(tasks: Tasks, worker: WorkerRedis) -> None:
+    one = idle(tasks, worker, "one", most=8, quick=True)
+    tasks.submit("a")
+    assert handed(worker, one) == ["a"]
+    tasks.redis.set("denzel:quick", "one")
+    store.work(worker, TERMS, one, [success("a")], stay=True)
+    assert not tasks.redis.exists("denzel:quick")
+    tasks.redis.set("denzel:quick", "two")
+    store.work(worker, TERMS, one, [], stay=True)
+    assert tasks.redis.get("denzel:quick") == b"two", "what another one has said is not touched"
 
 
 # ---- Death -----------------------------------------------------------------------------------------------------------

@@ -59,15 +59,17 @@ class Lane:
         while True:
             try:
                 wire = await self._connect()
+            except (RedisError, OSError, asyncio.TimeoutError) as error:
+                problem: Exception = error
+                self._tell(error)
+            else:
                 if away:
                     log.warning("The connection to Redis is back")
                 pause, away = 0.0, False
-                await self._stay(wire)
-            except (RedisError, OSError, asyncio.TimeoutError) as error:
-                if not away:
-                    log.warning("The connection to Redis broke, connecting again: %s", error)
-                away = True
-                self._tell(error)
+                problem = await self._stay(wire)
+            if not away:
+                log.warning("The connection to Redis broke, connecting again: %s", problem)
+            away = True
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), pause)
             pause = min(_LONGEST_PAUSE, pause * 2 + 0.05)
@@ -90,7 +92,10 @@ class Lane:
         """The answer; sent once more when the connection breaks, as a stale one does: every script may run twice."""
         for last in (False, True):
             try:
-                return await (self._wire or await self._next_wire()).send(*arguments)
+                wire = self._wire
+                if wire is None or wire.lost.done():
+                    wire = await self._next_wire()
+                return await wire.send(*arguments)
             except ConnectionError:
                 if last:
                     raise
@@ -111,31 +116,34 @@ class Lane:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        wire.subscribe(self._channel)
+        try:
+            wire.subscribe(self._channel)
+            await asyncio.wait_for(wire.subscribed, ASK_EVERY)
+        except BaseException:
+            await wire.close()
+            raise
         return wire
 
-    async def _stay(self, wire: _Wire) -> None:
-        """Serve on a connection until it breaks; raises why."""
-        catching_up = None
+    async def _stay(self, wire: _Wire) -> Exception:
+        """Serve on a connection until it breaks; why it did."""
+        self._wire = wire
+        self._tell(None)
+        catching_up = asyncio.ensure_future(self._on_connect())
+        catching_up.add_done_callback(lambda done: done.cancelled() or done.exception() is None or wire.abort())
         try:
-            await asyncio.wait_for(wire.subscribed, ASK_EVERY)
-            self._wire = wire
-            self._tell(None)
-            catching_up = asyncio.ensure_future(self._on_connect())
             while not wire.lost.done():
                 wire.heard = False
-                ping = wire.send("PING")
-                ping.add_done_callback(_forget)
+                wire.send("PING").add_done_callback(_forget)
                 await asyncio.wait([wire.lost], timeout=ASK_EVERY)
                 if not wire.heard:
                     wire.abort()
-            raise wire.lost.result()
+                    await wire.lost
+            return wire.lost.result()
         finally:
             self._wire = None
-            if catching_up:
-                catching_up.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await catching_up
+            catching_up.cancel()
+            with contextlib.suppress(asyncio.CancelledError, RedisError, OSError, asyncio.TimeoutError):
+                await catching_up
             await wire.close()
 
 
@@ -169,12 +177,15 @@ class _Wire(asyncio.Protocol):
             future.set_exception(self.lost.result())
         else:
             self._answers.append(future)
-            self._transport.write(hiredis.pack_command(arguments))
+            self._write(*arguments)
         return future
 
     def subscribe(self, channel: str) -> None:
         """Ask for a channel's messages."""
-        self._transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))
+        self._write("SUBSCRIBE", channel)
+
+    def _write(self, *arguments: Any) -> None:
+        self._transport.write(hiredis.pack_command(arguments))
 
     def abort(self) -> None:
         """End the connection."""

@@ -21,6 +21,9 @@ _MAYBE_HUGE_INTEGER = re.compile(rb"\d{19}").search
 # Values that need conversion may be nested this deep; the fast way holds some more, orjson's parser 1024.
 _DEEPEST = 250
 
+# Other types than those of JSON are left to us.
+_AS_IT_IS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -64,6 +67,13 @@ def dumps(value: Any) -> bytes:
         NotJSON: the value, or one inside it, cannot be JSON; the message names its path.
         TooDeep: it is nested too deep.
     """
+    try:
+        # The quick way, for what is JSON as it is. It would turn NaN into null: so whatever has a null goes on below.
+        fast = orjson.dumps(value, option=_AS_IT_IS)
+        if b"null" not in fast:
+            return fast
+    except TypeError:
+        pass
     try:
         return _encode(value).encode()
     except (TypeError, ValueError, RecursionError):

@@ -20,9 +20,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from app import store
+from app.api_redis import Lane
 from app.celery_app import create_terms, send_ticket
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
-from app.api_redis import Lane
 from app.settings import Settings
 from app.submitter import Submitter
 

@@ -284,7 +284,8 @@ return {wake(processes(), processes(), ARGV[1], ARGV[2]), 0}
 #       share (1: leave the other processes their part), ticket queue, ticket,
 #       expiry of synchronous records, expiry of the others,
 #       quick (1: the process will be back at once), how it was listed as idle ('': not),
-#       how it is to be listed if there is nothing to do ('': not), then for each ended task: id, status, result, message.
+#       how it is to be listed if there is nothing to do ('': not),
+#       then for each ended task: id, status, result, message.
 # Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
 # Returns the number that wait still, then the claimed tasks: id, request, ...
 _WORK = Script("""

@@ -9,6 +9,7 @@ further pipe; the supervisor keeps watch from outside. A Celery message is a tic
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import time
@@ -232,7 +233,10 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
-            loop.events.dispatcher = consumer.event_dispatcher
+            dispatcher = consumer.event_dispatcher
+            # Each turn of the loop flushes what it has to tell; Celery's own way is a message for every few events.
+            dispatcher.buffer_limit, dispatcher.on_send_buffered = math.inf, None
+            loop.events.dispatcher = dispatcher
             state.set(process_state.READY)
             self._timer = consumer.timer.call_repeatedly(1.0, state.tick)
 

@@ -1,0 +1,244 @@
+"""Short calls on the event loop: who may, and what happens to those that turn out otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.in_place import CALLS, MOST_BYTES, InPlace, Overdue
+from app.user_thread import UserThread
+from tests.project.services import Service
+
+pytestmark = pytest.mark.timeout(60, method="thread")  # its other method takes SIGALRM, which is needed here
+
+Run = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+def thread() -> Iterator[UserThread]:
+    """A thread whose short calls may run in place, as in a process of the API."""
+    before = signal.getsignal(signal.SIGALRM)
+    thread = UserThread()
+    thread.in_place.enable()
+    yield thread
+    signal.signal(signal.SIGALRM, before)
+
+
+async def call(thread: UserThread, function: Callable[..., Any], *arguments: Any, size: int = 10) -> Any:
+    return await thread.run_short("verify_input", 5, function, lambda: arguments, size)
+
+
+async def become_short(thread: UserThread) -> None:
+    """Make as many short calls as it takes."""
+    for _ in range(3 * CALLS):  # more than enough where the machine stutters
+        await call(thread, int)
+        if thread.in_place.allows("verify_input", 0):
+            return
+    raise AssertionError("it never became short")
+
+
+def in_place() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def test_a_function_runs_in_place_when_it_has_been_short_for_a_while(thread: UserThread) -> None:
+    async def main() -> None:
+        assert not await call(thread, in_place)
+        await become_short(thread)
+        assert await call(thread, in_place)
+        with pytest.raises(ZeroDivisionError):
+            await call(thread, divmod, 1, 0)
+        assert await call(thread, in_place), "an error of its own is nothing against it"
+
+    asyncio.run(main())
+
+
+def test_nothing_runs_in_place_unless_enabled() -> None:
+    async def main() -> None:
+        thread = UserThread()
+        for _ in range(3 * CALLS):
+            assert not await call(thread, in_place)
+
+    asyncio.run(main())
+
+
+def test_a_function_that_takes_long_never_does(thread: UserThread) -> None:
+    async def main() -> None:
+        for _ in range(2 * CALLS):
+            await call(thread, time.sleep, 0.002)
+        assert not await call(thread, in_place)
+
+    asyncio.run(main())
+
+
+def test_a_large_request_never_does(thread: UserThread) -> None:
+    async def main() -> None:
+        await become_short(thread)
+        assert not await call(thread, in_place, size=MOST_BYTES + 1)
+
+    asyncio.run(main())
+
+
+def test_a_call_goes_behind_those_in_the_thread(thread: UserThread) -> None:
+    release, order = threading.Event(), []
+
+    async def main() -> None:
+        await become_short(thread)
+        first = asyncio.create_task(thread.run("verify_input", 30, release.wait, 20))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(call(thread, lambda: order.append(in_place())))
+        await asyncio.sleep(0.01)
+        assert order == []
+        release.set()
+        await first
+        await second
+        assert order == [False]
+
+    asyncio.run(main())
+
+
+def test_a_call_that_takes_long_after_all_is_made_again_in_the_thread(thread: UserThread) -> None:
+    calls = []
+
+    def hang() -> str:
+        calls.append(in_place())
+        if in_place():
+            time.sleep(30)
+        return "done"
+
+    async def main() -> None:
+        await become_short(thread)
+        began = time.monotonic()
+        assert await call(thread, hang) == "done"
+        assert time.monotonic() - began < 10
+        assert calls == [True, False]
+        assert not await call(thread, in_place), "for a while it stays in the thread"
+
+    asyncio.run(main())
+
+
+def test_an_interrupted_function_stays_away_longer_each_time(thread: UserThread) -> None:
+    place = thread.in_place
+
+    def overdue() -> None:
+        with pytest.raises(Overdue):
+            place.call("verify_input", time.sleep, 30)
+
+    def calls_until_allowed() -> int:
+        for count in range(1, 10 * CALLS):
+            place.record("verify_input", 0.0001)
+            if place.allows("verify_input", 0):
+                return count
+        raise AssertionError("it never came back")
+
+    assert calls_until_allowed() == CALLS
+    overdue()
+    assert calls_until_allowed() == 2 * CALLS
+    overdue()
+    assert calls_until_allowed() == 4 * CALLS
+
+
+def test_code_that_catches_everything_is_interrupted_again(thread: UserThread) -> None:
+    def stubborn() -> str:
+        try:
+            time.sleep(30 if in_place() else 0)
+        except BaseException:
+            time.sleep(30)
+        return "done"
+
+    async def main() -> None:
+        await become_short(thread)
+        assert await call(thread, stubborn) == "done"
+
+    asyncio.run(main())
+
+
+def test_an_import_is_not_interrupted(thread: UserThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.1)\nanswer = 42\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    where = []
+
+    def late_import() -> int:
+        where.append(in_place())
+        import slow_to_import  # type: ignore[import-not-found]
+
+        return slow_to_import.answer
+
+    async def main() -> None:
+        await become_short(thread)
+        assert await call(thread, late_import) == 42
+
+    asyncio.run(main())
+    assert where == [True]
+    del sys.modules["slow_to_import"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no running loop, please"), SystemExit(3)])
+def test_what_works_in_a_thread_only_is_always_called_there(thread: UserThread, error: BaseException) -> None:
+    def shy() -> str:
+        if in_place():
+            raise error
+        return "done"
+
+    async def main() -> None:
+        await become_short(thread)
+        assert await call(thread, shy) == "done"
+        for _ in range(3 * CALLS):
+            assert not await call(thread, in_place)
+
+    asyncio.run(main())
+
+
+def test_arguments_are_made_anew_for_the_second_try(thread: UserThread) -> None:
+    def spoil(numbers: list[int]) -> int:
+        numbers.pop()
+        if in_place():
+            raise ValueError("later")
+        return len(numbers)
+
+    async def main() -> None:
+        await become_short(thread)
+        assert await thread.run_short("verify_input", 5, spoil, lambda: ([1, 2, 3],), 10) == 2
+
+    asyncio.run(main())
+
+
+def test_nothing_is_left_of_a_call_that_has_returned() -> None:
+    place, before = InPlace(), signal.getsignal(signal.SIGALRM)
+    place.enable()
+    try:
+        assert place.call("verify_input", str, 1) == "1"
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        signal.raise_signal(signal.SIGALRM)  # one that was under way as the call returned
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_service_stays_alive_when_a_short_verify_input_hangs(new_service: Callable[..., Service]) -> None:
+    service = new_service(WORKER_CONCURRENCY=1, VERIFY_TIMEOUT=0.5)
+    service.start("redis", "api", "denzel")
+    service.wait_ready()
+    for _ in range(3 * CALLS):  # on the main thread at last
+        service.predict({})
+    threading = "__import__('threading')"
+    asks = f"{{'predict': str({{'main': {threading}.current_thread() is {threading}.main_thread()}})}}"
+    assert service.predict({"verify_input": asks}).json() == {"main": True}
+    with ThreadPoolExecutor() as pool:
+        hanging = pool.submit(service.predict, {"verify_input": "time.sleep(60)"})
+        longest = 0.0
+        while not hanging.done():
+            began = time.monotonic()
+            assert service.get("/ping").status_code == 200
+            longest = max(longest, time.monotonic() - began)
+    assert hanging.result().status_code == 503
+    assert longest < 5
+    assert service.predict({}).status_code == 200

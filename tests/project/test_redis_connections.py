@@ -1,0 +1,178 @@
+"""The thin connections to Redis of the API and the workers: answers, errors, and what a broken or silent one does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
+
+from app import api_redis, store
+from app.api_redis import Lane
+from app.worker_redis import WorkerRedis
+from tests.project.services import Service, eventually
+
+ADD = store.Script("return {ARGV[1], ARGV[2], now}")
+CHANNEL = "denzel:replies:test"
+
+
+class Listener:
+    """What a lane has heard, and how often it has connected."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.connections = 0
+
+    async def connected(self) -> None:
+        self.connections += 1
+
+
+@asynccontextmanager
+async def lane(url: str, listener: Listener) -> AsyncIterator[Lane]:
+    lane = Lane(url, CHANNEL, listener.heard.append, listener.connected)
+    running = asyncio.create_task(lane.run())
+    try:
+        yield lane
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def with_lane(url: str, test: Callable[[Lane, Listener], Awaitable[None]]) -> None:
+    async def main() -> None:
+        listener = Listener()
+        async with lane(url, listener) as open_lane:
+            await test(open_lane, listener)
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], Any], what: str, timeout: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.01)
+
+
+def kill_connections(client: redis.Redis) -> None:
+    """Close all connections of others."""
+    for kind in ("normal", "pubsub"):
+        client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+def test_answers_come_in_order_however_many_ask(redis_service: Service) -> None:
+    async def test(lane: Lane, listener: Listener) -> None:
+        answers = await asyncio.gather(*(ADD.call(lane, number, b"\0\xff") for number in range(100)))
+        assert [answer[:2] for answer in answers] == [[b"%d" % number, b"\0\xff"] for number in range(100)]
+
+    with_lane(redis_service.redis_url, test)
+
+
+def test_errors_are_those_of_redis_py(redis_service: Service) -> None:
+    async def test(lane: Lane, listener: Listener) -> None:
+        redis_service.redis.script_flush()
+        assert (await ADD.call(lane, "a", "b"))[:2] == [b"a", b"b"], "a script that the server lost is sent again"
+        with pytest.raises(NoScriptError):
+            await lane.evalsha("0" * 40, 0)
+        with pytest.raises(OutOfMemoryError):
+            await lane.eval("return redis.error_reply('OOM full')", 0)
+        with pytest.raises(ResponseError, match="no such thing"):
+            await lane.eval("return redis.error_reply('ERR no such thing')", 0)
+        assert await lane.eval("return 1", 0) == 1
+
+    with_lane(redis_service.redis_url, test)
+
+
+def test_messages_come_between_answers(redis_service: Service) -> None:
+    async def test(lane: Lane, listener: Listener) -> None:
+        for number in range(20):
+            publish = f"redis.call('PUBLISH', '{CHANNEL}', '{number}') return {number}"
+            assert await lane.eval(publish, 0) == number
+        await until(lambda: len(listener.heard) == 20, "all messages")
+        assert listener.heard == [b"%d" % number for number in range(20)]
+
+    with_lane(redis_service.redis_url, test)
+
+
+def test_a_closed_connection_is_made_again_and_the_command_repeated(redis_service: Service) -> None:
+    async def test(lane: Lane, listener: Listener) -> None:
+        for number in range(1, 4):
+            assert await lane.eval("return 1", 0) == 1
+            assert listener.connections == number
+            kill_connections(redis_service.redis)
+            assert await lane.eval("return 2", 0) == 2
+            await until(lambda number=number: listener.connections == number + 1, "it was told of the connection")
+        redis_service.redis.publish(CHANNEL, "back")
+        await until(lambda: listener.heard == [b"back"], "the channel is subscribed to again")
+
+    with_lane(redis_service.redis_url, test)
+
+
+def test_who_asks_hears_at_once_that_there_is_no_redis() -> None:
+    async def test(lane: Lane, listener: Listener) -> None:
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(ConnectionError, match="Connect"):
+                await lane.eval("return 1", 0)
+            assert time.monotonic() - began < 1
+
+    with_lane("redis://127.0.0.1:9/0", test)
+
+
+def test_a_silent_connection_is_closed(new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_redis, "ASK_EVERY", 0.3)
+    service = new_service()
+    service.start("redis")
+
+    async def test(lane: Lane, listener: Listener) -> None:
+        assert await lane.eval("return 1", 0) == 1
+        with service.paused("redis"):
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(lane._wire.send("PING"), 10)  # type: ignore[union-attr]
+        assert await lane.eval("return 2", 0) == 2
+        assert listener.connections >= 2
+
+    with_lane(service.redis_url, test)
+
+
+def test_a_worker_goes_on_when_its_connection_was_closed(redis_service: Service) -> None:
+    worker = WorkerRedis(redis_service.redis_url)
+    for _ in range(3):
+        assert ADD(worker, "a", b"\xff")[:2] == [b"a", b"\xff"]
+        kill_connections(redis_service.redis)
+    redis_service.redis.script_flush()
+    assert ADD(worker, "a", "b")[:2] == [b"a", b"b"]
+    with pytest.raises(ResponseError, match="no such thing"):
+        worker.eval("return redis.error_reply('ERR no such thing')", 0)
+
+
+def test_a_worker_waits_on_a_list(redis_service: Service) -> None:
+    worker = WorkerRedis(redis_service.redis_url)
+    began = time.monotonic()
+    assert worker.wait("denzel:hand:x", 0.1) is None
+    assert time.monotonic() - began >= 0.1
+    redis_service.redis.lpush("denzel:hand:x", b"first")
+    assert worker.wait("denzel:hand:x", 5) == b"first"
+
+
+def test_a_worker_hears_that_there_is_no_redis() -> None:
+    with pytest.raises(ConnectionError):
+        WorkerRedis("redis://127.0.0.1:9/0").eval("return 1", 0)
+
+
+def test_a_lane_leaves_no_connection_behind(redis_service: Service) -> None:
+    def connections() -> int:
+        return len([client for client in redis_service.redis.client_list() if client["sub"] == "1"])
+
+    async def test(lane: Lane, listener: Listener) -> None:
+        assert await lane.eval("return 1", 0) == 1
+        assert connections() == 1
+
+    with_lane(redis_service.redis_url, test)
+    eventually(lambda: connections() == 0, "it is closed")
