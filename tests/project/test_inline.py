@@ -126,3 +126,28 @@ def test_a_broken_pipeline_and_model_are_told_and_taken_up_when_corrected(new_se
     model.write_text("")
     eventually(lambda: service.get("/ready").status_code == 200, "it is ready")
     assert service.predict({"a": 1}).json() == {"answer": {"a": 1}}
+
+
+def become_short(inline: Service) -> None:
+    """From now on the pipeline's calls run on the event loop itself."""
+    for _ in range(50):
+        assert inline.predict({"predict": "{}"}).status_code == 200
+
+
+def test_what_works_in_a_thread_only_is_run_there(inline: Service) -> None:
+    become_short(inline)
+    for _ in range(3):
+        response = inline.predict({"predict": "asyncio.run(asyncio.sleep(0, {'slept': True}))"})
+        assert response.json() == {"slept": True}
+
+
+def test_a_short_pipeline_that_takes_long_for_once_stops_nothing(new_service: Callable[..., Service]) -> None:
+    service = new_service(EXECUTOR="inline", REDIS_URL="")
+    service.start("api")
+    eventually(lambda: service.get("/ready").status_code == 200, "it is ready")
+    become_short(service)
+    task_id = service.submit({"predict": "wait_for('go') and {'waited': True}"})
+    eventually(lambda: service.status(task_id)["status"] == "STARTED", "it runs")
+    assert service.get("/ping").status_code == 200
+    (service.project / "go").touch()
+    assert service.wait(task_id)["result"] == {"waited": True}

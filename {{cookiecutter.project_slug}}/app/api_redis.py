@@ -13,6 +13,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -129,7 +130,7 @@ class Lane:
         self._wire = wire
         self._tell(None)
         catching_up = asyncio.ensure_future(self._on_connect())
-        catching_up.add_done_callback(lambda done: done.cancelled() or done.exception() is None or wire.abort())
+        catching_up.add_done_callback(partial(_close_unless_done, wire))
         try:
             while not wire.lost.done():
                 wire.heard = False
@@ -234,6 +235,11 @@ def _error(text: str) -> ResponseError:
     """An answer that is an error, as redis-py would raise it."""
     kinds = {"NOSCRIPT": NoScriptError, "OOM": OutOfMemoryError}
     return kinds.get(text.partition(" ")[0], ResponseError)(text)
+
+
+def _close_unless_done(wire: _Wire, catching_up: asyncio.Future[None]) -> None:
+    if not catching_up.cancelled() and catching_up.exception() is not None:
+        wire.abort()
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from app import jsonio, stages
+from app.in_place import Overdue
 
 log = logging.getLogger("denzel.worker")
 
@@ -59,6 +60,8 @@ class BatchRunner:
         if len(requests) > 1:
             try:
                 outcomes = self._run_merged(requests)
+            except Overdue:
+                raise
             except BaseException as error:
                 log.info(
                     "A merged call of %d tasks failed (%s): running them apart", len(requests), stages.describe(error)
@@ -73,6 +76,8 @@ class BatchRunner:
         try:
             answer = self._call(self._module, self._model, jsonio.loads(request))
             return "SUCCESS", stages.dumps_predictions(answer), b""
+        except Overdue:  # it is run again elsewhere
+            raise
         except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
             log.warning("A task failed: %s", stages.describe(error), exc_info=True)
             return failure(error)

@@ -52,27 +52,32 @@ class UserThread:
     async def run_short(
         self,
         name: str,
-        patience: float,
+        patience: float | None,
         function: Callable[..., Any],
         arguments: Callable[[], tuple[Any, ...]],
         size: int,
+        succeeded: Callable[[Any], bool] = lambda result: True,
     ) -> Any:
         """The same as `run`, on the event loop where the function is known to be short.
 
         Args:
             arguments: makes them anew for each try: the function may change what it gets.
             size: of the request, in bytes.
+            succeeded: whether a result is none of those that stand for an exception.
         """
         doubtful = False
         if not self._waiting and self._current is None and self.in_place.allows(name, size):
             try:
-                return self.in_place.call(name, function, *arguments())
+                result = self.in_place.call(name, function, *arguments())
+                if succeeded(result):
+                    return result
+                doubtful = True
             except Overdue:
                 pass
             except BaseException:  # a user's exit() must not end the process
                 doubtful = True
         result = await self.run(name, patience, function, *arguments())
-        if doubtful:
+        if doubtful and succeeded(result):
             log.info("%s fails on the event loop and succeeds in a thread: it is always called there now", name)
             self.in_place.ban(name)
         return result
