@@ -85,7 +85,7 @@ def test_new_code_is_taken_up_without_a_pause(reloading: Service) -> None:
         os.kill(service.pid("denzel"), signal.SIGHUP)
         eventually(lambda: len(service.events("load_model")) == 3, "the first new process loads the model")
         (service.project / "finish").touch()
-        eventually(lambda: service.ready()["workers"][0]["reloads"] == 1, "all are replaced")
+        eventually(lambda: reloads(service) == 1, "all are replaced")
         eventually(lambda: not set(before) & set(service.predictors()), "the old ones are gone")
         assert service.predict({"a": 1}).json() == {"new answer": {"a": 1}}
         assert service.wait(current)["result"]["by"] in before
@@ -97,6 +97,29 @@ def test_new_code_is_taken_up_without_a_pause(reloading: Service) -> None:
     assert set(statuses) == {200}
     assert service.ready()["workers"][0]["reload_error"] is None
     assert len(service.predictors()) == 2
+
+
+def test_code_that_is_corrected_while_it_loads_is_never_used(reloading: Service) -> None:
+    """A further signal makes what is under way void: who waits for the second need not wait for the first."""
+    service, pipeline = reloading, reloading.project / "app/logic/pipeline.py"
+    correct = pipeline.read_text()
+    pipeline.write_text(correct + "\nwhile True: time.sleep(0.01)\n")
+    os.kill(service.pid("denzel"), signal.SIGHUP)
+    eventually(lambda: len(service.predictors()) == 3, "a process with the code that hangs has been started")
+    assert service.ready()["workers"][0]["reloading"]
+    pipeline.write_text(correct.replace('{"answer": data}', '{"corrected": data}'))
+    os.kill(service.pid("denzel"), signal.SIGHUP)
+    eventually(lambda: reloads(service) == 2, "both have ended")
+    worker = service.ready()["workers"][0]
+    assert (worker["reload_error"], worker["replaced"]) == (None, 2)
+    assert service.predict({"a": 1}, prefer="wait=20").json() == {"corrected": {"a": 1}}
+    eventually(lambda: len(service.predictors()) == 2, "nothing else is left")
+
+
+def reloads(service: Service) -> int:
+    """The reloads that were asked for; 0 while one is under way."""
+    worker = service.ready()["workers"][0]
+    return 0 if worker["reloading"] else worker["reloads"]
 
 
 def test_new_code_that_does_not_start_leaves_the_old_at_work(reloading: Service) -> None:

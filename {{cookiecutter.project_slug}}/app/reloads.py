@@ -1,7 +1,7 @@
 """What gunicorn's master and the API's processes tell each other: a page of memory that they share.
 
-It says which processes accept connections, and how often all were replaced; each process can tell this, in the header
-`Denzel-Reloads` of /ping.
+It says which processes accept connections, and how often all were replaced; each process can tell the latter, in the
+header `Denzel-Reloads` of /ping.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 HEADER = "Denzel-Reloads"
 
-_COUNTS = struct.Struct("II")  # reloads done, and failed
+_COUNTS = struct.Struct("III")  # reloads begun, done, and failed
 _SLOTS = 1024  # a byte for each process, by its age, gunicorn's running number
 
 
@@ -31,16 +31,23 @@ class Board:
         """Whether it does."""
         return bool(self._page[_COUNTS.size + age % _SLOTS])
 
-    def count(self, done: bool) -> None:
-        """A reload has ended; for the master alone."""
+    def begin(self) -> None:
+        """A reload begins; for the master alone."""
+        self._count(0)
+
+    def end(self, done: bool) -> None:
+        """It has ended; for the master alone."""
+        self._count(1 if done else 2)
+
+    def _count(self, index: int) -> None:
         counts = list(_COUNTS.unpack_from(self._page))
-        counts[not done] += 1
+        counts[index] += 1
         _COUNTS.pack_into(self._page, 0, *counts)
 
     @property
     def text(self) -> str:
-        """When this master started, and how many reloads it has done and failed to do since."""
-        return "{:x} {} {}".format(self._started, *_COUNTS.unpack_from(self._page))
+        """When this master started, and how many reloads it has begun, done, and failed to do since."""
+        return "{:x} {} {} {}".format(self._started, *_COUNTS.unpack_from(self._page))
 
 
 BOARD = Board()

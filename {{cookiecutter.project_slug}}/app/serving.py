@@ -99,6 +99,7 @@ def reload(server: Arbiter) -> None:
     Takes the place of gunicorn's own way, which stops the old ones at once: clients would wait for as long as a
     pipeline takes to be imported.
     """
+    BOARD.begin()
     old = dict(server.WORKERS)
     new = [server.spawn_worker() for _ in range(server.num_workers)]  # does not return in the new processes
     if _told_to_stop(server):
@@ -109,7 +110,7 @@ def reload(server: Arbiter) -> None:
             if worker := server.WORKERS.pop(pid, None):
                 server.kill_worker(pid, signal.SIGTERM)
                 worker.tmp.close()
-        BOARD.count(done=False)
+        BOARD.end(done=False)
         return
     for pid in old:
         server.kill_worker(pid, signal.SIGTERM)
@@ -117,7 +118,7 @@ def reload(server: Arbiter) -> None:
     while any(BOARD.is_accepting(old[pid].age) for pid in old if pid in server.WORKERS) and time.monotonic() < until:
         time.sleep(0.02)
         server.reap_workers()
-    BOARD.count(done=True)
+    BOARD.end(done=True)
     server.log.info("New API processes have taken over")
 
 

@@ -224,9 +224,12 @@ class Supervisor:
         self._predictors: list[Child] = []
         self._running: dict[asyncio.Task[None], Child] = {}
         self._stopping = asyncio.Event()
+        self._started = time.time()
+        self._news = asyncio.Event()  # the heartbeat has something to tell that cannot wait
         self._reload = asyncio.Event()
         self._reloads = 0
         self._reloading = False
+        self._replaced = 0
         self._reload_error: str | None = None
         self._was_full = False
         self._unreleased: dict[str, bool] = {}  # tokens of processes that ended while Redis was away
@@ -236,7 +239,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        loop.add_signal_handler(signal.SIGHUP, self._ask_for_reload)
         stopping = asyncio.create_task(self._stopping.wait())
         name = asyncio.create_task(self._claim_name())
         await asyncio.wait([name, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -293,32 +296,45 @@ class Supervisor:
                 child.kill(blameless=True)
             await asyncio.wait(late)
 
+    def _ask_for_reload(self) -> None:
+        """New code is there. Counted here, so that who sees the count rise can wait for the end of this very reload."""
+        self._reloads += 1
+        self._reloading, self._replaced, self._reload_error = True, 0, None
+        self._reload.set()
+        self._news.set()
+
     async def _watch_reload(self) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
-            self._reloading, self._reload_error = True, None
             for old in list(self._predictors):
                 if not await self._replace(old):
                     break
-            self._reloading = False
-            self._reloads += 1
+                self._replaced += 1
+                self._news.set()
+            if not self._reload.is_set():  # else there is newer code
+                self._reloading = False
+                self._news.set()
 
     async def _replace(self, old: Child) -> bool:
         """Start a process with the code and model of now; the old one goes when it is ready. False: it is not."""
         new = self._start_predictor(old.gpu)
         while True:
             state, error = new.report()
-            if state in ("UP", "ERROR") or new.ends:
+            if state in ("UP", "ERROR") or new.ends or self._reload.is_set():
                 break
             await asyncio.sleep(0.1)
+        too_old = self._reload.is_set() and state != "UP"  # it has read, or may have, what has changed again
         # Where nothing serves, a process that is corrected later is as good as one that was never right.
-        wanted, unwanted = (new, old) if state == "UP" or old.report()[0] != "UP" else (old, new)
+        takes_over = state == "UP" or (old.report()[0] != "UP" and not too_old)
+        unwanted = old if takes_over else new
         unwanted.stop()
         self._predictors.remove(unwanted)
-        if wanted is new:
+        if takes_over:
             log.info("%s has taken over from %s", new.title, old.title)
             return True
+        if too_old:
+            return False
         self._reload_error = error or f"{new.title} ended while it started"
         log.error("The new code does not start (%s); the processes from before go on", self._reload_error)
         return False
@@ -360,7 +376,7 @@ class Supervisor:
         await self._redis.aclose()
 
     async def _beat(self) -> None:
-        """Tell once a second how the workers are: to Redis, and to the container's health check."""
+        """Tell once a second, and at news, how the workers are: to Redis, and to the container's health check."""
         while True:
             reports = [child.report() for child in self._predictors]
             for state in ("UP", "LOADING", "ERROR", "UNAVAILABLE"):  # one process that is up serves
@@ -377,8 +393,10 @@ class Supervisor:
                 "processes": len(reports),
                 "up": sum(report[0] == "UP" for report in reports),
                 "busy": round(max((child.busy_for for child in self._predictors), default=0), 1),
-                "reloading": self._reloading,
+                "started": self._started,
                 "reloads": self._reloads,
+                "reloading": self._reloading,
+                "replaced": self._replaced,
                 "reload_error": self._reload_error,
             }
             try:
@@ -392,7 +410,9 @@ class Supervisor:
                     await self._release(token, self._unreleased.pop(token))
             except (RedisError, OSError) as error:
                 log.warning("No heartbeat could be written: %s", error)
-            await asyncio.sleep(1)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), 1)
+            self._news.clear()
 
     async def _beat_for_the_busy(self) -> None:
         """Keep processes that compute from looking offline in the monitor."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class Container:
     folder: str = ""  # the project's folder that it was created from
     restarts: int = 0  # how often Docker started it again because it had ended by itself
     ports: frozenset[int] = field(default_factory=frozenset)  # ports of this machine that it holds now
+    config: str = ""  # Compose's digest of the configuration that it was created from
+    image: str = ""  # the id of the image that it was created from
+    started: float = 0.0  # when it was started last (seconds since 1970)
 
 
 def compose_files() -> list[str]:
@@ -147,7 +151,19 @@ def _container(document: dict[str, Any]) -> Container:
         folder=labels.get("com.docker.compose.project.working_dir", ""),
         restarts=document.get("RestartCount", 0),
         ports=frozenset(int(port["HostPort"]) for ports in bindings.values() for port in ports or []),
+        config=labels.get("com.docker.compose.config-hash", ""),
+        image=labels.get("com.docker.compose.image", ""),
+        started=_seconds(state.get("StartedAt", "")),
     )
+
+
+def _seconds(moment: str) -> float:
+    """Docker's ``2026-01-31T12:30:00.123456789Z`` as seconds since 1970, 0 where it tells none."""
+    whole, _, fraction = moment.rstrip("Z").partition(".")
+    try:
+        return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+    except ValueError:
+        return 0.0
 
 
 def compose(*arguments: str) -> int:

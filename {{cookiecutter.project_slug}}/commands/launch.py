@@ -81,9 +81,9 @@ def _free_port(host: str, after: int, others: set[int]) -> int:
     raise CommandError(f"No port above {after} is free.")
 
 
-def up() -> None:
-    """Create what is missing, replace what has changed, start everything."""
-    if compose("up", "--detach", "--no-build", "--remove-orphans") != 0:
+def up(*services: str) -> None:
+    """Create what is missing, replace what has changed, start everything, or these and what they depend on."""
+    if compose("up", "--detach", "--no-build", "--remove-orphans", *services) != 0:
         raise CommandError(
             'The containers could not be started: the lines above say why. Correct it, then run "make start".'
         )

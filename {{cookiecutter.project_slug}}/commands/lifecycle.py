@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from commands import checks, permissions
+from commands import changes, checks, permissions, reload
 from commands.docker import (
     Container,
     compose,
@@ -32,8 +32,11 @@ from commands.project import (
 )
 from commands.readiness import wait_until_ready
 
-# The services that a restart leaves running: no edit of the project concerns them.
-KEEP_STATE = ("redis", "rabbitmq")
+# What runs the project's code.
+CODE = {"api", "denzel"}
+# What a restart starts anew where it cannot do with less. The others hold the queue and the results: they go on running
+# unless their own settings have changed.
+RESTARTED = {*CODE, "monitor", "proxy"}
 
 
 def start(arguments: list[str]) -> int:
@@ -53,12 +56,26 @@ def stop(arguments: list[str]) -> int:
 
 
 def restart(arguments: list[str]) -> int:
-    """Stop what runs the project's code and start it again; edits of ``app/`` and ``.env`` apply."""
+    """Apply edits of ``app/`` and ``.env``; of ``app/`` alone without a moment in which nothing serves."""
     parse_arguments(arguments, {})
     found = require_created()
     _check(found)
-    _stop(*(service for service in services() if service not in KEEP_STATE))
-    _start(containers())
+    replaced, worn = changes.seen_by_compose(found), changes.unseen_by_compose(found) & RESTARTED
+    known = RESTARTED & set(services())
+    if (replaced | worn) <= RESTARTED - CODE and reload.possible(found, api_url()):
+        reload.run(found, api_url())
+        if worn:
+            _stop(*worn)
+    elif replaced <= RESTARTED:
+        # the API is back before the workers stop, so that clients are refused for as short a time as possible
+        _stop("api")
+        up("api")
+        _stop(*known - {"api"})
+    else:
+        _stop(*known)  # while those are there yet that keep what these have to store
+    up()
+    wait_until_ready(api_url())
+    announce()
     return 0
 
 

@@ -6,6 +6,8 @@ import json
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 from commands.docker import containers, last_lines
@@ -39,6 +41,31 @@ def fetch_ready(api_url: str, timeout: float = 2.0) -> dict[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+@dataclass(frozen=True)
+class ApiReloads:
+    """How often the API's processes were replaced since it started."""
+
+    started: str
+    begun: int
+    done: int
+    failed: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether none is under way."""
+        return self.begun == self.done + self.failed
+
+
+def api_reloads(api_url: str, timeout: float = 2.0) -> ApiReloads | None:
+    """What ``/ping`` tells of the API's reloads; None when it cannot be reached, or knows of none."""
+    try:
+        with _direct.open(f"{api_url}/ping", timeout=timeout) as response:
+            started, *counts = response.headers.get("Denzel-Reloads", "").split()
+        return ApiReloads(started, *map(int, counts))
+    except (OSError, ValueError, TypeError, HTTPException):
+        return None
 
 
 def worker_states(document: dict[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -104,7 +131,7 @@ def launch_timeout() -> float:
 def worker_failed(name: str, error: str) -> str:
     """What to say of a worker whose model does not load."""
     return (
-        f"Worker: {name} - ERROR\n{_indented(error or last_lines('denzel'))}\n"
+        f"Worker: {name} - ERROR\n{indented(error or last_lines('denzel'))}\n"
         'The containers stay: correct app/logic/pipeline.py, then run "make restart". '
         "The whole log: make logs SERVICE=denzel"
     )
@@ -114,7 +141,7 @@ def _timed_out(document: dict[str, Any] | None, waiting_for: str, limit: float) 
     service = "api" if document is None else "monitor" if waiting_for.startswith("monitor") else "denzel"
     return (
         f"Not ready within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {waiting_for}\n"
-        f"{_indented(last_lines(service))}\n"
+        f"{indented(last_lines(service))}\n"
         f"The containers stay and go on. Look at them: make status, make logs SERVICE={service}"
     )
 
@@ -123,11 +150,12 @@ def _check_crashes() -> None:
     for service, found in containers().items():
         if any(container.restarts >= _CRASHES for container in found):
             raise CommandError(
-                f"The service {service} keeps ending. Its last lines:\n{_indented(last_lines(service))}\n"
+                f"The service {service} keeps ending. Its last lines:\n{indented(last_lines(service))}\n"
                 'The containers stay: correct this, then run "make restart". '
                 f"The whole log: make logs SERVICE={service}"
             )
 
 
-def _indented(text: str, count: int = 15) -> str:
+def indented(text: str, count: int = 15) -> str:
+    """The last lines of a text, as they stand below what they belong to."""
     return "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-count:])

@@ -1,0 +1,63 @@
+"""What has changed since the containers were started: whether it is in them already, or needs them to be replaced."""
+
+from __future__ import annotations
+
+import json
+
+from commands.docker import Container, compose_output, docker
+from commands.project import ROOT, CommandError
+
+# What the processes of a container have read from the project's folder and keep for as long as the container runs.
+# The user's own code is not here: a reload takes it up.
+_READS = {
+    "api": ("app/*.py",),
+    "denzel": ("app/*.py",),
+    "proxy": ("proxy/*", "entrypoints/proxy.sh"),
+}
+
+
+def seen_by_compose(found: dict[str, list[Container]]) -> set[str]:
+    """The services whose containers `docker compose up` would create, replace or remove.
+
+    It compares what Compose does: the digest of a service's configuration, which holds all of its settings, and its
+    image. Where a version of Compose has another idea of the digest, everything counts as changed.
+    """
+    digests = dict(line.split() for line in _config("--hash", "*").splitlines())
+    images = {name: service["image"] for name, service in json.loads(_config("--format", "json"))["services"].items()}
+    ids = {
+        image: docker("image", "inspect", "--format", "{{.Id}}", image).stdout.strip() for image in {*images.values()}
+    }
+    changed = {service for service in digests if not found.get(service)} | (set(found) - set(digests))
+    for service, digest in digests.items():
+        for container in found.get(service, []):
+            if (container.config, container.image) != (digest, ids[images[service]]):
+                changed.add(service)
+    return changed
+
+
+def unseen_by_compose(found: dict[str, list[Container]]) -> set[str]:
+    """Further services that need a start: they are not well, or the framework's files are newer than they are."""
+    return {
+        service
+        for service, containers in found.items()
+        for container in containers
+        if container.state == "running" and (container.started < _written(service) or _is_unwell(container))
+    }
+
+
+def _config(*arguments: str) -> str:
+    done = compose_output("config", *arguments)
+    if done.returncode != 0:
+        raise CommandError(f"docker-compose.yml or .env is wrong: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _written(service: str) -> float:
+    """When the last of a service's files was put in its place, whatever time of its contents came along."""
+    paths = [path for pattern in _READS.get(service, ()) for path in ROOT.glob(pattern)]
+    return max((path.stat().st_ctime for path in paths), default=0.0)
+
+
+def _is_unwell(container: Container) -> bool:
+    # denzel's health is that of its workers, who speak for themselves
+    return container.health == "unhealthy" and container.service != "denzel"
