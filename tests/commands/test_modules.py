@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import permissions, status
+from commands import changes, permissions, reload, status
 from commands.build import Progress
 from commands.docker import Container, _container
 from commands.readiness import worker_states
@@ -90,6 +90,57 @@ def test_a_container_is_read_from_what_docker_inspects() -> None:
         "NetworkSettings": {"Ports": {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8123"}], "5555/tcp": None}},
     }
     assert _container(document) == Container("abc", "api", "running", "healthy", "/a b/iris", 2, frozenset({8123}))
+
+
+def test_when_a_container_was_started_and_from_what_is_read_too() -> None:
+    labels = {"com.docker.compose.config-hash": "digest", "com.docker.compose.image": "sha256:1"}
+    state = {"Status": "running", "StartedAt": "1970-01-01T00:01:00.123456789Z"}
+    container = _container({"Id": "abc", "State": state, "Config": {"Labels": labels}})
+    assert (container.config, container.image, container.started) == ("digest", "sha256:1", pytest.approx(60.123456789))
+
+
+# ---------------------------------------------------------------------------------------------------- restart
+
+
+@pytest.mark.parametrize(
+    ("now", "is_loading"),
+    [
+        ({}, True),  # it has not heard of it yet
+        ({"reloads": 4, "reloading": True}, True),
+        ({"reloads": 4}, False),
+        ({"started": 2.0, "reloads": 0}, False),  # the container was started anew meanwhile
+        (None, False),  # the container was removed meanwhile
+    ],
+)
+def test_what_a_worker_told_before_is_not_taken_for_its_answer(now: dict | None, is_loading: bool) -> None:
+    before = {"started": 1.0, "reloads": 3, "reloading": False, "reload_error": "of the last time"}
+    assert reload._is_loading(before, now if now is None else {**before, **now}) == is_loading
+
+
+@pytest.mark.parametrize(
+    ("service", "written", "health", "needs_a_start"),
+    [
+        ("api", "app/logic/pipeline.py", "healthy", False),
+        ("api", "app/api.py", "healthy", True),
+        ("denzel", "app/worker.py", "unhealthy", True),
+        ("denzel", "app/assets/info.txt", "unhealthy", False),
+        ("proxy", "proxy/nginx.conf", "healthy", True),
+        ("monitor", "app/api.py", "starting", False),
+        ("monitor", "app/api.py", "unhealthy", True),
+    ],
+)
+def test_a_container_needs_a_start_when_the_framework_is_newer_or_it_is_unwell(
+    service: str, written: str, health: str, needs_a_start: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "ROOT", tmp_path)
+    path = tmp_path / written
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.utime(path, (0, 0))  # as unpacked from an archive
+    container = Container("id", service, "running", health, started=path.stat().st_ctime - 1)
+    assert changes.unseen_by_compose({service: [container]}) == ({service} if needs_a_start else set())
+    later = Container("id", service, "running", started=path.stat().st_ctime + 1)
+    assert changes.unseen_by_compose({service: [later]}) == set()
 
 
 # ------------------------------------------------------------------------------------------------------ build

@@ -231,9 +231,19 @@ def test_errors_of_each_stage_appear_where_the_tutorial_says(project: Project) -
     assert "NameError" in project.run("logworker").out
 
 
-def test_an_error_in_load_model_is_seen_in_restart_status_and_logs(project: Project, inbox: Inbox) -> None:
+def test_restart_with_an_error_in_load_model_leaves_the_old_code_at_work(project: Project) -> None:
     project.use_pipeline("without_model")
     said = project.refuse("restart")
+    assert f"Worker: worker@{project.slug} - ERROR" in said
+    assert "./app/assets/missing.pkl" in said
+    assert "The version from before goes on serving" in said
+    assert project.run("status").out == up(project)
+    assert project.predict({"fail": "verify_input"}).json()["description"] == "refused by verify_input"
+
+
+def test_an_error_in_load_model_is_seen_in_start_status_and_logs(project: Project) -> None:
+    project.run("stop")
+    said = project.refuse("start")
     assert f"Worker: worker@{project.slug} - ERROR" in said
     assert "./app/assets/missing.pkl" in said
     assert 'then run "make restart"' in said
@@ -245,15 +255,6 @@ def test_an_error_in_load_model_is_seen_in_restart_status_and_logs(project: Proj
     assert requests.get(f"{project.url}/ready", timeout=10).status_code == 503
 
 
-def test_a_corrected_load_model_is_noticed_without_a_restart(project: Project) -> None:
-    (project.path / "app/assets/missing.pkl").write_bytes(b"there")
-    deadline = time.monotonic() + 60
-    while requests.get(f"{project.url}/ready", timeout=10).status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    assert project.run("status").out == up(project)
-
-
 def test_a_syntax_error_is_answered_with_its_line(project: Project) -> None:
     pipeline = project.path / "app/logic/pipeline.py"
     pipeline.write_text("def verify_input(json_data):\n    return json_data)\n", encoding="utf-8")
@@ -263,13 +264,28 @@ def test_a_syntax_error_is_answered_with_its_line(project: Project) -> None:
     assert "app/logic/pipeline.py, line 2" in response.json()["description"]
 
 
+def test_a_corrected_pipeline_is_noticed_without_a_restart(project: Project) -> None:
+    (project.path / "app/assets/missing.pkl").write_bytes(b"there")
+    project.use_pipeline("without_model")
+    deadline = time.monotonic() + 60
+    while requests.get(f"{project.url}/ready", timeout=10).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert project.run("status").out == up(project)
+
+
 # ------------------------------------------------------------------------------------------------ stop, start
 
 
-def test_restart_applies_the_settings(project: Project) -> None:
+def test_restart_applies_corrections_and_settings(project: Project) -> None:
+    project.run("stop")
+    with (project.path / "app/logic/pipeline.py").open("a", encoding="utf-8") as file:
+        file.write("\n\ndef load_model():\n    raise OSError('no model')\n")
+    assert "load_model raised OSError: no model (app/logic/pipeline.py, line " in project.refuse("start")
     project.use_pipeline("tutorial")
     project.set_env(MAX_BODY_BYTES="1000")
-    project.run("restart")
+    assert f"{project.slug} is UP" in project.run("restart").out
+    assert project.run("status").out == up(project)
     assert project.predict({"data": "x" * 2000}).status_code == 413
 
 

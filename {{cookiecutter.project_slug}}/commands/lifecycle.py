@@ -50,6 +50,7 @@ def stop(arguments: list[str]) -> int:
     """Stop the containers; what runs is finished first, what waits in the queue stays there."""
     parse_arguments(arguments, {})
     require_created()
+    _stop("api")  # while there are workers yet that answer who waits
     _stop()
     say('Stopped; queue, results and settings stay. To start again: "make start"')
     return 0
@@ -66,13 +67,13 @@ def restart(arguments: list[str]) -> int:
         reload.run(found, api_url())
         if worn:
             _stop(*worn)
-    elif replaced <= RESTARTED:
-        # the API is back before the workers stop, so that clients are refused for as short a time as possible
-        _stop("api")
-        up("api")
-        _stop(*known - {"api"})
     else:
-        _stop(*known)  # while those are there yet that keep what these have to store
+        _stop("api")  # while there are workers yet that answer who waits
+        if replaced <= RESTARTED:
+            up("api")  # it takes requests again while the workers stop and load their models
+            _stop(*known - {"api"})
+        else:
+            _stop(*known)  # while those are there yet that keep what these have to store
     up()
     wait_until_ready(api_url())
     announce()
