@@ -32,11 +32,9 @@ from commands.project import (
 )
 from commands.readiness import wait_until_ready
 
-# What runs the project's code.
+# What runs the project's code, and what stands beside it; the other services keep what these have to store.
 CODE = {"api", "denzel"}
-# What a restart starts anew where it cannot do with less. The others hold the queue and the results: they go on running
-# unless their own settings have changed.
-RESTARTED = {*CODE, "monitor", "proxy"}
+BESIDE = {"monitor", "proxy"}
 
 
 def start(arguments: list[str]) -> int:
@@ -61,19 +59,18 @@ def restart(arguments: list[str]) -> int:
     parse_arguments(arguments, {})
     found = require_created()
     _check(found)
-    replaced, worn = changes.seen_by_compose(found), changes.unseen_by_compose(found) & RESTARTED
-    known = RESTARTED & set(services())
-    if (replaced | worn) <= RESTARTED - CODE and reload.possible(found, api_url()):
+    replaced, worn = changes.seen_by_compose(found), changes.unseen_by_compose(found) & (CODE | BESIDE)
+    if (replaced | worn) <= BESIDE and reload.possible(found, api_url()):
         reload.run(found, api_url())
-        if worn:
-            _stop(*worn)
     else:
         _stop("api")  # while there are workers yet that answer who waits
-        if replaced <= RESTARTED:
+        if replaced <= CODE | BESIDE:
             up("api")  # it takes requests again while the workers stop and load their models
-            _stop(*known - {"api"})
+            _stop("denzel")
         else:
-            _stop(*known)  # while those are there yet that keep what these have to store
+            _stop("denzel", "monitor")  # while the services are there yet that keep what these have to store
+    if beside := (worn & BESIDE) - replaced:
+        _stop(*beside)
     up()
     wait_until_ready(api_url())
     announce()

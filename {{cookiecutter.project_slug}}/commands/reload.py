@@ -50,7 +50,7 @@ def _reload_workers(containers: list[Container], url: str) -> None:
         if now is None:
             return False, "Redis or the API is out of reach"
         left = [name for name, worker in before.items() if _is_loading(worker, now.get(name))]
-        replaced = sum(worker["replaced"] for worker in now.values())
+        replaced = sum(worker["replaced"] for name, worker in now.items() if _has_heard(before.get(name), worker))
         return not left, f"the workers load the new code, {replaced} of their processes have it"
 
     _wait(state, "denzel")
@@ -67,7 +67,12 @@ def _is_loading(before: dict[str, Any], now: dict[str, Any] | None) -> bool:
     """Whether a worker has still to end this reload; one that has gone, or has started since, has not."""
     if now is None or now["started"] != before["started"]:
         return False
-    return now["reloads"] == before["reloads"] or now["reloading"]
+    return now["reloading"] or not _has_heard(before, now)
+
+
+def _has_heard(before: dict[str, Any] | None, now: dict[str, Any]) -> bool:
+    """Whether a worker knows of this reload."""
+    return before is not None and now["reloads"] != before["reloads"]
 
 
 def _reload_api(containers: list[Container], url: str) -> None:
