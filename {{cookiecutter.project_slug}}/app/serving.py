@@ -102,9 +102,10 @@ def reload(server: Arbiter) -> None:
     BOARD.begin()
     old = dict(server.WORKERS)
     new = [server.spawn_worker() for _ in range(server.num_workers)]  # does not return in the new processes
-    if _told_to_stop(server):
+    has_come_up = _come_up(server, new)
+    if _told_to_stop(server):  # which ends the new ones too
         return
-    if not _come_up(server, new):
+    if not has_come_up:
         server.log.error("The new API processes do not start; those from before go on")
         for pid in new:
             if worker := server.WORKERS.pop(pid, None):

@@ -16,10 +16,15 @@ from commands.readiness import api_reloads, fetch_ready, indented, launch_timeou
 
 Workers = dict[str, dict[str, Any]]  # by name, as /ready tells of them
 
+_PATIENCE = 10.0  # seconds for a reload of the API that somebody else has asked for
+
 
 def possible(found: dict[str, list[Container]], url: str) -> bool:
     """Whether everything that runs the project's code is up, and can replace its processes by itself."""
-    document, api = fetch_ready(url), api_reloads(url)
+    until = time.monotonic() + _PATIENCE
+    while (api := api_reloads(url)) and not api.ended and time.monotonic() < until:
+        time.sleep(0.2)
+    document = fetch_ready(url)
     if document is None or not document.get("ready") or api is None or not api.ended:
         return False
     containers, workers = found.get("denzel", []), document["workers"]
