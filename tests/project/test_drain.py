@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from clients import Clients
@@ -140,6 +143,36 @@ def test_a_stop_of_the_api_cuts_off_no_request(running: Service) -> None:
             assert service.stop("api") == 0
         assert set(clients.outcomes) == {200, "refused"}
         service.start("api")
+
+
+def test_who_has_connected_before_a_stop_is_answered(running: Service) -> None:
+    service = running
+    master, body = service.pid("api"), b'{"predict": "{\'a\': 1}"}'
+    request = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with ExitStack() as stack:
+        children = list(children_of(master))
+        for process in children:
+            os.kill(process, signal.SIGSTOP)
+        connections = []
+        for _ in range(20):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.ports["api"]), timeout=15))
+            connection.sendall(request)
+            connections.append(connection)
+        os.kill(master, signal.SIGTERM)
+        eventually(lambda: all(pending(process, signal.SIGTERM) for process in children), "they are told to stop")
+        for process in children:
+            os.kill(process, signal.SIGCONT)
+        answers = [connection.recv(65536) for connection in connections]
+        assert [answer.split(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 20
+    assert service.wait_for_end("api") == 0
+    service.start("api")
+
+
+def pending(process: int, number: int) -> bool:
+    """Whether a signal waits to be delivered to a process."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    [mask] = [line.split()[1] for line in lines if line.startswith("ShdPnd:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_who_waits_for_longer_than_a_stop_may_take_gets_the_tasks_id(running: Service) -> None:

@@ -8,6 +8,7 @@ code of now, come up before the old ones leave; the listening socket stays open 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import signal
 import socket
@@ -50,10 +51,14 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to accept, answer what has come, and close the connections one by one."""
+        listeners = [sock.dup() for sock in sockets or []]
         for server in self.servers:
             server.close()
         for sock in sockets or []:
             sock.close()
+        await asyncio.sleep(0)  # the event loop lets go of its descriptor, too
+        for listener in listeners:
+            await self._accept_the_last(listener)
         BOARD.set_accepting(self._age, False)
         self._app.leave()
         timer = asyncio.get_running_loop().call_later(self._patience, self._app.end_waits)
@@ -66,6 +71,23 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.02)
         await super().shutdown()
         timer.cancel()
+
+    async def _accept_the_last(self, listener: socket.socket) -> None:
+        """Take the connections that the kernel has made by now: a closed listener would reset them."""
+        accepted = []
+        listener.setblocking(False)
+        with contextlib.suppress(OSError):  # there is no other, as a rule
+            while True:
+                accepted.append(listener.accept()[0])
+        listener.close()
+        for connection in accepted:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._create_protocol, connection)
+
+    def _create_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 class Worker(UvicornWorker):
