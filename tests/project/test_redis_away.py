@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -177,6 +178,86 @@ def test_a_full_redis_refuses_requests_until_there_is_room(healthy: Service) -> 
     finally:
         healthy.redis.config_set("maxmemory", 0)
     eventually(lambda: healthy.predict({"a": 1}).status_code == 200, "requests are taken again")
+
+
+@pytest.mark.parametrize(
+    ("deny", "allow", "reason", "logged"),
+    [
+        # What a failover leaves behind: a primary cut off from its replicas, and one that has become a replica.
+        (
+            "CONFIG SET min-replicas-to-write 1",
+            "CONFIG SET min-replicas-to-write 0",
+            "Redis refused: NOREPLICAS Not enough good replicas to write.",
+            "NOREPLICAS",
+        ),
+        (
+            "REPLICAOF 127.0.0.1 1",
+            "REPLICAOF NO ONE",
+            "Redis is a replica, which takes no changes; there will be a primary when its failover is over.",
+            "read only replica",
+        ),
+    ],
+    ids=["without its replicas", "a replica"],
+)
+def test_a_redis_that_takes_no_changes_loses_nothing(
+    healthy: Service, deny: str, allow: str, reason: str, logged: str
+) -> None:
+    before, note = len(healthy.events("process")), logged.split()[0]
+    running = healthy.submit({"predict": f"(wait_for('{note}'), note('{note}'), {{'a': 1}})[2]"})
+    eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+    queued = healthy.submit({"a": 2})
+    healthy.redis.execute_command(*deny.split())
+    try:
+        refused = [
+            healthy.predict({"a": 3}),
+            healthy.predict({"a": 3}, ASYNC),
+            healthy.predict({"a": 3}, headers={"Idempotency-Key": note}),
+            healthy.request("DELETE", f"/status/{queued}"),
+        ]
+        for response in refused:
+            assert response.status_code == 503
+            assert response.json()["title"] == "Service unavailable"
+            assert response.json()["description"] == reason
+            assert int(response.headers["Retry-After"]) > 0
+        assert healthy.status(queued)["status"] == "PENDING"
+        (healthy.project / note).touch()
+        eventually(lambda: healthy.events(note), "the task is computed")
+        eventually(lambda: healthy.get("/ready").status_code == 503, "/ready tells")
+        assert f"Redis did not serve a request: {reason[:-1]}\n" in healthy.log("api")
+        for line in ("Redis does not serve", "No heartbeat could be written"):
+            eventually(lambda line=line: re.search(f"{line}.*{logged}", healthy.log("denzel")), f"the log says: {line}")
+    finally:
+        healthy.redis.execute_command(*allow.split())
+    for task_id, result in ((running, {"a": 1}), (queued, {"answer": {"a": 2}})):
+        record = healthy.wait(task_id, timeout=20)
+        assert (record["result"], record["attempts"]) == (result, 1)
+    assert len(healthy.events(note)) == 1
+    check_answers(healthy)
+
+
+@pytest.mark.parametrize(
+    ("deny", "allow", "error"),
+    [
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "NOREPLICAS"),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "You can't write against a read only replica"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "command not allowed when used memory > 'maxmemory'"),
+    ],
+    ids=["without its replicas", "a replica", "full"],
+)
+def test_an_idle_process_keeps_its_model_while_redis_takes_no_changes(
+    healthy: Service, deny: str, allow: str, error: str
+) -> None:
+    processes, loads = healthy.predictors(), len(healthy.events("load_model"))
+    seen = len(healthy.log("denzel"))
+    healthy.redis.execute_command(*deny.split())
+    try:
+        healthy.redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+        refused = f"Cannot connect to redis.*{error}"
+        eventually(lambda: len(re.findall(refused, healthy.log("denzel")[seen:])) >= 2, "it tries to connect again")
+    finally:
+        healthy.redis.execute_command(*allow.split())
+    assert healthy.predict({"a": 1}, prefer="wait=20").json() == {"answer": {"a": 1}}
+    assert (healthy.predictors(), len(healthy.events("load_model"))) == (processes, loads)
 
 
 def test_idle_connections_to_redis_are_not_given_up(service: Service) -> None:

@@ -31,10 +31,23 @@ register(
 
 
 class _Broker(Connection):
-    """Connects again every 2 seconds at the latest; Celery's own pauses grow to 30."""
+    """Connects again every 2 seconds at the latest (Celery's own pauses grow to 30), and to no Redis without changes.
+
+    On a replica, or one whose disk or memory is full, a consumer gives up, and its process would load the model again.
+    """
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
         return super().ensure_connection(*args, **{**kwargs, "interval_step": 0.5, "interval_max": 2})
+
+    def _establish_connection(self) -> Any:
+        connection = super()._establish_connection()
+        if self.transport.driver_type == "redis":
+            try:
+                connection.create_channel(connection).client.set("denzel:takes_changes", 1, px=1)
+            except BaseException:
+                self.transport.close_connection(connection)
+                raise
+        return connection
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -69,6 +82,7 @@ def create_celery(settings: Settings) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 25,
         }
+        app.conf.broker_channel_error_retry = True  # what Redis refuses, it takes again when it can
     return app
 
 
