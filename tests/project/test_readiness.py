@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,19 +169,38 @@ def test_a_dead_worker_is_noticed_within_seconds_and_its_name_is_taken_again(loa
 
 
 def test_a_frozen_prediction_process_is_noticed(loading: Service) -> None:
-    import os
-    import signal
-
     loading.start("denzel")
     loading.wait_ready()
     [process] = loading.predictors()
     os.kill(process, signal.SIGSTOP)
     try:
-        body = wait_for(loading, "UNAVAILABLE")
+        body = wait_for(loading, "UNAVAILABLE", timeout=9)
         assert body["workers"] == [worker("UNAVAILABLE", "Prediction process 1 does not look for messages")]
     finally:
         os.kill(process, signal.SIGCONT)
+    loading.wait_ready(timeout=5)
+
+
+def test_a_process_that_is_frozen_while_it_computes_is_noticed_and_so_is_its_end(loading: Service) -> None:
+    loading.start("denzel")
     loading.wait_ready()
+    [process] = loading.predictors()
+    task_id = loading.submit({"predict": "{'thawed': wait_for('thawed')}"})
+    eventually(lambda: loading.events("process"), "the task runs")
+    os.kill(process, signal.SIGSTOP)
+    frozen = worker("UNAVAILABLE", "Prediction process 1 has been stopped from outside (SIGSTOP)")
+    assert wait_for(loading, "UNAVAILABLE", timeout=5)["workers"] == [frozen]
+    assert loading.get("/ready").status_code == 503
+    os.kill(process, signal.SIGCONT)
+    loading.wait_ready(timeout=5)
+    os.kill(process, signal.SIGSTOP)
+    assert wait_for(loading, "UNAVAILABLE", timeout=5)["workers"] == [frozen]
+    os.kill(process, signal.SIGKILL)
+    eventually(lambda: ready(loading)["workers"] != [frozen], "its end is noticed", timeout=5)
+    (loading.project / "thawed").touch()
+    assert loading.wait(task_id)["result"] == {"thawed": True}
+    loading.wait_ready()
+    assert process not in loading.predictors()
 
 
 def test_a_second_node_gets_a_name_of_its_own(loading: Service, new_project: Callable[..., Path]) -> None:

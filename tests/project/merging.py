@@ -1,0 +1,36 @@
+"""For tests with the pipeline `batched`: tasks that run in one call."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from tests.project.services import Service, eventually
+
+
+def together(service: Service, *expressions: str, **more: Any) -> list[str]:
+    """Tasks that run in one call: they come while the process is frozen, which has learnt before that merging pays."""
+    for _ in range(20):
+        quick = submit_to_frozen(service, ["0"] * 2 * len(expressions), {})
+        for task_id in quick:
+            service.wait(task_id)
+        if max(int(words[3]) for words in service.events("call")[-len(quick) :]) >= len(expressions):
+            break
+    before = len(service.events("call"))
+    ids = submit_to_frozen(service, list(expressions), more)
+    eventually(lambda: len(service.events("call")) > before, "they run")
+    assert int(service.events("call")[before][3]) == len(ids), "all in one call"
+    return ids
+
+
+def submit_to_frozen(service: Service, expressions: list[str], more: dict[str, Any]) -> list[str]:
+    eventually(service.predictors, "there is a process")
+    service.wait_ready()
+    eventually(lambda: not service.redis.exists("denzel:idle"), "nothing is handed to it")
+    [process] = service.predictors()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        return [service.submit({"data": {"answer": expression}, **more}) for expression in expressions]
+    finally:
+        os.kill(process, signal.SIGCONT)
