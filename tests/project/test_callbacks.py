@@ -570,7 +570,6 @@ def test_a_restart_of_redis_loses_nothing(new_service: Callable[..., Service], r
         (during,) = sending.finish(slow.url)
         waiting = sending.finish(quick.url, due=3, count=50)
         slow.wait()
-        time.sleep(1.1)  # the file is written every second
         service.kill("redis")
         eventually(lambda: "Callbacks wait for Redis" in sending.log(), "it notices")
         service.start("redis")
