@@ -242,3 +242,4 @@ def test_a_cancelled_task_takes_no_other_with_it(running: Service) -> None:
     for number, task_id in enumerate(ids):
         record = service.wait(task_id, timeout=30)
         assert record["status"] == "SUCCESS" or (number % 2 == 0 and record["status"] == "REVOKED"), record
+        assert service.redis.hget(f"denzel:task:{task_id}", "deaths") is None

@@ -217,13 +217,25 @@ def test_an_idempotency_key_stands_for_one_task(service: Service) -> None:
     assert len({answer.content for answer in answers}) == 1
     assert answers[0].status_code == 200
     response = service.predict(body, ASYNC, headers={"Idempotency-Key": key})
-    assert response.json()["data"]["task_id"] == answers[0].headers["Denzel-Task-Id"]
+    task_id = response.json()["data"]["task_id"]
+    assert task_id == answers[0].headers["Denzel-Task-Id"]
+    assert service.redis.ttl(f"denzel:task:{task_id}") > 80_000, "the answer is there for as long as the key may be"
 
 
 def test_an_idempotency_key_of_another_request_is_refused(service: Service) -> None:
     key = str(uuid.uuid4())
     service.predict({"a": 1}, headers={"Idempotency-Key": key})
     assert error_of(service.predict({"a": 2}, headers={"Idempotency-Key": key}))[0] == 422
+
+
+def test_an_idempotency_key_of_a_request_that_was_not_accepted_is_good_for_the_next_try(waiting: Service) -> None:
+    accepted = [waiting.submit({"number": number}) for number in range(3)]
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    assert waiting.predict({"a": 1}, ASYNC, headers=headers).status_code == 429
+    waiting.request("DELETE", f"/status/{accepted[0]}")
+    ids = {waiting.predict({"a": 1}, ASYNC, headers=headers).json()["data"]["task_id"] for _ in range(2)}
+    assert [waiting.status(task_id)["status"] for task_id in ids] == ["PENDING"]
+    assert waiting.redis.llen("denzel:waiting") == 3
 
 
 # ---- The live setting ------------------------------------------------------------------------------------------------

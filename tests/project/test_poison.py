@@ -86,6 +86,14 @@ def test_a_merged_call_over_its_time_is_taken_apart(service: Service) -> None:
     assert record["attempts"] == 2
 
 
+def test_the_time_limit_is_that_of_each_call(service: Service) -> None:
+    """A merged call that fails, and then each of its tasks by itself: none takes two seconds, all together do."""
+    ids = together(service, *["alone(time.sleep(0.9) or 1)"] * 3)
+    for task_id in ids:
+        record = service.wait(task_id)
+        assert (record["result"], record["attempts"]) == ({"answer": 1}, 1)
+
+
 def test_answers_are_stored_before_the_next_task_runs(service: Service) -> None:
     """A merged call that fails is run again task by task in the same process; the second one takes its time."""
     first, second, third = together(
@@ -113,7 +121,7 @@ def test_what_was_computed_before_the_culprit_is_not_computed_again(service: Ser
 
 def test_a_cancelled_task_of_a_merged_call_lets_it_end(service: Service) -> None:
     [process] = eventually(service.predictors, "there is a process")
-    kept, cancelled = together(service, "wait_for('ended') and 1", "2")
+    cancelled, kept = together(service, "2", "wait_for('ended') and 1")
     response = service.request("DELETE", f"/status/{cancelled}")
     assert (response.status_code, response.json()["status"]) == (202, "REVOKED")
     (service.project / "ended").touch()

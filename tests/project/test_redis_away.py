@@ -180,6 +180,42 @@ def test_a_full_redis_refuses_requests_until_there_is_room(healthy: Service) -> 
     eventually(lambda: healthy.predict({"a": 1}).status_code == 200, "requests are taken again")
 
 
+def test_before_redis_is_full_what_is_left_is_kept_for_answers(healthy: Service) -> None:
+    before = len(healthy.events("process"))
+    task_id = healthy.submit({"predict": "{'answer': wait_for('room')}"})
+    eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+    healthy.redis.setrange("ballast", 20_000_000, "x")
+    try:
+        healthy.redis.config_set("maxmemory", int(healthy.redis.info("memory")["used_memory"] / 0.95))
+        eventually(lambda: healthy.predict({"a": 1}, ASYNC).status_code == 503, "requests are refused")
+        response = healthy.predict({"a": 1})
+        assert response.status_code == 503
+        assert response.json()["description"].startswith("Redis is full (REDIS_MAXMEMORY in .env)")
+        assert "Redis is almost full: no tasks are accepted until there is room" in healthy.log("denzel")
+        (healthy.project / "room").touch()
+        assert healthy.wait(task_id)["result"] == {"answer": True}
+        assert healthy.redis.set("room", "x" * 100_000), "Redis itself takes changes"
+    finally:
+        healthy.redis.delete("ballast", "room")
+    eventually(lambda: healthy.predict({"a": 1}).status_code == 200, "requests are taken again")
+    healthy.redis.config_set("maxmemory", 0)
+
+
+def test_who_was_told_to_poll_while_redis_was_away_finds_the_answer(healthy: Service) -> None:
+    before = len(healthy.events("process"))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(healthy.predict, {"predict": "{'polled': wait_for('polled')}"}, prefer="wait=1")
+        eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+        with healthy.paused("redis"):
+            response = answer.result()
+    assert response.status_code == 202
+    key = "denzel:task:" + response.json()["data"]["task_id"]
+    eventually(lambda: healthy.redis.hget(key, "mode") == b"poll", "Redis is told")
+    (healthy.project / "polled").touch()
+    assert healthy.wait(response.json()["data"]["task_id"])["result"] == {"polled": True}
+    assert healthy.redis.ttl(key) > 80_000
+
+
 @pytest.mark.parametrize(
     ("deny", "allow", "reason", "logged"),
     [
