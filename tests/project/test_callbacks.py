@@ -141,6 +141,16 @@ def test_a_connection_closed_while_idle_costs_no_attempt(sending: Sending, recei
 # ---- What receivers answer ----
 
 
+def test_callbacks_go_out_at_once(sending: Sending, receivers: Receivers) -> None:
+    receiver = receivers.open()
+    sending.wait(*sending.finish(receiver.url), state="delivered")  # it is up
+    began = time.monotonic()
+    for number in range(2, 8):
+        sending.finish(receiver.url)
+        receiver.wait(number)
+    assert time.monotonic() - began < callbacks.POLL * 3, "without a wake-up each would wait for the next look"
+
+
 def test_errors_are_tried_again_with_growing_delays(sending: Sending, receivers: Receivers) -> None:
     receiver = receivers.open(Reply(500), Reply(503), Reply(404), Reply(204, body=b""))
     (task_id,) = sending.finish(receiver.url)

@@ -111,6 +111,17 @@ def test_not_even_what_is_no_exception_ends_a_process_that_loads(loading: Servic
     assert ready(loading)["workers"] == [worker("ERROR", error)]
 
 
+def test_a_process_that_ends_while_it_loads_is_told_and_started_again(loading: Service) -> None:
+    (loading.project / "model").write_text("os._exit(3)")
+    loading.start("denzel")
+    ended = worker("UNAVAILABLE", "Prediction process 1 has ended and is being started again")
+    assert wait_for(loading, "UNAVAILABLE")["workers"] == [ended]
+    assert loading.get("/ready").status_code == 503
+    assert "Prediction process 1 ended (exit code 3); starting it again in" in loading.log("denzel")
+    (loading.project / "model").write_text("")
+    loading.wait_ready()
+
+
 def test_a_broken_pipeline_names_its_line_and_is_taken_up_when_corrected(loading: Service) -> None:
     problem = "app/logic/pipeline.py, line 3: invalid syntax"
     pipeline = loading.project / "app/logic/pipeline.py"
