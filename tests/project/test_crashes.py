@@ -35,6 +35,7 @@ def busy(three: Service, long_task: str) -> Iterator[Service]:
     """The service with the long task running, complete again after the test."""
     eventually(lambda: runs_of(three, "long"), "the long task runs")
     yield three
+    eventually(lambda: len(three.predictors()) == 3, "whatever ended is started again")
     three.wait_ready(processes=3)
 
 

@@ -156,6 +156,23 @@ def test_an_answer_computed_while_redis_is_away_is_kept(healthy: Service) -> Non
     assert healthy.wait(queued)["result"] == {"answer": {"a": 2}}
 
 
+def test_the_task_of_a_process_that_died_meanwhile_runs_again_as_soon_as_redis_is_back(healthy: Service) -> None:
+    before = len(healthy.events("process"))
+    task_id = healthy.submit({"predict": "{'again': wait_for('again')}"})
+    eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+    token = healthy.redis.hget(f"denzel:task:{task_id}", "token").decode()
+    healthy.kill("redis")
+    killed = time.monotonic()
+    os.kill(healthy.predictors()[0], signal.SIGKILL)
+    eventually(lambda: "wait again only when Redis is back" in healthy.log("denzel"), "its end is noticed")
+    eventually(lambda: time.monotonic() - killed > 3, "Redis is away for longer than between two heartbeats")
+    healthy.start("redis")
+    eventually(lambda: not healthy.redis.exists(f"denzel:claims:{token}"), "what it had claimed waits again")
+    assert healthy.redis.exists("denzel:amnesty"), "leases are not looked at yet"
+    (healthy.project / "again").touch()
+    assert healthy.wait(task_id)["result"] == {"again": True}
+
+
 def test_services_start_without_redis_and_wait_for_it(new_service: Callable[..., Service]) -> None:
     service = new_service()
     service.start("api", "denzel")
@@ -294,6 +311,7 @@ def test_an_idle_process_keeps_its_model_while_redis_takes_no_changes(
         healthy.redis.execute_command(*allow.split())
     assert healthy.predict({"a": 1}, prefer="wait=20").json() == {"answer": {"a": 1}}
     assert (healthy.predictors(), len(healthy.events("load_model"))) == (processes, loads)
+    assert "Frequent restarts" not in healthy.log("denzel"), "it pauses in between"
 
 
 def test_idle_connections_to_redis_are_not_given_up(service: Service) -> None:
