@@ -15,7 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app import pubsub
+from app import callbacks, pubsub
+from tests.project.callbacks_helpers import Receivers, Sending
 from tests.project.services import Service, eventually
 
 SOON = 0.5  # seconds between two questions for a sign of life, in these tests
@@ -86,7 +87,7 @@ def test_a_silent_connection_is_an_error_for_who_listens(
     redis_service: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pubsub, "ASK_EVERY", 0.2)
-    url = redis_service.redis_url.replace(str(redis_service.ports["redis"]), str(proxy.port))
+    url = url_of(redis_service, proxy)
 
     heard = []
 
@@ -122,11 +123,15 @@ def quick(new_project: Callable[[], object]) -> Iterator[Service]:
         yield service
 
 
+def url_of(service: Service, proxy: Proxy) -> str:
+    """The REDIS_URL that leads through the proxy."""
+    return service.redis_url.replace(str(service.ports["redis"]), str(proxy.port))
+
+
 def start_behind(service: Service, proxy: Proxy, name: str) -> None:
     """Start one of the services with this way to Redis."""
     direct = service.environment
-    url = service.redis_url.replace(str(service.ports["redis"]), str(proxy.port))
-    service.environment = {**direct, "REDIS_URL": url}
+    service.environment = {**direct, "REDIS_URL": url_of(service, proxy)}
     service.start(name)
     service.environment = direct
 
@@ -158,3 +163,24 @@ def test_a_task_that_is_cancelled_behind_a_silent_connection_is_stopped(quick: S
         quick.wait_ready()
         assert quick.predict({"a": 1}, prefer="wait=20").json() == {"answer": {"a": 1}}
         quick.kill("denzel")  # a stop would wait for what is under way on other silent connections
+
+
+def test_callbacks_are_sent_at_once_again_after_a_silent_connection(quick: Service) -> None:
+    def listeners() -> int:
+        return quick.redis.pubsub_numsub("denzel:callbacks:wake")[0][1]
+
+    with (
+        Receivers() as receivers,
+        Proxy(quick.ports["redis"]) as proxy,
+        Sending(quick, REDIS_URL=url_of(quick, proxy)) as sending,
+    ):
+        receiver = receivers.open()
+        eventually(lambda: listeners() == 1, "it listens")
+        proxy.cut()
+        eventually(lambda: listeners() == 2, "it listens again, beside the connection that is dead")
+        sending.wait(*sending.finish(receiver.url), state="delivered", timeout=20)
+        began = time.monotonic()
+        for number in range(2, 8):
+            sending.finish(receiver.url)
+            receiver.wait(number)
+        assert time.monotonic() - began < callbacks.POLL * 3, "without a wake-up each would wait for the next look"

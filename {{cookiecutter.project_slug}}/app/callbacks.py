@@ -37,6 +37,7 @@ from redis.exceptions import RedisError
 from app import process_state, store
 from app.addresses import CallbackUriError, Policy
 from app.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
+from app.pubsub import messages
 from app.settings import Settings, get_settings
 from app.webhook import Answer, Sender
 
@@ -394,9 +395,8 @@ class Courier:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with self._client.pubsub() as pubsub:
                     await pubsub.subscribe(store.CALLBACKS_WAKE)
-                    while True:
-                        if await pubsub.get_message(timeout=30) is not None:
-                            self._wake.set()
+                    async for _ in messages(pubsub):
+                        self._wake.set()
             await asyncio.sleep(1)
 
     async def _drain(self) -> None:
