@@ -220,6 +220,8 @@ def test_an_idempotency_key_stands_for_one_task(service: Service) -> None:
     task_id = response.json()["data"]["task_id"]
     assert task_id == answers[0].headers["Denzel-Task-Id"]
     assert service.redis.ttl(f"denzel:task:{task_id}") > 80_000, "the answer is there for as long as the key may be"
+    keys = service.redis.scan_iter("denzel:idempotency:*")
+    assert [service.redis.ttl(name) > 80_000 for name in keys if task_id.encode() in service.redis.get(name)] == [True]
 
 
 def test_an_idempotency_key_of_another_request_is_refused(service: Service) -> None:
