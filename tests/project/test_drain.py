@@ -243,3 +243,17 @@ def test_a_cancelled_task_takes_no_other_with_it(running: Service) -> None:
         record = service.wait(task_id, timeout=30)
         assert record["status"] == "SUCCESS" or (number % 2 == 0 and record["status"] == "REVOKED"), record
         assert service.redis.hget(f"denzel:task:{task_id}", "deaths") is None
+
+
+def test_a_stop_while_one_process_still_starts_cuts_off_no_request(running: Service) -> None:
+    service = running
+    service.stop("api")
+    only_one = 'try:\n    open("first", "x").close()\nexcept FileExistsError:\n    time.sleep(60)\n'
+    change(service, "import asyncio\n", f"import asyncio\nimport time\n\n{only_one}")
+    service.start("api")
+    with Clients(service.url) as clients:
+        eventually(lambda: clients.answered > 50, "one process answers")
+        began = time.monotonic()
+        assert service.stop("api") == 0
+        assert time.monotonic() - began < 8
+    assert set(clients.outcomes) == {200, "refused"}

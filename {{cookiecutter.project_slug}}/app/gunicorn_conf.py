@@ -16,8 +16,9 @@ class Worker(serving.Worker):
 
 
 def on_starting(server):
-    """On SIGHUP, new processes come up before the old ones leave."""
+    """On SIGHUP, new processes come up before the old ones leave; a stop cuts off nobody."""
     server.reload = partial(serving.reload, server)
+    server.stop = partial(serving.stop, server)
 
 
 def post_fork(server, worker):

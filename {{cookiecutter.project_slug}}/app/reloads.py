@@ -16,6 +16,10 @@ _COUNTS = struct.Struct("III")  # reloads begun, done, and failed
 _SLOTS = 1024  # a byte for each process, by its age, gunicorn's running number
 
 
+# What a process does with connections; before it has said so, it starts.
+STARTING, ACCEPTING, LEAVING = range(3)
+
+
 class Board:
     """The page. Made before the processes are forked, so that all of them see it."""
 
@@ -23,13 +27,13 @@ class Board:
         self._page = mmap.mmap(-1, _COUNTS.size + _SLOTS)
         self._started = time.time_ns()
 
-    def set_accepting(self, age: int, accepting: bool) -> None:
-        """Say whether the process of this age accepts connections."""
-        self._page[_COUNTS.size + age % _SLOTS] = accepting
+    def set_state(self, age: int, state: int) -> None:
+        """Say what the process of this age does."""
+        self._page[_COUNTS.size + age % _SLOTS] = state
 
-    def is_accepting(self, age: int) -> bool:
-        """Whether it does."""
-        return bool(self._page[_COUNTS.size + age % _SLOTS])
+    def state(self, age: int) -> int:
+        """What it does: STARTING, ACCEPTING or LEAVING."""
+        return self._page[_COUNTS.size + age % _SLOTS]
 
     def begin(self) -> None:
         """A reload begins; for the master alone."""

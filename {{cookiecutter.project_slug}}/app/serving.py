@@ -13,6 +13,7 @@ import queue
 import signal
 import socket
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import uvicorn
@@ -20,7 +21,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from uvicorn_worker import UvicornWorker
 
-from app.reloads import BOARD
+from app.reloads import ACCEPTING, BOARD, LEAVING, STARTING
 
 # Seconds for which connections on which nothing is under way are kept by a process that leaves: a request may be on
 # its way.
@@ -47,7 +48,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._app.run_short_calls_in_place()
-        BOARD.set_accepting(self._age, self.started)
+        if self.started:
+            BOARD.set_state(self._age, ACCEPTING)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to accept, answer what has come, and close the connections one by one."""
@@ -59,7 +61,7 @@ class Server(uvicorn.Server):
         await asyncio.sleep(0)  # the event loop lets go of its descriptor, too
         for listener in listeners:
             await self._accept_the_last(listener)
-        BOARD.set_accepting(self._age, False)
+        BOARD.set_state(self._age, LEAVING)
         self._app.leave()
         timer = asyncio.get_running_loop().call_later(self._patience, self._app.end_waits)
         for connection in list(self.server_state.connections):
@@ -104,7 +106,7 @@ class Worker(UvicornWorker):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        BOARD.set_accepting(self.age, False)
+        BOARD.set_state(self.age, STARTING)
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
@@ -138,11 +140,33 @@ def reload(server: Arbiter) -> None:
     for pid in old:
         server.kill_worker(pid, signal.SIGTERM)
     until = time.monotonic() + _STOPS_ACCEPTING
-    while any(BOARD.is_accepting(old[pid].age) for pid in old if pid in server.WORKERS) and time.monotonic() < until:
+    while _accepting(server, old) and time.monotonic() < until:
         time.sleep(0.02)
         server.reap_workers()
     BOARD.end(done=True)
     server.log.info("New API processes have taken over")
+
+
+def stop(server: Arbiter, graceful: bool = True) -> None:
+    """Stop all processes, those first that have not served yet.
+
+    They hold the listening socket without accepting from it: what connects when the others have closed theirs would be
+    reset.
+    """
+    for pid, worker in list(server.WORKERS.items()):
+        if BOARD.state(worker.age) == STARTING:
+            server.kill_worker(pid, signal.SIGKILL)
+    until = time.monotonic() + _STOPS_ACCEPTING
+    while any(BOARD.state(worker.age) == STARTING for worker in server.WORKERS.values()) and time.monotonic() < until:
+        time.sleep(0.005)
+        with contextlib.suppress(HaltServer):
+            server.reap_workers()
+    Arbiter.stop(server, graceful)
+
+
+def _accepting(server: Arbiter, pids: Iterable[int]) -> bool:
+    """Whether one of these processes still accepts connections."""
+    return any(BOARD.state(server.WORKERS[pid].age) == ACCEPTING for pid in pids if pid in server.WORKERS)
 
 
 def _come_up(server: Arbiter, new: list[int]) -> bool:
@@ -156,7 +180,7 @@ def _come_up(server: Arbiter, new: list[int]) -> bool:
         workers = [server.WORKERS.get(pid) for pid in new]
         if None in workers or _told_to_stop(server):
             return False
-        if all(BOARD.is_accepting(worker.age) for worker in workers):
+        if all(BOARD.state(worker.age) == ACCEPTING for worker in workers):
             return True
         time.sleep(0.05)
 
