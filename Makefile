@@ -13,7 +13,7 @@ IN_VENV := $(VENV)/bin/python
 COOKIECUTTER := cookiecutter>=2.7,<3
 TOX := tox>=4.30,<5
 
-.PHONY: help demo test lint compare clean
+.PHONY: help demo test lint chaos compare clean
 
 help:  ## List these commands
 	@printf 'denzel-template: turns four functions into a model service\n\n'
@@ -27,6 +27,10 @@ test: $(VENV)/.tox  ## Run every test (ENV=template,plugin picks some); what nee
 
 lint: $(VENV)/.tox  ## Check style and types, inside the template too
 	@$(IN_VENV) -m tox run -e lint
+
+chaos: $(VENV)/.tox  ## Kill whatever can die at random, under load, each service for MINUTES=5 and TASKS=1500 (SEED=n repeats a run)
+	@DENZEL_CHAOS_MINUTES=$(or $(MINUTES),5) DENZEL_CHAOS_TASKS=$(or $(TASKS),1500) DENZEL_CHAOS_SEED=$(SEED) \
+	  $(IN_VENV) -m tox run -e chaos
 
 compare:  ## Measure the service against other model servers, bench/README.md (SECONDS=8 ROUNDS=2 SERVERS=ours,... WRITE=1)
 	@exec $(PYTHON) bench/compare.py $(foreach name,SECONDS ROUNDS CONNECTIONS SERVERS WRITE,$\

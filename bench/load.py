@@ -92,25 +92,52 @@ async def sending(port: int, path: str, bodies: Iterable[bytes], connections: in
     """`send_all`, for several at the same time."""
     answers: dict[int, Answer] = {}
     left = enumerate(bodies)
-    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+        connection = await Connection.open(port)
         for index, body in left:
-            head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{more}"
             sent = time.time()
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
-            text = await reader.readexactly(length)
-            answers[index] = Answer(int(answer.split(b" ", 2)[1]), text, sent, time.time())
-            if b"connection: close" in answer:
-                writer.close()
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
-        writer.close()
+            status, text = await connection.post(path, body, **headers)
+            answers[index] = Answer(status, text, sent, time.time())
+        connection.close()
 
     await asyncio.gather(*(client() for _ in range(connections)))
     return [answers[index] for index in sorted(answers)]
+
+
+class Connection:
+    """A connection that is kept for one request after the other."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    @classmethod
+    async def open(cls, port: int) -> Connection:
+        """Connect to a port of this machine."""
+        connection = cls(port)
+        await connection.reopen()
+        return connection
+
+    async def reopen(self) -> None:
+        """Connect anew."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 24)
+
+    async def post(self, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+        """Send JSON; the answer's status and body."""
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{more}"
+        self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
+        text = await self._reader.readexactly(length)
+        if b"connection: close" in answer:
+            self.close()
+            await self.reopen()
+        return int(answer.split(b" ", 2)[1]), text
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
 
 
 def repeated(request: Any, seconds: float) -> Iterator[bytes]:

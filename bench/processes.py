@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,17 @@ class Running:
             for name, process in self._processes.items()
         }
 
+    def memory_of_each(self) -> dict[str, float]:
+        """The proportional set size of every single process, in MiB, the ones of a kind numbered."""
+        table = _process_table()
+        found: dict[str, float] = {}
+        for service, process in self._processes.items():
+            titles: Counter[str] = Counter()
+            for pid in sorted(_tree(process.pid, table)):
+                titles[title := f"{service}: {_program(pid)}"] += 1
+                found[f"{title} {titles[title]}"] = _proportional_size(pid) / 1024
+        return found
+
     @contextlib.contextmanager
     def stopped(self, name: str) -> Iterator[None]:
         """Freeze a process and its children for as long as the block lasts."""
@@ -194,6 +206,17 @@ def _tree(root: int, table: Mapping[int, tuple[int, int]]) -> set[int]:
         found |= new
         new = {pid for pid, (parent, _) in table.items() if parent in new} - found
     return found
+
+
+def _program(pid: int) -> str:
+    """What a process runs: a Python module, a script, or a program."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        if "-m" in words:
+            return words[words.index("-m") + 1]
+        is_script = "python" in Path(words[0]).name and len(words) > 2
+        return Path(words[1 if is_script else 0]).name
+    return "?"
 
 
 def _proportional_size(pid: int) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +10,7 @@ from pathlib import Path
 import pytest
 from bakery import bake
 
-from tests.e2e.project import Inbox, Project, free_port
+from tests.e2e.project import Inbox, Project, free_port, require_docker
 
 _projects = pytest.StashKey[list[Project]]()
 
@@ -21,12 +18,7 @@ _projects = pytest.StashKey[list[Project]]()
 @pytest.fixture(scope="session", autouse=True)
 def docker() -> None:
     """Docker, or a reason why these tests do not run."""
-    done = subprocess.run(["docker", "version"], capture_output=True, text=True) if shutil.which("docker") else None
-    if done is None or done.returncode != 0:
-        reason = "docker is not installed" if done is None else done.stderr.strip().splitlines()[-1]
-        if os.environ.get("CI"):
-            pytest.fail(f"these tests need Docker: {reason}")
-        pytest.skip(f"needs Docker: {reason}")
+    require_docker()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 PIPELINES = Path(__file__).parent / "pipelines"
@@ -73,7 +75,7 @@ class OrdinaryUser:
 
 @dataclass
 class Project:
-    """A project in its folder."""
+    """A project in its folder. As a context manager: nothing of it is left, and a failure shows its logs."""
 
     path: Path
     slug: str
@@ -205,10 +207,28 @@ class Project:
         output = self.compose("logs", "--tail", "60")
         return output.out or output.err
 
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if kind:
+            print(self.logs())
+        self.remove()
+
     def remove(self) -> None:
         """Leave nothing behind, whatever a test did."""
         self.compose("kill")
         self.make("shutdown", "PURGE=1")
+
+
+def require_docker() -> None:
+    """Without Docker skip the test, on CI fail it."""
+    done = subprocess.run(["docker", "version"], capture_output=True, text=True) if shutil.which("docker") else None
+    if done is None or done.returncode != 0:
+        reason = "docker is not installed" if done is None else done.stderr.strip().splitlines()[-1]
+        if os.environ.get("CI"):
+            pytest.fail(f"these tests need Docker: {reason}")
+        pytest.skip(f"needs Docker: {reason}")
 
 
 def docker_names(*words: str) -> set[str]:

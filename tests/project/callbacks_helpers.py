@@ -47,6 +47,7 @@ class Received:
     body: bytes
     connection: int
     at: float
+    answered: int
 
     @property
     def task_id(self) -> str:
@@ -92,7 +93,7 @@ class Receiver:
                 if closing:
                     return
                 reply = self.replies[0] if len(self.replies) == 1 else self.replies.pop(0)
-                self.received.append(Received(lines[0].split()[1], headers, body, number, time.time()))
+                self.received.append(Received(lines[0].split()[1], headers, body, number, time.time(), reply.status))
                 await asyncio.sleep(reply.after)
                 if reply is DROP:
                     return

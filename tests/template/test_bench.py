@@ -91,7 +91,7 @@ def test_a_section_of_the_results_is_replaced_and_nothing_else(
 
 def test_the_results_have_a_place_for_every_section() -> None:
     text = (REPOSITORY / "bench" / "RESULTS.md").read_text(encoding="utf-8")
-    for section in ("comparison", "profile", "slow", "mixed", "large", "scaling", "queue", "memory"):
+    for section in ("comparison", "profile", "slow", "mixed", "large", "scaling", "queue", "memory", "soak"):
         assert text.index(f"<!-- {section} -->\n") < text.index(f"\n<!-- /{section} -->")
 
 

@@ -1,0 +1,75 @@
+"""The service as plain processes, and what can be done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+
+from tests.chaos.schedule import Disturbance
+from tests.project.services import Service, children_of, eventually
+
+DOWN = 1.5  # seconds until something that was killed is started again, at the most
+FROZEN = 3.0  # seconds, at the most
+
+
+class LocalTarget:
+    """A service with Redis, API and denzel running; whoever disturbs it waits for nothing to recover."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.url = service.url
+        self.project = service.project
+
+    @property
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        return {
+            "kill a prediction process": lambda draw: self._signal("app.worker", signal.SIGKILL, draw),
+            "kill the callback sender": lambda draw: self._signal("app.callbacks", signal.SIGKILL, draw),
+            "kill all of denzel": lambda draw: self._kill("denzel", draw),
+            "kill the API": lambda draw: self._kill("api", draw),
+            "kill Redis": lambda draw: self._kill("redis", draw),
+            "restart denzel": lambda draw: self._restart("denzel"),
+            "restart the API": lambda draw: self._restart("api"),
+            "restart Redis": lambda draw: self._restart("redis"),
+            "freeze a prediction process": self._freeze_predictor,
+            "freeze Redis": self._freeze_redis,
+        }
+
+    def _kill(self, name: str, draw: random.Random) -> None:
+        self._service.kill(name)
+        time.sleep(draw.uniform(0, DOWN))
+        self._service.start_only(name)
+
+    def _restart(self, name: str) -> None:
+        self._service.stop(name, timeout=40)
+        self._service.start_only(name)
+
+    def _freeze_redis(self, draw: random.Random) -> None:
+        with self._service.paused("redis"):
+            time.sleep(draw.uniform(0.5, FROZEN))
+
+    def _freeze_predictor(self, draw: random.Random) -> None:
+        pid = self._signal("app.worker", signal.SIGSTOP, draw)
+        time.sleep(draw.uniform(0.5, FROZEN))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def _signal(self, module: str, number: signal.Signals, draw: random.Random) -> int:
+        """Send a signal to one of the processes that run this module, once there is one; its pid."""
+        which = draw.random()
+
+        def send() -> int:
+            found = [pid for pid, command in children_of(self._service.pid("denzel")).items() if module in command]
+            if not found:
+                return 0
+            pid = sorted(found)[int(which * len(found))]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+                return pid
+            return 0
+
+        return eventually(send, f"a process of {module}", 30)

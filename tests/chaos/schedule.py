@@ -1,0 +1,54 @@
+"""What is done to a service, and when: drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+# One thing that is done to a service: it returns when the service may recover. What it draws decides the details.
+Disturbance = Callable[[random.Random], None]
+
+TIMES = 2  # that each disturbance is done, at least
+PAUSE = 2.0  # seconds between the end of one and the begin of the next, at the most
+
+
+@dataclass(frozen=True)
+class Done:
+    """A disturbance that was done, and when it began (time.monotonic)."""
+
+    what: str
+    began: float
+
+    @property
+    def kills(self) -> bool:
+        """Whether it may have taken a process down at work."""
+        return self.what.startswith("kill")
+
+
+def disturb(disturbances: Mapping[str, Disturbance], seed: int, enough: Callable[[], bool]) -> list[Done]:
+    """Do every disturbance TIMES times in random order, then any of them until there is enough; what was done when."""
+    draw = random.Random(f"schedule {seed}")
+    done = []
+    for what in _order(draw, list(disturbances)):
+        if what is None:
+            if enough():
+                return done
+            continue
+        # What one disturbance draws has no influence on the others: however many processes there are, the plan stays.
+        details = random.Random(draw.random())
+        done.append(Done(what, time.monotonic()))
+        disturbances[what](details)
+        time.sleep(details.uniform(0, PAUSE))
+    raise AssertionError("not reached")
+
+
+def _order(draw: random.Random, names: list[str]) -> Iterator[str | None]:
+    """The disturbances' names, None wherever it may end."""
+    first = names * TIMES
+    draw.shuffle(first)
+    yield from first
+    while True:
+        yield None
+        yield draw.choice(names)
