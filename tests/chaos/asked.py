@@ -22,6 +22,7 @@ class Asked:
     """One request: no other has its number, nor its answer.
 
     Attributes:
+        wait: seconds, at the most, until a synchronous request is answered.
         key: its Idempotency-Key, if it has one: then it is sent again while it is unanswered.
         outcome: accepted, refused or unanswered; anything else is an answer that no client should get.
         sent, ended: when (time.monotonic) it was first sent, and when its end was seen.
@@ -31,6 +32,7 @@ class Asked:
 
     number: int
     mode: str
+    wait: int
     data: dict[str, dict[str, Any]]
     key: str | None
     outcome: str = ""
@@ -52,7 +54,7 @@ class Asked:
     @property
     def headers(self) -> dict[str, str]:
         """The request's headers."""
-        prefer = "wait=10" if self.mode == SYNC else "respond-async"
+        prefer = f"wait={self.wait}" if self.mode == SYNC else "respond-async"
         return {"Prefer": prefer, **({"Idempotency-Key": self.key} if self.key else {})}
 
 
@@ -70,4 +72,5 @@ def questions(seed: int) -> Iterator[Asked]:
             name: {"number": number, "text": f"{seed} {number} {name}", "seconds": round(seconds / len(names), 3)}
             for name in names
         }
-        yield Asked(number, mode, data, f"{seed}-{number}" if draw.random() < 0.25 else None)
+        key = f"{seed}-{number}" if draw.random() < 0.25 else None
+        yield Asked(number, mode, draw.choice((1, 5)), data, key)

@@ -17,6 +17,7 @@ from tests.chaos.asked import ACCEPTED, POLLED, REFUSED, SYNC, UNANSWERED, Asked
 CLIENTS = 12
 THINK = 0.7  # seconds between two requests of a client, at the most
 ANSWERED_WITHIN = 30.0  # seconds; a client that waits for longer hangs up
+POLLED_FOR = 3.0  # seconds that a client asks for its task before it goes on to others
 FOLLOWED = 8  # tasks that are asked for at the same time when the load is over
 FINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
@@ -89,7 +90,8 @@ class Load:
             asked = next(self._questions)
             self.asked.append(asked)
             await self._ask(session, asked)
-            while asked.outcome == ACCEPTED and asked.mode == POLLED and not self._stopping.is_set():
+            until = time.monotonic() + POLLED_FOR
+            while asked.outcome == ACCEPTED and asked.mode == POLLED and time.monotonic() < until:
                 if await self._ask_status(session, asked):
                     break
                 await asyncio.sleep(0.1)

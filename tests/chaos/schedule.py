@@ -11,7 +11,7 @@ from dataclasses import dataclass
 Disturbance = Callable[[random.Random], None]
 
 TIMES = 2  # that each disturbance is done, at least
-PAUSE = 2.0  # seconds between the end of one and the begin of the next, at the most
+PAUSE = 4.0  # seconds between the end of one and the begin of the next, at the most
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.chaos.asked import ACCEPTED, CALLBACK, REFUSED, UNANSWERED, Asked
 from tests.chaos.schedule import Done
@@ -26,7 +27,9 @@ class Verdict:
         wrong: answers, of whatever kind, that are not the right ones.
         given_up: tasks that ended as failures because their processes were killed three times.
         callbacks_repeated, runs_repeated: accepted tasks that were called back, or run, more than once.
-        recoveries: of each kind of disturbance, the seconds from each to the next answer with predictions.
+        recoveries: of each kind of disturbance, the seconds from one to the next answer with predictions; None where
+            something else was done to the service before that.
+        silence: the longest time in which no request was answered with predictions, whatever was done meanwhile.
     """
 
     accepted: int = 0
@@ -37,13 +40,14 @@ class Verdict:
     given_up: int = 0
     callbacks_repeated: int = 0
     runs_repeated: int = 0
-    recoveries: dict[str, list[float]] = field(default_factory=dict)
+    silence: float = 0.0
+    recoveries: dict[str, list[float | None]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
     def slowest(self) -> float:
         """The slowest recovery."""
-        return max((seconds for found in self.recoveries.values() for seconds in found), default=0.0)
+        return max(map(_slowest, self.recoveries.values()), default=0.0)
 
     def __str__(self) -> str:
         counts = {
@@ -56,10 +60,11 @@ class Verdict:
             "called back more than once": self.callbacks_repeated,
             "run more than once": self.runs_repeated,
             "slowest recovery": f"{self.slowest:.1f} s",
+            "longest silence": f"{self.silence:.1f} s",
         }
         lines = [f"  {name:<28}{value:>8}" for name, value in counts.items()]
         lines.append(f"  {'':<28}{'times':>8}{'slowest recovery':>20}")
-        lines += [f"  {what:<28}{len(found):>8}{max(found):>18.1f} s" for what, found in self.recoveries.items()]
+        lines += [f"  {what:<28}{len(found):>8}{_slowest(found):>18.1f} s" for what, found in self.recoveries.items()]
         return "\n".join(lines + self.problems[:20])
 
 
@@ -85,8 +90,7 @@ def judge(
         else:
             verdict.wrong += 1
             verdict.problems.append(f"request {one.number} ({one.mode}) was answered: {one.outcome}")
-    for disturbance in sorted(done, key=lambda each: each.what):
-        verdict.recoveries.setdefault(disturbance.what, []).append(_recovery(disturbance, successes))
+    _judge_recovery(verdict, done, successes)
     return verdict
 
 
@@ -123,7 +127,16 @@ def _was_given_up(asked: Asked, done: Sequence[Done]) -> bool:
     return kills >= DEATHS and f"died, {DEATHS} times" in json.dumps(asked.result)
 
 
-def _recovery(disturbance: Done, successes: Sequence[tuple[float, float]]) -> float:
-    """Seconds until a request that was sent after it was answered with predictions."""
-    answers = [answered for sent, answered in successes if sent >= disturbance.began]
-    return min(answers) - disturbance.began if answers else float("inf")
+def _judge_recovery(verdict: Verdict, done: Sequence[Done], successes: Sequence[tuple[float, float]]) -> None:
+    """How quickly the service recovered from each disturbance: only a request that was sent after it proves that."""
+    ends = [each.began for each in done[1:]] + [float("inf")]
+    for disturbance, next_one in sorted(zip(done, ends, strict=True), key=lambda pair: pair[0].what):
+        answered = min((answered for sent, answered in successes if sent >= disturbance.began), default=float("inf"))
+        seconds = answered - disturbance.began if answered <= next_one else None
+        verdict.recoveries.setdefault(disturbance.what, []).append(seconds)
+    answers = sorted(answered for _, answered in successes)
+    verdict.silence = max((later - earlier for earlier, later in pairwise(answers)), default=0.0)
+
+
+def _slowest(recoveries: Sequence[float | None]) -> float:
+    return max((seconds for seconds in recoveries if seconds is not None), default=0.0)
