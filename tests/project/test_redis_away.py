@@ -173,6 +173,21 @@ def test_the_task_of_a_process_that_died_meanwhile_runs_again_as_soon_as_redis_i
     assert healthy.wait(task_id)["result"] == {"again": True}
 
 
+def test_who_was_told_to_poll_while_redis_was_away_finds_the_answer_though_the_api_died(healthy: Service) -> None:
+    before = len(healthy.events("process"))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(healthy.predict, {"predict": "{'polled': wait_for('polled')}"}, prefer="wait=2")
+        eventually(lambda: len(healthy.events("process")) > before, "the task runs")
+        healthy.kill("redis")
+        assert answer.result().status_code == 202
+    healthy.kill("api")
+    healthy.start("redis", "api")
+    (healthy.project / "polled").touch()
+    task_id = answer.result().json()["data"]["task_id"]
+    assert healthy.wait(task_id)["result"] == {"polled": True}
+    assert healthy.redis.ttl(f"denzel:task:{task_id}") > 3600  # as of an asynchronous task
+
+
 def test_services_start_without_redis_and_wait_for_it(new_service: Callable[..., Service]) -> None:
     service = new_service()
     service.start("api", "denzel")

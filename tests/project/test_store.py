@@ -668,6 +668,16 @@ def test_detaching_too_late_gives_the_outcome_and_keeps_it(tasks: Tasks, end: An
     assert tasks.expiry("a") > 60
 
 
+def test_an_answer_that_nobody_hears_is_kept_for_whoever_was_told_to_poll(tasks: Tasks) -> None:
+    tasks.submit("a", "b", "c")
+    assert tasks.work("token", most=3) == ["a", "b", "c"]
+    tasks.work("token", success("a"), failure("b"), most=-1)
+    tasks.cancel("c")
+    for task_id in "abc":
+        assert tasks.call(store.outcome, task_id) is not None
+        assert tasks.expiry(task_id) > 60
+
+
 def test_detaching_an_unknown_task_is_nothing(tasks: Tasks) -> None:
     assert tasks.detach("nobody") is None
     assert tasks.record("nobody") == {}

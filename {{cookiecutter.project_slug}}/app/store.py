@@ -142,9 +142,16 @@ local function finish(id, status, result, message, sync_expires, expires, keep)
     return old[2] == 'sync' and old[3] or nil
 end
 
+-- Tells an API process how tasks ended that it waits for, in lines of `id status payload`. Where nobody listens, the
+-- process has gone, or is cut off: it may have told the client to poll and could not say so, so these records are kept.
+local function reply(channel, lines, expires)
+    if redis.call('PUBLISH', channel, table.concat(lines, '\\n')) > 0 then return end
+    for _, line in ipairs(lines) do redis.call('EXPIRE', TASK .. string.match(line, '^%S+'), expires) end
+end
+
 local function end_now(id, status, result, message, sync_expires, expires, keep)
     local channel = finish(id, status, result, message, sync_expires, expires, keep)
-    if channel then redis.call('PUBLISH', channel, id .. ' ' .. status .. ' ' .. message) end
+    if channel then reply(channel, {id .. ' ' .. status .. ' ' .. message}, expires) end
 end
 
 local function processes() return math.max(1, tonumber(redis.call('GET', PROCESSES) or 1)) end
@@ -302,7 +309,7 @@ for i = 12, #ARGV, 4 do
     end
     ended[#ended + 1] = id
 end
-for channel, lines in pairs(replies) do redis.call('PUBLISH', channel, table.concat(lines, '\\n')) end
+for channel, lines in pairs(replies) do reply(channel, lines, ARGV[8]) end
 if #ended > 0 then redis.call('SREM', claims, unpack(ended)) end
 if most < 0 then return {0} end
 
