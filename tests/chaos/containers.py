@@ -53,21 +53,32 @@ class ContainerTarget:
         }
         for name in self._containers.keys() - {"monitor"}:
             found[f"kill {name}"] = lambda draw, name=name: self._kill(name, draw)
-            found[f"restart {name}"] = lambda draw, name=name: self._docker("restart", "--time", "40", name)
+            found[f"restart {name}"] = lambda draw, name=name: self._restart(name)
         return dict(sorted(found.items()))
 
-    def _kill(self, name: str, draw: random.Random) -> None:
+    def _kill(self, name: str, draw: random.Random) -> float:
         self._docker("kill", "--signal", "KILL", name)
+        hit = time.monotonic()
         time.sleep(draw.uniform(0, DOWN))
         self._docker("start", name)
+        return hit
 
-    def _freeze(self, name: str, draw: random.Random) -> None:
+    def _restart(self, name: str) -> float:
+        self._docker("stop", "-t", "40", name)
+        hit = time.monotonic()
+        self._docker("start", name)
+        return hit
+
+    def _freeze(self, name: str, draw: random.Random) -> float:
         self._docker("pause", name)
+        hit = time.monotonic()
         time.sleep(draw.uniform(0.5, FROZEN))
         self._docker("unpause", name)
+        return hit
 
-    def _kill_process(self, module: str, draw: random.Random) -> None:
+    def _kill_process(self, module: str, draw: random.Random) -> float:
         self._docker("exec", "denzel", "python", "-c", _KILL, module, str(draw.random()))
+        return time.monotonic()
 
     def _docker(self, verb: str, *words: str) -> None:
         """Run a command of Docker in which a service's name stands for its container."""

@@ -27,8 +27,8 @@ class LocalTarget:
     @property
     def disturbances(self) -> Mapping[str, Disturbance]:
         return {
-            "kill a prediction process": lambda draw: self._signal("app.worker", signal.SIGKILL, draw),
-            "kill the callback sender": lambda draw: self._signal("app.callbacks", signal.SIGKILL, draw),
+            "kill a prediction process": lambda draw: self._kill_process("app.worker", draw),
+            "kill the callback sender": lambda draw: self._kill_process("app.callbacks", draw),
             "kill all of denzel": lambda draw: self._kill("denzel", draw),
             "kill the API": lambda draw: self._kill("api", draw),
             "kill Redis": lambda draw: self._kill("redis", draw),
@@ -39,24 +39,35 @@ class LocalTarget:
             "freeze Redis": self._freeze_redis,
         }
 
-    def _kill(self, name: str, draw: random.Random) -> None:
+    def _kill(self, name: str, draw: random.Random) -> float:
         self._service.kill(name)
+        hit = time.monotonic()
         time.sleep(draw.uniform(0, DOWN))
         self._service.start_only(name)
+        return hit
 
-    def _restart(self, name: str) -> None:
+    def _restart(self, name: str) -> float:
         self._service.stop(name, timeout=40)
         self._service.start_only(name)
+        return time.monotonic()
 
-    def _freeze_redis(self, draw: random.Random) -> None:
+    def _freeze_redis(self, draw: random.Random) -> float:
         with self._service.paused("redis"):
+            hit = time.monotonic()
             time.sleep(draw.uniform(0.5, FROZEN))
+        return hit
 
-    def _freeze_predictor(self, draw: random.Random) -> None:
+    def _kill_process(self, module: str, draw: random.Random) -> float:
+        self._signal(module, signal.SIGKILL, draw)
+        return time.monotonic()
+
+    def _freeze_predictor(self, draw: random.Random) -> float:
         pid = self._signal("app.worker", signal.SIGSTOP, draw)
+        hit = time.monotonic()
         time.sleep(draw.uniform(0.5, FROZEN))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+        return hit
 
     def _signal(self, module: str, number: signal.Signals, draw: random.Random) -> int:
         """Send a signal to one of the processes that run this module, once there is one; its pid."""

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-# One thing that is done to a service: it returns when the service may recover. What it draws decides the details.
-Disturbance = Callable[[random.Random], None]
+# One thing that is done to a service; what it draws decides the details. When it returns, the service may recover, and
+# it tells when (time.monotonic) the service was hit.
+Disturbance = Callable[[random.Random], float]
 
 TIMES = 2  # that each disturbance is done, at least
 PAUSE = 4.0  # seconds between the end of one and the begin of the next, at the most
@@ -16,10 +17,10 @@ PAUSE = 4.0  # seconds between the end of one and the begin of the next, at the 
 
 @dataclass(frozen=True)
 class Done:
-    """A disturbance that was done, and when it began (time.monotonic)."""
+    """A disturbance that was done, and when (time.monotonic)."""
 
     what: str
-    began: float
+    hit: float
 
     @property
     def kills(self) -> bool:
@@ -38,8 +39,7 @@ def disturb(disturbances: Mapping[str, Disturbance], seed: int, enough: Callable
             continue
         # What one disturbance draws has no influence on the others: however many processes there are, the plan stays.
         details = random.Random(draw.random())
-        done.append(Done(what, time.monotonic()))
-        disturbances[what](details)
+        done.append(Done(what, disturbances[what](details)))
         time.sleep(details.uniform(0, PAUSE))
     raise AssertionError("not reached")
 

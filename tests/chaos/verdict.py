@@ -123,16 +123,16 @@ def _judge_task(verdict: Verdict, asked: Asked, bodies: Sequence[bytes], done: S
 
 def _was_given_up(asked: Asked, done: Sequence[Done]) -> bool:
     """Whether a task may have ended as a failure: only because processes were killed in its time."""
-    kills = sum(each.kills and asked.sent - 5 < each.began < asked.ended for each in done)
+    kills = sum(each.kills and asked.sent - 5 < each.hit < asked.ended for each in done)
     return kills >= DEATHS and f"died, {DEATHS} times" in json.dumps(asked.result)
 
 
 def _judge_recovery(verdict: Verdict, done: Sequence[Done], successes: Sequence[tuple[float, float]]) -> None:
     """How quickly the service recovered from each disturbance: only a request that was sent after it proves that."""
-    ends = [each.began for each in done[1:]] + [float("inf")]
+    ends = [each.hit for each in done[1:]] + [float("inf")]
     for disturbance, next_one in sorted(zip(done, ends, strict=True), key=lambda pair: pair[0].what):
-        answered = min((answered for sent, answered in successes if sent >= disturbance.began), default=float("inf"))
-        seconds = answered - disturbance.began if answered <= next_one else None
+        answered = min((answered for sent, answered in successes if sent >= disturbance.hit), default=float("inf"))
+        seconds = answered - disturbance.hit if answered <= next_one else None
         verdict.recoveries.setdefault(disturbance.what, []).append(seconds)
     answers = sorted(answered for _, answered in successes)
     verdict.silence = max((later - earlier for earlier, later in pairwise(answers)), default=0.0)
