@@ -48,7 +48,7 @@ class ContainerTarget:
         found: dict[str, Disturbance] = {
             "kill a prediction process": lambda draw: self._kill_process("app.worker", draw),
             "kill the callback sender": lambda draw: self._kill_process("app.callbacks", draw),
-            "freeze Redis": lambda draw: self._freeze("redis", draw),
+            "freeze redis": lambda draw: self._freeze("redis", draw),
             "freeze denzel": lambda draw: self._freeze("denzel", draw),
         }
         for name in self._containers.keys() - {"monitor"}:

@@ -29,14 +29,14 @@ class LocalTarget:
         return {
             "kill a prediction process": lambda draw: self._kill_process("app.worker", draw),
             "kill the callback sender": lambda draw: self._kill_process("app.callbacks", draw),
-            "kill all of denzel": lambda draw: self._kill("denzel", draw),
-            "kill the API": lambda draw: self._kill("api", draw),
-            "kill Redis": lambda draw: self._kill("redis", draw),
+            "kill denzel": lambda draw: self._kill("denzel", draw),
+            "kill api": lambda draw: self._kill("api", draw),
+            "kill redis": lambda draw: self._kill("redis", draw),
             "restart denzel": lambda draw: self._restart("denzel"),
-            "restart the API": lambda draw: self._restart("api"),
-            "restart Redis": lambda draw: self._restart("redis"),
+            "restart api": lambda draw: self._restart("api"),
+            "restart redis": lambda draw: self._restart("redis"),
             "freeze a prediction process": self._freeze_predictor,
-            "freeze Redis": self._freeze_redis,
+            "freeze redis": self._freeze_redis,
         }
 
     def _kill(self, name: str, draw: random.Random) -> float:

@@ -24,8 +24,8 @@ class Done:
 
     @property
     def kills(self) -> bool:
-        """Whether it may have taken a process down at work."""
-        return self.what.startswith("kill")
+        """Whether it may have taken a prediction process down at work."""
+        return self.what in ("kill a prediction process", "kill denzel")
 
 
 def disturb(disturbances: Mapping[str, Disturbance], seed: int, enough: Callable[[], bool]) -> list[Done]:

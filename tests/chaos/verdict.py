@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from tests.chaos.asked import ACCEPTED, CALLBACK, REFUSED, UNANSWERED, Asked
 from tests.chaos.schedule import Done
@@ -27,9 +27,10 @@ class Verdict:
         wrong: answers, of whatever kind, that are not the right ones.
         given_up: tasks that ended as failures because their processes were killed three times.
         callbacks_repeated, runs_repeated: accepted tasks that were called back, or run, more than once.
-        recoveries: of each kind of disturbance, the seconds from one to the next answer with predictions; None where
-            something else was done to the service before that.
-        silence: the longest time in which no request was answered with predictions, whatever was done meanwhile.
+        slowest: the slowest recovery: seconds from a disturbance to the next answer with predictions, even where the
+            service was disturbed again before that.
+        times: how often each kind of disturbance was done.
+        undisturbed: of each kind, the slowest recovery that nothing came between; None where something always did.
     """
 
     accepted: int = 0
@@ -40,14 +41,10 @@ class Verdict:
     given_up: int = 0
     callbacks_repeated: int = 0
     runs_repeated: int = 0
-    silence: float = 0.0
-    recoveries: dict[str, list[float | None]] = field(default_factory=dict)
+    slowest: float = 0.0
+    times: Counter[str] = field(default_factory=Counter)
+    undisturbed: dict[str, float | None] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-
-    @property
-    def slowest(self) -> float:
-        """The slowest recovery."""
-        return max(map(_slowest, self.recoveries.values()), default=0.0)
 
     def __str__(self) -> str:
         counts = {
@@ -60,11 +57,11 @@ class Verdict:
             "called back more than once": self.callbacks_repeated,
             "run more than once": self.runs_repeated,
             "slowest recovery": f"{self.slowest:.1f} s",
-            "longest silence": f"{self.silence:.1f} s",
         }
         lines = [f"  {name:<28}{value:>8}" for name, value in counts.items()]
-        lines.append(f"  {'':<28}{'times':>8}{'slowest recovery':>20}")
-        lines += [f"  {what:<28}{len(found):>8}{_slowest(found):>18.1f} s" for what, found in self.recoveries.items()]
+        lines.append(f"  {'':<28}{'times':>8}{'slowest recovery that nothing came between':>45}")
+        for what, seconds in sorted(self.undisturbed.items()):
+            lines.append(f"  {what:<28}{self.times[what]:>8}{'-' if seconds is None else f'{seconds:.1f} s':>45}")
         return "\n".join(lines + self.problems[:20])
 
 
@@ -98,7 +95,9 @@ def _judge_task(verdict: Verdict, asked: Asked, bodies: Sequence[bytes], done: S
     """Count an accepted task as lost, as wrong, as given up, or as right."""
 
     def report(what: str) -> None:
-        verdict.problems.append(f"task {asked.task_id} (request {asked.number}, {asked.mode}): {what}")
+        meanwhile = [f"{each.what} after {each.hit - asked.sent:.1f} s" for each in done if _concerns(each, asked)]
+        about = f"task {asked.task_id} (request {asked.number}, {asked.mode}, wait={asked.wait})"
+        verdict.problems.append(f"{about}: {what}; meanwhile: {', '.join(meanwhile)}")
 
     if asked.status == "SUCCESS":
         ends_right = asked.result == asked.right
@@ -123,20 +122,24 @@ def _judge_task(verdict: Verdict, asked: Asked, bodies: Sequence[bytes], done: S
 
 def _was_given_up(asked: Asked, done: Sequence[Done]) -> bool:
     """Whether a task may have ended as a failure: only because processes were killed in its time."""
-    kills = sum(each.kills and asked.sent - 5 < each.hit < asked.ended for each in done)
+    kills = sum(each.kills and _concerns(each, asked) for each in done)
     return kills >= DEATHS and f"died, {DEATHS} times" in json.dumps(asked.result)
+
+
+def _concerns(disturbance: Done, asked: Asked) -> bool:
+    """Whether a disturbance fell into a task's time; what came just before may still have had its effect."""
+    return asked.sent - 5 < disturbance.hit < (asked.ended or math.inf)
 
 
 def _judge_recovery(verdict: Verdict, done: Sequence[Done], successes: Sequence[tuple[float, float]]) -> None:
     """How quickly the service recovered from each disturbance: only a request that was sent after it proves that."""
-    ends = [each.hit for each in done[1:]] + [float("inf")]
-    for disturbance, next_one in sorted(zip(done, ends, strict=True), key=lambda pair: pair[0].what):
-        answered = min((answered for sent, answered in successes if sent >= disturbance.hit), default=float("inf"))
-        seconds = answered - disturbance.hit if answered <= next_one else None
-        verdict.recoveries.setdefault(disturbance.what, []).append(seconds)
-    answers = sorted(answered for _, answered in successes)
-    verdict.silence = max((later - earlier for earlier, later in pairwise(answers)), default=0.0)
-
-
-def _slowest(recoveries: Sequence[float | None]) -> float:
-    return max((seconds for seconds in recoveries if seconds is not None), default=0.0)
+    nexts = [each.hit for each in done[1:]] + [math.inf]
+    for disturbance, next_one in zip(done, nexts, strict=True):
+        what = disturbance.what
+        answered = min((answered for sent, answered in successes if sent >= disturbance.hit), default=math.inf)
+        seconds = answered - disturbance.hit
+        verdict.slowest = max(verdict.slowest, seconds)
+        verdict.times[what] += 1
+        verdict.undisturbed.setdefault(what, None)
+        if answered <= next_one:
+            verdict.undisturbed[what] = max(verdict.undisturbed[what] or 0.0, seconds)
