@@ -28,7 +28,7 @@ test: $(VENV)/.tox  ## Run every test (ENV=template,plugin picks some); what nee
 lint: $(VENV)/.tox  ## Check style and types, inside the template too
 	@$(IN_VENV) -m tox run -e lint
 
-chaos: $(VENV)/.tox  ## Kill whatever can die at random, under load, each service for MINUTES=5 and TASKS=1500 (SEED=n repeats a run)
+chaos: $(VENV)/.tox  ## Kill whatever can die while clients ask: MINUTES=5 and TASKS=1500 on each of four services (SEED=n)
 	@DENZEL_CHAOS_MINUTES=$(or $(MINUTES),5) DENZEL_CHAOS_TASKS=$(or $(TASKS),1500) DENZEL_CHAOS_SEED=$(SEED) \
 	  $(IN_VENV) -m tox run -e chaos
 

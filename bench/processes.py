@@ -115,14 +115,16 @@ class Running:
         }
 
     def memory_of_each(self) -> dict[str, float]:
-        """The proportional set size of every single process, in MiB, the ones of a kind numbered."""
+        """The proportional set size of every single process, in MiB."""
         table = _process_table()
         found: dict[str, float] = {}
         for service, process in self._processes.items():
             titles: Counter[str] = Counter()
             for pid in sorted(_tree(process.pid, table)):
-                titles[title := f"{service}: {_program(pid)}"] += 1
-                found[f"{title} {titles[title]}"] = _proportional_size(pid) / 1024
+                title = f"{service}: {_program(pid)}"
+                titles[title] += 1
+                number = f" {titles[title]}" if titles[title] > 1 else ""
+                found[title + number] = _proportional_size(pid) / 1024
         return found
 
     @contextlib.contextmanager
@@ -215,7 +217,7 @@ def _program(pid: int) -> str:
         if "-m" in words:
             return words[words.index("-m") + 1]
         is_script = "python" in Path(words[0]).name and len(words) > 2
-        return Path(words[1 if is_script else 0]).name
+        return Path(words[1 if is_script else 0].split(" ")[0]).name  # some write more than their name there
     return "?"
 
 

@@ -134,7 +134,7 @@ def _concerns(disturbance: Done, asked: Asked) -> bool:
 def _judge_recovery(verdict: Verdict, done: Sequence[Done], successes: Sequence[tuple[float, float]]) -> None:
     """How quickly the service recovered from each disturbance: only a request that was sent after it proves that."""
     nexts = [each.hit for each in done[1:]] + [math.inf]
-    for disturbance, next_one in zip(done, nexts, strict=True):
+    for disturbance, next_one in zip(done, nexts, strict=False):
         what = disturbance.what
         answered = min((answered for sent, answered in successes if sent >= disturbance.hit), default=math.inf)
         seconds = answered - disturbance.hit
