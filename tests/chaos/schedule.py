@@ -12,7 +12,9 @@ from dataclasses import dataclass
 Disturbance = Callable[[random.Random], float]
 
 TIMES = 2  # that each disturbance is done, at least
-PAUSE = 4.0  # seconds between the end of one and the begin of the next, at the most
+# Seconds between the end of one and the begin of the next, at the most: some come one upon another, after others the
+# service has the time to recover.
+PAUSES = (1.0, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def disturb(disturbances: Mapping[str, Disturbance], seed: int, enough: Callable
         # What one disturbance draws has no influence on the others: however many processes there are, the plan stays.
         details = random.Random(draw.random())
         done.append(Done(what, disturbances[what](details)))
-        time.sleep(details.uniform(0, PAUSE))
+        time.sleep(details.uniform(0, details.choice(PAUSES)))
     raise AssertionError("not reached")
 
 

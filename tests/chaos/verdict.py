@@ -95,7 +95,7 @@ def _judge_task(verdict: Verdict, asked: Asked, bodies: Sequence[bytes], done: S
     """Count an accepted task as lost, as wrong, as given up, or as right."""
 
     def report(what: str) -> None:
-        meanwhile = [f"{each.what} after {each.hit - asked.sent:.1f} s" for each in done if _concerns(each, asked)]
+        meanwhile = [f"{each.what} after {each.hit - asked.sent:.1f} s" for each in done if _concerns(each, asked)][:8]
         about = f"task {asked.task_id} (request {asked.number}, {asked.mode}, wait={asked.wait})"
         verdict.problems.append(f"{about}: {what}; meanwhile: {', '.join(meanwhile)}")
 
