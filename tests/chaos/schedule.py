@@ -14,7 +14,7 @@ Disturbance = Callable[[random.Random], float]
 TIMES = 2  # that each disturbance is done, at least
 # Seconds between the end of one and the begin of the next, at the most: some come one upon another, after others the
 # service has the time to recover.
-PAUSES = (1.0, 1.0, 10.0)
+PAUSES = (1.0, 1.0, 8.0)
 
 
 @dataclass(frozen=True)
