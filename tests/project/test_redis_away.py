@@ -127,7 +127,7 @@ def test_an_answer_that_came_while_nobody_listened_is_found(healthy: Service) ->
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(healthy.predict, {"predict": "{'waited': wait_for('unheard')}"}, prefer="wait=20")
         eventually(lambda: len(healthy.events("process")) > before, "the task runs")
-        [key] = (key for key in healthy.redis.scan_iter("denzel:task:*") if healthy.redis.hexists(key, "request"))
+        [key] = (key for key in healthy.redis.scan_iter("denzel:task:*") if healthy.redis.hget(key, "request"))
         os.kill(process, signal.SIGSTOP)
         try:
             healthy.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

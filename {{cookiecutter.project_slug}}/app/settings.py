@@ -48,10 +48,15 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def _processes(text: str) -> int:
-    if text.strip().lower() == "auto":
-        return available_cores()
-    return int(_number(1, 1024, int)(text))
+def _processes(most: int) -> Callable[[str], int]:
+    """A number of processes; auto: one a core, up to so many."""
+
+    def parse(text: str) -> int:
+        if text.strip().lower() == "auto":
+            return min(most, available_cores())
+        return int(_number(1, 1024, int)(text))
+
+    return parse
 
 
 def available_cores() -> int:
@@ -85,9 +90,9 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "result_expires": ("86400", _number(1, 10**8, int)),
     "verify_timeout": ("10", _number(0.1, 3600)),
     "api_bind": ("127.0.0.1:8000", str),
-    "api_workers": ("1", _processes),
+    "api_workers": ("auto", _processes(2)),
     "gpu_count": ("0", _number(0, 64, int)),
-    "worker_concurrency": ("auto", _processes),
+    "worker_concurrency": ("auto", _processes(1024)),
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),

@@ -123,13 +123,14 @@ local function finish(id, status, result, message, sync_expires, expires, keep)
     local key = TASK .. id
     local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept')
     if not old[1] or final(old[1]) then return nil end
-    redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'ended', now)
+    -- What is not needed any longer is emptied rather than removed: that saves a command.
+    local done = {'status', status, 'result', result, 'ended', now, 'reply_to', '', 'token', ''}
+    if message ~= '' then done[#done + 1] = 'message' done[#done + 1] = message end
+    if not keep then done[#done + 1] = 'request' done[#done + 1] = '' end
+    redis.call('HSET', key, unpack(done))
     if keep then
         redis.call('ZADD', DEAD, seconds, id)
         redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', seconds - expires)
-        redis.call('HDEL', key, 'reply_to', 'token')
-    else
-        redis.call('HDEL', key, 'reply_to', 'token', 'request')
     end
     if old[2] ~= 'async' or not old[4] or old[4] == '' then
         redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep or old[5]) and expires or sync_expires)
@@ -156,16 +157,29 @@ end
 
 local function processes() return math.max(1, tonumber(redis.call('GET', PROCESSES) or 1)) end
 
--- Claims what waits for a process, at most so many tasks. Returns id, request, id, request, ...
+-- A process as it lists itself when it is idle: `token node most share quick`.
+local function claimant(text)
+    local token, node, most, share, quick = string.match(text, '^(%S+) (%S+) (%d+) (%d) (%d)$')
+    return {token = token, node = node, most = tonumber(most), share = share == '1', quick = quick == '1'}
+end
+
+-- How many of so many waiting tasks a process should claim.
+local function portion(of, waiting)
+    return of.share and math.min(of.most, math.ceil(waiting / processes())) or of.most
+end
+
+local function note_claims(of, ids)
+    redis.call('SADD', CLAIMS .. of.token, unpack(ids))
+    redis.call('SADD', CLAIMANTS, of.token)
+    if of.quick then redis.call('SET', QUICK, of.token, 'PX', QUICK_FOR) end
+end
+
+-- Claims what waits for a process. Returns id, request, id, request, ...
 -- A task that is to run alone comes alone.
-local function claim(token, node, most, share, quick)
-    if share then
-        local waiting = redis.call('LLEN', WAITING)
-        most = math.min(most, math.ceil(waiting / processes()))
-    end
+local function claim(of)
     local claimed, ids = {}, {}
-    if most < 1 then return claimed end
-    local taken = redis.call('RPOP', WAITING, most) or {}
+    local most = of.share and portion(of, redis.call('LLEN', WAITING)) or of.most
+    local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
     for position, id in ipairs(taken) do
         local key = TASK .. id
         local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts')
@@ -174,8 +188,8 @@ local function claim(token, node, most, share, quick)
                 for rest = #taken, position, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
                 break
             end
-            redis.call('HSET', key, 'status', 'STARTED', 'worker', node, 'token', token, 'started', task[3] or now,
-                       'attempts', (task[5] or 0) + 1)
+            redis.call('HSET', key, 'status', 'STARTED', 'worker', of.node, 'token', of.token,
+                       'started', task[3] or now, 'attempts', (task[5] or 0) + 1)
             ids[#ids + 1] = id
             claimed[#claimed + 1] = id
             claimed[#claimed + 1] = task[2]
@@ -185,38 +199,44 @@ local function claim(token, node, most, share, quick)
             end
         end
     end
-    if #ids > 0 then
-        redis.call('SADD', CLAIMS .. token, unpack(ids))
-        redis.call('SADD', CLAIMANTS, token)
-        if quick then redis.call('SET', QUICK, token, 'PX', QUICK_FOR) end
-    end
+    if #ids > 0 then note_claims(of, ids) end
     return claimed
 end
 
--- Gives waiting tasks to processes that are idle; who is idle is listed as `token node most share quick`.
-local function hand_over()
-    while redis.call('LLEN', WAITING) > 0 do
-        local idle = redis.call('LPOP', IDLE)
-        if not idle then return end
-        local token, node, most, share, quick = string.match(idle, '^(%S+) (%S+) (%d+) (%d) (%d)$')
-        if redis.call('EXISTS', ALIVE .. token) == 1 then
-            local claimed = claim(token, node, tonumber(most), share == '1', quick == '1')
-            local lines = {redis.call('LLEN', WAITING)}
-            for i = 1, #claimed, 2 do lines[#lines + 1] = claimed[i] .. ' ' .. claimed[i + 1] end
-            redis.call('RPUSH', HAND .. token, table.concat(lines, '\\n'))
-        end
+-- A process that is idle and lives; nil when there is none.
+local function next_idle()
+    while true do
+        local text = redis.call('LPOP', IDLE)
+        if not text then return nil end
+        local idle = claimant(text)
+        if redis.call('EXISTS', ALIVE .. idle.token) == 1 then return idle, text end
     end
 end
 
--- Wakes workers for waiting tasks by so many tickets, as long as there are no more than there are processes to take
--- them. Returns how many it takes; the queue is '' where they travel through another broker.
+-- Puts claimed tasks into a process's hand: the number that wait still, then lines of `id request`.
+local function hand(to, waiting, claimed)
+    local lines = {waiting}
+    for i = 1, #claimed, 2 do lines[#lines + 1] = claimed[i] .. ' ' .. claimed[i + 1] end
+    redis.call('RPUSH', HAND .. to.token, table.concat(lines, '\\n'))
+end
+
+-- Wakes workers for waiting tasks: idle ones are handed what they want, for the rest so many tickets are written, as
+-- long as there are no more than there are processes to take them. Returns how many tickets it takes, and how many tasks
+-- wait; the queue is '' where tickets travel through another broker.
 local function wake(tickets, most, queue, ticket)
-    hand_over()
-    tickets = math.min(tickets, redis.call('LLEN', WAITING))
-    if queue ~= '' then
+    local waiting = redis.call('LLEN', WAITING)
+    while waiting > 0 do
+        local idle = next_idle()
+        if not idle then break end
+        local claimed = claim(idle)
+        waiting = redis.call('LLEN', WAITING)
+        hand(idle, waiting, claimed)
+    end
+    tickets = math.min(tickets, waiting)
+    if queue ~= '' and tickets > 0 then
         for _ = 1, math.min(tickets, most - redis.call('LLEN', queue)) do redis.call('LPUSH', queue, ticket) end
     end
-    return tickets
+    return tickets, waiting
 end
 
 -- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
@@ -258,33 +278,58 @@ end
 # tickets it takes, and 1 if nobody was woken as a process will be back at once.
 # Sending the same ids again changes nothing, so that a retry after a lost connection is safe.
 _SUBMIT = Script("""
-local live = redis.call('GET', 'synchronous_timeout') or ARGV[2]
+local live, full, quick = unpack(redis.call('MGET', 'synchronous_timeout', FULL, QUICK))
+live = live or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
 local count = (#ARGV - 4) / 6
-if redis.call('EXISTS', FULL) == 1 then return redis.error_reply('OOM Redis is almost full') end
+if full then return redis.error_reply('OOM Redis is almost full') end
 if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1, 0, 0} end
-local new = {}
+
+-- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue.
+local idle, listed
+if waiting == 0 and not quick then idle, listed = next_idle() end
+local part = idle and portion(idle, count) or 0
+local queued, ids, claimed = {}, {}, {}
 for i = 5, #ARGV, 6 do
-    local id, mode = ARGV[i], ARGV[i + 2]
+    local id, request, mode = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local key = TASK .. id
     if redis.call('EXISTS', key) == 0 then
         if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
-        redis.call('HSET', key, 'status', 'PENDING', 'request', ARGV[i + 1], 'mode', mode,
-                   'callback_uri', ARGV[i + 3], 'reply_to', ARGV[i + 4], 'accepted', now)
-        if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'kept', ARGV[i + 5]) end
-        new[#new + 1] = id
+        local record = {'status', 'PENDING', 'request', request, 'mode', mode, 'callback_uri', ARGV[i + 3],
+                        'reply_to', ARGV[i + 4], 'accepted', now}
+        local function add(name, value) record[#record + 1] = name record[#record + 1] = value end
+        if ARGV[i + 5] ~= '' then add('kept', ARGV[i + 5]) end
+        if #ids < part then
+            record[2] = 'STARTED'
+            add('worker', idle.node) add('token', idle.token) add('started', now) add('attempts', 1)
+            ids[#ids + 1] = id
+            claimed[#claimed + 1] = id
+            claimed[#claimed + 1] = request
+        else
+            queued[#queued + 1] = id
+        end
+        redis.call('HSET', key, unpack(record))
     end
 end
-if #new > 0 then redis.call('LPUSH', WAITING, unpack(new)) end
-if redis.call('EXISTS', QUICK) == 1 then return {live, waiting + count, 0, 1} end
+if #queued > 0 then redis.call('LPUSH', WAITING, unpack(queued)) end
+if #ids > 0 then
+    note_claims(idle, ids)
+    hand(idle, #queued, claimed)
+elseif idle then
+    redis.call('LPUSH', IDLE, listed)
+end
+if quick then return {live, waiting + count, 0, 1} end
+if #queued == 0 and waiting == 0 then return {live, count, 0, 0} end
 -- One ticket for each task, as long as there is a process to take it.
-return {live, waiting + count, wake(count, processes(), ARGV[3], ARGV[4]), 0}
+local tickets = wake(count, processes(), ARGV[3], ARGV[4])
+return {live, waiting + count, tickets, 0}
 """)
 
 # ARGV: ticket queue, ticket. Returns the same last two numbers as a submission.
 _NUDGE = Script("""
 if redis.call('EXISTS', QUICK) == 1 then return {0, 1} end
-return {wake(processes(), processes(), ARGV[1], ARGV[2]), 0}
+local tickets = wake(processes(), processes(), ARGV[1], ARGV[2])
+return {tickets, 0}
 """)
 
 # ARGV: token, node, most tasks to claim (-1: some of those claimed before are still to be run),
@@ -326,14 +371,15 @@ for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     end
 end
 
-local claimed = claim(token, ARGV[2], most, ARGV[4] == '1', ARGV[9] == '1')
+local quick = ARGV[9] == '1'
+local claimed = claim({token = token, node = ARGV[2], most = most, share = ARGV[4] == '1', quick = quick})
 if #claimed == 0 then
     redis.call('SREM', CLAIMANTS, token)
-    if redis.call('GET', QUICK) == token then redis.call('DEL', QUICK) end
+    if quick and redis.call('GET', QUICK) == token then redis.call('DEL', QUICK) end
     if ARGV[11] ~= '' then redis.call('LPUSH', IDLE, ARGV[11]) end
 end
-wake(1, 1, ARGV[5], ARGV[6])
-return {redis.call('LLEN', WAITING), unpack(claimed)}
+local _, waiting = wake(1, 1, ARGV[5], ARGV[6])
+return {waiting, unpack(claimed)}
 """)
 
 # ARGV: name, heartbeat (JSON with `up`, its processes that serve), ticket queue, ticket,
@@ -370,7 +416,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0
     redis.call('ZREM', DELAYED, id)
     redis.call('RPUSH', WAITING, id)
 end
-return wake(1, 1, ARGV[3], ARGV[4])
+local tickets = wake(1, 1, ARGV[3], ARGV[4])
+return tickets
 """)
 
 # ARGV: token, ticket queue, ticket, expiry of synchronous records, expiry of the others,
@@ -378,7 +425,8 @@ return wake(1, 1, ARGV[3], ARGV[4])
 _RELEASE = Script("""
 redis.call('DEL', ALIVE .. ARGV[1])
 give_back(ARGV[1], ARGV[4], ARGV[5], ARGV[6] == '1')
-return wake(1, 1, ARGV[2], ARGV[3])
+local tickets = wake(1, 1, ARGV[2], ARGV[3])
+return tickets
 """)
 
 # ARGV: token, id, result, message, expiry of synchronous records, expiry of the others.
@@ -426,7 +474,7 @@ _REPLAY = Script("""
 local key = TASK .. ARGV[1]
 redis.call('ZREM', DEAD, ARGV[1])
 local task = redis.call('HMGET', key, 'status', 'request', 'mode')
-if task[1] ~= 'FAILURE' or not task[2] then return false end
+if task[1] ~= 'FAILURE' or not task[2] or task[2] == '' then return false end
 redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'callback')
 redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
 redis.call('ZREM', CALLBACKS, ARGV[1])

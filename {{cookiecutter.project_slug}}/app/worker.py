@@ -8,6 +8,7 @@ further pipe; the supervisor keeps watch from outside. A Celery message is a tic
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -56,6 +57,9 @@ def main() -> None:
     state = process_state.ProcessState.inherited()
     node = os.environ.get("DENZEL_NODE", f"worker@{settings.project_slug}")
     module, model = load(state)
+    # Libraries and model stay: looking through all of them for garbage would hold up every task that waits.
+    gc.collect()
+    gc.freeze()
     consume(PredictionLoop(module, model, settings, state, node), state, settings, node)
 
 
