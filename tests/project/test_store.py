@@ -563,6 +563,23 @@ def forget_silence(tasks: Tasks) -> None:
     tasks.redis.delete("denzel:amnesty")
 
 
+def test_a_task_is_not_given_up_because_its_container_is_killed_a_few_times(tasks: Tasks) -> None:
+    tasks.submit("a")
+    tasks.beat()
+    for losses in range(1, store.MAX_LOSSES + 1):
+        for delayed in tasks.redis.zrange("denzel:delayed", 0, -1):
+            tasks.redis.zadd("denzel:delayed", {delayed: 0})  # its time has come
+        tasks.beat()
+        assert tasks.work("token") == ["a"]
+        tasks.redis.delete("denzel:amnesty")
+        tasks.beat()  # nobody vouches for its process
+        assert tasks.record("a")["losses"] == str(losses)
+        assert tasks.record("a")["status"] == ("FAILURE" if losses == store.MAX_LOSSES else "PENDING")
+    reason = "the process that ran this task was lost with its container, 10 times"
+    assert json.loads(tasks.record("a")["result"]) == {"args": [reason], "type": "WorkerLostError"}
+    assert "deaths" not in tasks.record("a")
+
+
 def test_a_beat_gives_back_what_nobody_vouches_for(tasks: Tasks) -> None:
     forget_silence(tasks)
     tasks.submit("a", "b", "c")
@@ -571,7 +588,7 @@ def test_a_beat_gives_back_what_nobody_vouches_for(tasks: Tasks) -> None:
     tasks.beat("first", "last")
     assert tasks.waiting == ["b"]
     assert [tasks.record(task_id)["status"] for task_id in "abc"] == ["STARTED", "PENDING", "STARTED"]
-    assert tasks.record("b")["deaths"] == "1"
+    assert tasks.record("b")["losses"] == "1"
 
 
 def test_another_nodes_word_counts_too(tasks: Tasks) -> None:

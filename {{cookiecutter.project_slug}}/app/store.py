@@ -13,9 +13,9 @@ Each step of a task's life is one Lua script, so that it happens whole or not at
 The record is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a wait
 that ran out), request (JSON, until the task ends), result (JSON), message (a failure's, JSON), callback_uri,
 reply_to, kept (1: however it is answered, its result lives as long as an asynchronous one), accepted, started, ended
-(unix seconds), worker, attempts (starts), deaths (processes that died of it alone), alone (1: never again together
-with others), callback (JSON, how its delivery stands). A record has no expiry until its task ends: nothing accepted
-is lost.
+(unix seconds), worker, attempts (starts), deaths (processes that died of it alone), losses (the same where the whole
+container was gone), alone (1: never again together with others), callback (JSON, how its delivery stands). A record
+has no expiry until its task ends: nothing accepted is lost.
 
 Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
 token stands for one life of one process, and `denzel:alive:<token>` says that it lives.
@@ -76,6 +76,8 @@ SHORT_CALL = 0.002
 _QUICK_FOR = 5
 # A task that took this many processes with it, each time alone, ends as FAILURE.
 MAX_DEATHS = 3
+# The same where nobody was left to say how the process ended: the whole container was gone, perhaps for another reason.
+MAX_LOSSES = 10
 
 
 class Script:
@@ -106,7 +108,8 @@ local TASK, WAITING, DELAYED, CLAIMS = '{TASK}', '{WAITING}', '{DELAYED}', '{CLA
 local CLAIMANTS, ALIVE, PROCESSES, NODES = '{CLAIMANTS}', '{ALIVE}', '{PROCESSES}', '{NODES}'
 local CALLBACKS, CALLBACKS_WAKE, CANCELLED = '{CALLBACKS}', '{CALLBACKS_WAKE}', '{CANCELLED}'
 local DEAD, FULL, IDLE, HAND, QUICK = '{DEAD}', '{FULL}', '{IDLE}', '{HAND}', '{QUICK}'
-local STALE, LEASE, MAX_DEATHS, QUICK_FOR = {STALE}, {LEASE}, {MAX_DEATHS}, {_QUICK_FOR}
+local STALE, LEASE, QUICK_FOR = {STALE}, {LEASE}, {_QUICK_FOR}
+local MAX_DEATHS, MAX_LOSSES = {MAX_DEATHS}, {MAX_LOSSES}
 """
     + """
 local time = redis.call('TIME')
@@ -221,8 +224,8 @@ local function hand(to, waiting, claimed)
 end
 
 -- Wakes workers for waiting tasks: idle ones are handed what they want, for the rest so many tickets are written, as
--- long as there are no more than there are processes to take them. Returns how many tickets it takes, and how many tasks
--- wait; the queue is '' where tickets travel through another broker.
+-- long as there are no more than there are processes to take them. Returns how many tickets it takes, and how many
+-- tasks wait; the queue is '' where tickets travel through another broker.
 local function wake(tickets, most, queue, ticket)
     local waiting = redis.call('LLEN', WAITING)
     while waiting > 0 do
@@ -240,9 +243,12 @@ local function wake(tickets, most, queue, ticket)
 end
 
 -- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
--- from now, so that the one that killed the process is found; that one is tried again after growing delays. When the
--- process was stopped for a reason of ours, no task is to blame.
-local function give_back(token, sync_expires, expires, blameless)
+-- from now, so that the one that killed the process is found; that one is tried again after growing delays, a bounded
+-- number of times: how it died says which field counts, and up to what. Nothing counts when the process was stopped for a
+-- reason of ours.
+local DEATH, LOSS = {'deaths', MAX_DEATHS, 'died'}, {'losses', MAX_LOSSES, 'was lost with its container'}
+
+local function give_back(token, sync_expires, expires, how)
     redis.call('DEL', HAND .. token)
     local ids = redis.call('SMEMBERS', CLAIMS .. token)
     redis.call('DEL', CLAIMS .. token)
@@ -252,17 +258,17 @@ local function give_back(token, sync_expires, expires, blameless)
         local status = redis.call('HGET', key, 'status')
         if status and not final(status) then
             redis.call('HSET', key, 'status', 'PENDING')
-            local deaths = 0
-            if not blameless then
+            local times = 0
+            if how then
                 redis.call('HSET', key, 'alone', '1')
-                if #ids == 1 then deaths = redis.call('HINCRBY', key, 'deaths', 1) end
+                if #ids == 1 then times = redis.call('HINCRBY', key, how[1], 1) end
             end
-            if deaths >= MAX_DEATHS then
-                local reason = 'the process that ran this task died, ' .. deaths .. ' times'
+            if how and times >= how[2] then
+                local reason = 'the process that ran this task ' .. how[3] .. ', ' .. times .. ' times'
                 end_now(id, 'FAILURE', '{"args":["' .. reason .. '"],"type":"WorkerLostError"}',
                         '"' .. reason .. '"', sync_expires, expires, true)
-            elseif deaths > 1 then
-                redis.call('ZADD', DELAYED, seconds + 2 ^ (deaths - 1), id)
+            elseif times > 1 then
+                redis.call('ZADD', DELAYED, seconds + math.min(60, 2 ^ (times - 1)), id)
             else
                 redis.call('RPUSH', WAITING, id)
             end
@@ -408,7 +414,7 @@ if seconds - last > 2 then redis.call('SET', 'denzel:amnesty', 1, 'EX', LEASE + 
 redis.call('SET', 'denzel:last_beat', seconds)
 if redis.call('EXISTS', 'denzel:amnesty') == 0 then
     for _, token in ipairs(redis.call('SMEMBERS', CLAIMANTS)) do
-        if redis.call('EXISTS', ALIVE .. token) == 0 then give_back(token, ARGV[5], ARGV[6]) end
+        if redis.call('EXISTS', ALIVE .. token) == 0 then give_back(token, ARGV[5], ARGV[6], LOSS) end
     end
 end
 
@@ -424,7 +430,7 @@ return tickets
 #       blameless (1: it was not a task that ended the process).
 _RELEASE = Script("""
 redis.call('DEL', ALIVE .. ARGV[1])
-give_back(ARGV[1], ARGV[4], ARGV[5], ARGV[6] == '1')
+give_back(ARGV[1], ARGV[4], ARGV[5], ARGV[6] ~= '1' and DEATH or nil)
 local tickets = wake(1, 1, ARGV[2], ARGV[3])
 return tickets
 """)
@@ -475,7 +481,7 @@ local key = TASK .. ARGV[1]
 redis.call('ZREM', DEAD, ARGV[1])
 local task = redis.call('HMGET', key, 'status', 'request', 'mode')
 if task[1] ~= 'FAILURE' or not task[2] or task[2] == '' then return false end
-redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'callback')
+redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'losses', 'callback')
 redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
 redis.call('ZREM', CALLBACKS, ARGV[1])
 redis.call('PERSIST', key)

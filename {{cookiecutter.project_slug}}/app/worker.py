@@ -38,8 +38,9 @@ log = logging.getLogger("denzel.worker")
 # Id, status, result and message of a task that has ended.
 Ended = tuple[str, str, bytes, bytes]
 
-# Tasks that a process claims at once, at the most.
-MOST_CLAIMS = 128
+# Tasks that a process claims at once, at the most: with more, all clients would wait for the same call, and the API
+# would have nothing to do meanwhile.
+MOST_CLAIMS = 32
 # Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
 _TURN = 0.5
 # Seconds for which an idle process waits to be handed the next tasks.
