@@ -244,8 +244,8 @@ end
 
 -- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
 -- from now, so that the one that killed the process is found; that one is tried again after growing delays, a bounded
--- number of times: how it died says which field counts, and up to what. Nothing counts when the process was stopped for a
--- reason of ours.
+-- number of times: how it died says which field counts, and up to what. Nothing counts when the process was stopped for
+-- a reason of ours.
 local DEATH, LOSS = {'deaths', MAX_DEATHS, 'died'}, {'losses', MAX_LOSSES, 'was lost with its container'}
 
 local function give_back(token, sync_expires, expires, how)
