@@ -131,7 +131,7 @@ def test_an_interrupted_function_stays_away_longer_each_time(thread: UserThread)
 
     def overdue() -> None:
         with pytest.raises(Overdue):
-            place.call("verify_input", time.sleep, 30)
+            place.call("verify_input", lambda: time.sleep(30))
 
     def calls_until_allowed() -> int:
         for count in range(1, 10 * CALLS):
@@ -158,6 +158,50 @@ def test_code_that_catches_everything_is_interrupted_again(thread: UserThread) -
     async def main() -> None:
         await become_short(thread)
         assert await call(thread, stubborn) == "done"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("catch", [BaseException, Overdue])
+def test_what_user_code_makes_of_an_interruption_is_not_its_answer(
+    thread: UserThread, catch: type[BaseException]
+) -> None:
+    def with_default() -> str:
+        try:
+            time.sleep(30 if in_place() else 0)
+        except catch:
+            return "a default"
+        return "the answer"
+
+    async def main() -> None:
+        await become_short(thread)
+        assert await call(thread, with_default) == "the answer"
+        assert not await call(thread, in_place)
+
+    asyncio.run(main())
+
+
+def test_an_interruption_that_becomes_another_error_is_none_of_the_functions(thread: UserThread) -> None:
+    def translate() -> str:
+        try:
+            time.sleep(30 if in_place() else 0)
+        except BaseException as error:
+            raise ValueError("it failed") from error
+        return "the answer"
+
+    async def main() -> None:
+        await become_short(thread)
+        assert await call(thread, translate) == "the answer"
+
+    asyncio.run(main())
+
+
+def test_a_function_that_is_short_only_now_and_then_goes_back_to_the_thread(thread: UserThread) -> None:
+    async def main() -> None:
+        await become_short(thread)
+        for _ in range(CALLS):
+            await call(thread, time.sleep, 0.01)
+        assert not await call(thread, in_place)
 
     asyncio.run(main())
 

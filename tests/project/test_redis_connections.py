@@ -145,6 +145,8 @@ def test_a_worker_goes_on_when_its_connection_was_closed(redis_service: Service)
     for _ in range(3):
         assert ADD(worker, "a", b"\xff")[:2] == [b"a", b"\xff"]
         kill_connections(redis_service.redis)
+        with pytest.raises(ConnectionError):
+            ADD(worker, "a", "b")
     redis_service.redis.script_flush()
     assert ADD(worker, "a", "b")[:2] == [b"a", b"b"]
     with pytest.raises(ResponseError, match="no such thing"):

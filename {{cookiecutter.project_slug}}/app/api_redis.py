@@ -20,12 +20,12 @@ import hiredis
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
+
+from app.pubsub import ASK_EVERY
 
 log = logging.getLogger("denzel.api")
 
-# A connection on which nothing came for up to twice as long (seconds), though a sign of life was asked for, is closed.
-ASK_EVERY = 5.0
 _LONGEST_PAUSE = 1.0  # seconds between two tries to connect
 
 _NOTHING = object()
@@ -51,26 +51,25 @@ class Lane:
         self._on_message = on_message
         self._on_connect = on_connect
         self._wire: _Wire | None = None
+        self._away = False
         self._wanted = asyncio.Event()
         self._tried: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        pause, away = 0.0, False
+        pause = 0.0
         while True:
             try:
                 wire = await self._connect()
-            except (RedisError, OSError, asyncio.TimeoutError) as error:
-                problem: Exception = error
+            except Exception as error:  # mostly RedisError and OSError; whatever it is, the next try may succeed
+                problem = error
                 self._tell(error)
             else:
-                if away:
-                    log.warning("The connection to Redis is back")
-                pause, away = 0.0, False
                 problem = await self._stay(wire)
-            if not away:
+            if not self._away:
                 log.warning("The connection to Redis broke, connecting again: %s", problem)
-            away = True
+                pause = 0.0
+            self._away = True
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), pause)
             pause = min(_LONGEST_PAUSE, pause * 2 + 0.05)
@@ -130,7 +129,7 @@ class Lane:
         self._wire = wire
         self._tell(None)
         catching_up = asyncio.ensure_future(self._on_connect())
-        catching_up.add_done_callback(partial(_close_unless_done, wire))
+        catching_up.add_done_callback(partial(self._caught_up, wire))
         try:
             while not wire.lost.done():
                 wire.heard = False
@@ -143,9 +142,18 @@ class Lane:
         finally:
             self._wire = None
             catching_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError, RedisError, OSError, asyncio.TimeoutError):
-                await catching_up
             await wire.close()
+
+    def _caught_up(self, wire: _Wire, catching_up: asyncio.Future[None]) -> None:
+        """Only now is all well; a Redis that is loading its data, say, lets one connect and refuses the rest."""
+        if catching_up.cancelled():
+            return
+        if catching_up.exception() is not None:
+            wire.abort()
+            return
+        if self._away:
+            log.warning("The connection to Redis is back")
+        self._away = False
 
 
 class _Wire(asyncio.Protocol):
@@ -235,11 +243,6 @@ def _error(text: str) -> ResponseError:
     """An answer that is an error, as redis-py would raise it."""
     kinds = {"NOSCRIPT": NoScriptError, "OOM": OutOfMemoryError}
     return kinds.get(text.partition(" ")[0], ResponseError)(text)
-
-
-def _close_unless_done(wire: _Wire, catching_up: asyncio.Future[None]) -> None:
-    if not catching_up.cancelled() and catching_up.exception() is not None:
-        wire.abort()
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

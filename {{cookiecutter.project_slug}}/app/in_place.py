@@ -8,6 +8,7 @@ raises is asked of the thread, too: some code works in a thread of its own and n
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
@@ -15,11 +16,12 @@ from typing import Any
 
 # A call that has not returned by then (seconds) is interrupted.
 BUDGET = 0.02
-# A function is short when the quickest of so many calls in a row took no longer than this (seconds): a busy machine
-# makes single ones look long.
+# A function comes here when the quickest of so many calls in a row took no longer than this (seconds): a busy machine
+# makes single ones look long. It goes when its calls here take longer on average.
 SHORT = 0.0005
 CALLS = 16
-# After a call that took too long, so many calls go to the thread; twice as many each time it happens again.
+TOO_LONG = 0.002
+# It comes back after twice as many calls each time, up to so many.
 _LONGEST_EXILE = 100_000
 # Larger requests (bytes) may take longer than those that were measured.
 MOST_BYTES = 16_384
@@ -31,11 +33,17 @@ class Overdue(BaseException):
 
 @dataclass(slots=True)
 class _Function:
-    quickest: float = 1.0  # of the calls that are being counted
+    quickest: float = 1.0  # of the calls in the thread that are being counted
     calls: int = 0
     short: bool = False
     banned: bool = False
     exile: int = CALLS  # calls to see before it may come again
+    average: float = 0.0  # of the calls here, the last ones above all
+
+    def send_back(self) -> None:
+        """To the thread, for longer than last time."""
+        self.short, self.average = False, 0.0
+        self.exile = min(_LONGEST_EXILE, self.exile * 2)
 
 
 class InPlace:
@@ -45,7 +53,7 @@ class InPlace:
     """
 
     def __init__(self) -> None:
-        self._enabled = self._running = False
+        self._enabled = self._running = self._overdue = False
         self._functions: dict[str, _Function] = {}
 
     def enable(self) -> None:
@@ -73,31 +81,39 @@ class InPlace:
         function.short, function.banned = False, True
 
     def call(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's result; raises what it raises, or Overdue."""
-        self._running = True
-        # Repeated, should user code catch everything.
-        signal.setitimer(signal.ITIMER_REAL, BUDGET, BUDGET)
+        """The result of a function written in Python; raises what it raises, or Overdue."""
+        function, began = self._functions.setdefault(name, _Function()), time.monotonic()
+        self._overdue = False
         try:
+            self._running = True
+            signal.setitimer(signal.ITIMER_REAL, BUDGET, BUDGET)  # again and again, should user code catch everything
             return call(*arguments)
-        except Overdue:
-            function = self._functions[name]
-            function.short = False
-            function.exile = min(_LONGEST_EXILE, function.exile * 2)
-            raise
         finally:
             self._running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
+            function.average += (time.monotonic() - began - function.average) / CALLS
+            if self._overdue or function.average > TOO_LONG:
+                function.send_back()
+            if self._overdue:  # whatever user code has made of that
+                raise Overdue
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if not self._running:  # it has just returned
             signal.setitimer(signal.ITIMER_REAL, 0)
-        elif not _importing(frame):  # half an import would leave a broken module behind
+        elif _may_be_left(frame):
+            self._overdue = True
             raise Overdue
 
 
-def _importing(frame: FrameType | None) -> bool:
+_OUR_OWN = InPlace.call.__code__
+
+
+def _may_be_left(frame: FrameType | None) -> bool:
+    """Whether an exception may be raised here: not in `call` itself, and half an import leaves a broken module behind."""
+    if frame is None or frame.f_code is _OUR_OWN:
+        return False
     while frame:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+            return False
         frame = frame.f_back
-    return False
+    return True

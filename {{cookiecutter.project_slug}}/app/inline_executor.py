@@ -47,7 +47,7 @@ class _Record:
 
 
 class InlineExecutor:
-    """Runs the pipeline in this process, in the same thread as `verify_input`; see `Executor` for the methods."""
+    """Runs the pipeline in this process, where `verify_input` runs, too; see `Executor` for the methods."""
 
     def __init__(self, settings: Settings, pipeline: UserPipeline) -> None:
         self.ending = False

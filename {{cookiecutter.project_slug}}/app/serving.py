@@ -88,7 +88,8 @@ class Server(uvicorn.Server):
         listener.close()
         for connection in accepted:
             connection.setblocking(False)
-            await asyncio.get_running_loop().connect_accepted_socket(self._create_protocol, connection)
+            with contextlib.suppress(OSError):  # the client has gone already
+                await asyncio.get_running_loop().connect_accepted_socket(self._create_protocol, connection)
 
     def _create_protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]

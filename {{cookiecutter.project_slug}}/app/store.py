@@ -13,9 +13,9 @@ Each step of a task's life is one Lua script, so that it happens whole or not at
 The record is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a wait
 that ran out), request (JSON, until the task ends), result (JSON), message (a failure's, JSON), callback_uri,
 reply_to, kept (1: however it is answered, its result lives as long as an asynchronous one), accepted, started, ended
-(unix seconds), worker, attempts (starts), deaths (processes that died of it alone), losses (the same where the whole
-container was gone), alone (1: never again together with others), callback (JSON, how its delivery stands). A record
-has no expiry until its task ends: nothing accepted is lost.
+(unix seconds), worker and token (who runs it), attempts (starts), deaths (processes that died of it alone), losses
+(the same where the whole container was gone), alone (1: never again together with others), callback (JSON, how its
+delivery stands). A record has no expiry until its task ends: nothing accepted is lost.
 
 Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
 token stands for one life of one process, and `denzel:alive:<token>` says that it lives.
@@ -289,7 +289,10 @@ live = live or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
 local count = (#ARGV - 4) / 6
 if full then return redis.error_reply('OOM Redis is almost full') end
-if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1, 0, 0} end
+if waiting + count > tonumber(ARGV[1]) then
+    for i = 5, #ARGV, 6 do count = count - redis.call('EXISTS', TASK .. ARGV[i]) end  -- accepted before
+    if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1, 0, 0} end
+end
 
 -- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue.
 local idle, listed
@@ -608,7 +611,11 @@ def work(
     ]
     for outcome in ended:
         arguments += outcome
-    waiting, *flat = _WORK(client, *arguments)
+    try:
+        waiting, *flat = _WORK(client, *arguments)
+    except BaseException:
+        claimant.listed = idle or claimant.listed  # it may have been done, though the answer never came
+        raise
     if most >= 0:
         claimant.listed = "" if flat else idle
     return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)], waiting

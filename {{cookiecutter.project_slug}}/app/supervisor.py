@@ -172,8 +172,10 @@ class Child:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether a prediction process can be expected to run, or to give back, what it has claimed."""
-        return self.state is not None and (self.busy_for > 0 or self.state.silent_for <= _HANGS_AFTER)
+        """Whether a prediction process can be expected to run what it has claimed: not if it was frozen while idle."""
+        if self.state is None:
+            return False
+        return self.busy_for > 0 or self.state.silent_for <= _HANGS_AFTER or not process_state.is_stopped(self.pid)
 
     def signal(self, number: int) -> None:
         """Send a signal, if the process runs."""
@@ -400,9 +402,9 @@ class Supervisor:
                 "reload_error": self._reload_error,
             }
             try:
+                full = await self._redis_is_full()
                 # Processes that are on their way out may still finish their tasks.
                 tokens = [child.token for child in self._running.values() if child.is_at_work]
-                full = await self._redis_is_full()
                 if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
                     await self._send_ticket()
                 await self._hold(self._name)

@@ -130,27 +130,31 @@ class PredictionLoop:
         self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
         self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
         self._current = ""
+        self._ticket_sent = 0.0
         self._last_call = 1.0  # seconds; a guess until one was measured
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until nothing waits, or for a moment at most: the consumer has other duties too."""
         until = time.monotonic() + _TURN
         ended: list[Ended] = []
+        leaving = False
         while True:
             self._state.tick()
-            last = should_stop() or time.monotonic() > until
-            claimed, waiting = self._exchange(ended, 0 if last else None)
-            if not claimed and not last:
+            leaving = leaving or should_stop() or time.monotonic() > until
+            claimed, waiting = self._exchange(ended, 0 if leaving else None)
+            if not claimed and not leaving:
                 handed = self._wait_for_tasks(until)
-                if handed is None:  # nothing comes: once more, to say that nobody waits here any longer
-                    until = 0.0
+                if handed is None:  # then once more, to say that nobody waits here any longer
+                    leaving = True
                 else:
                     claimed, waiting = handed
-            ended = self._predict(claimed, should_stop) if claimed else []
-            if last and not claimed:
-                if waiting and not self._terms.ticket_queue:  # the script could not write one
+            elif not claimed:
+                if waiting:
                     self._send_ticket()
                 return
+            elif waiting:
+                self._send_ticket(at_most_every=_TURN / 5)
+            ended = self._predict(claimed, should_stop) if claimed else []
 
     def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[Ended]:
         """Run claimed tasks; how the last ones ended. What is left over when told to stop waits again.
@@ -203,7 +207,12 @@ class PredictionLoop:
         finally:
             self._state.end()
 
-    def _send_ticket(self) -> None:
+    def _send_ticket(self, at_most_every: float = 0.0) -> None:
+        """Wake another process through the broker, where the script could not."""
+        now = time.monotonic()
+        if self._terms.ticket_queue or now - self._ticket_sent < at_most_every:
+            return
+        self._ticket_sent = now
         try:
             send_ticket()
         except Exception as error:  # kombu's errors are of many kinds; the supervisor's next beat sends one
@@ -211,7 +220,7 @@ class PredictionLoop:
 
     def _exchange(self, ended: list[Ended], most: int | None = None) -> store.Claimed:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
-        claimant, pause = self._claimant, 0.1
+        claimant, pause = self._claimant, 0.0  # at first none: a connection may have gone stale while it was not used
         claimant.most, claimant.share = self._size.limit, self._size.shares
         claimant.quick = self._runner.merges and self._last_call < store.SHORT_CALL
         while True:
@@ -220,7 +229,7 @@ class PredictionLoop:
             except (RedisError, OSError) as error:
                 log.warning("Redis does not serve (%s); trying again in %.1f s", error, pause)
                 time.sleep(pause)
-                pause = min(5.0, pause * 2)
+                pause = min(5.0, pause * 2 + 0.1)
                 self._state.tick()
 
 

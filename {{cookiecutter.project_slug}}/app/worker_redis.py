@@ -19,7 +19,10 @@ _PATIENCE = 10.0
 
 
 class WorkerRedis:
-    """Runs scripts and waits on a list; connects when it is needed."""
+    """Runs scripts and waits on a list; connects when it is needed.
+
+    A command whose answer does not come raises ConnectionError or TimeoutError; it may have been carried out.
+    """
 
     def __init__(self, url: str) -> None:
         self._pool = redis.ConnectionPool.from_url(
@@ -29,23 +32,16 @@ class WorkerRedis:
 
     def evalsha(self, *arguments: Any) -> Any:
         """Run a script that the server knows."""
-        return self._call("EVALSHA", *arguments)
+        return self._exchange("EVALSHA", *arguments)
 
     def eval(self, *arguments: Any) -> Any:
         """Run a script."""
-        return self._call("EVAL", *arguments)
+        return self._exchange("EVAL", *arguments)
 
     def wait(self, key: str, seconds: float) -> bytes | None:
         """The last element of a list, taken out; None when there was none within so many seconds."""
         found = self._exchange("BRPOP", key, seconds)
         return found[1] if found else None
-
-    def _call(self, *arguments: Any) -> Any:
-        """The answer; sent once more when the connection breaks, as a stale one does: every script may run twice."""
-        try:
-            return self._exchange(*arguments)
-        except ConnectionError:
-            return self._exchange(*arguments)
 
     def _exchange(self, *arguments: Any) -> Any:
         if self._connection is None:
