@@ -72,12 +72,12 @@ def running(project: Project) -> set[str]:
 
 
 def task_in_the_monitor(project: Project, task_id: str) -> dict:
-    """What the monitor knows of a task, which it is told a moment later."""
+    """What the monitor knows of a task that has ended, which it is told a moment later."""
     url = f"http://127.0.0.1:{project.monitor_port}/api/task/info/{task_id}"
     deadline = time.monotonic() + 15
     while True:
         response = requests.get(url, auth=("admin", project.env("MONITOR_PASSWORD")), timeout=10)
-        if response.status_code == 200:
+        if response.status_code == 200 and response.json()["state"] not in ("PENDING", "RECEIVED", "STARTED"):
             return response.json()
         assert time.monotonic() < deadline, response.text
         time.sleep(0.3)

@@ -27,10 +27,18 @@ def together(service: Service, *expressions: str, **more: Any) -> list[str]:
 def submit_to_frozen(service: Service, expressions: list[str], more: dict[str, Any]) -> list[str]:
     eventually(service.predictors, "there is a process")
     service.wait_ready()
-    eventually(lambda: not service.redis.exists("denzel:idle"), "nothing is handed to it")
-    [process] = service.predictors()
-    os.kill(process, signal.SIGSTOP)
+    process = eventually(lambda: frozen(service), "it is frozen while nothing is handed to it")
     try:
         return [service.submit({"data": {"answer": expression}, **more}) for expression in expressions]
     finally:
         os.kill(process, signal.SIGCONT)
+
+
+def frozen(service: Service) -> int | None:
+    """The service's process, frozen; None, and it goes on, if it was waiting for the next task just then."""
+    [process] = service.predictors()
+    os.kill(process, signal.SIGSTOP)
+    if not service.redis.exists("denzel:idle"):
+        return process
+    os.kill(process, signal.SIGCONT)
+    return None

@@ -86,6 +86,7 @@ class Service:
             "PROJECT_SLUG": project.name,
             "READY_FILE": project / ".ready",
             "WORKER_CONCURRENCY": 1,
+            "API_WORKERS": 1,
             **settings,
         }
         # Nothing of the developer's own environment but what a process needs to run at all.

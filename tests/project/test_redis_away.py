@@ -176,15 +176,15 @@ def test_the_task_of_a_process_that_died_meanwhile_runs_again_as_soon_as_redis_i
 def test_who_was_told_to_poll_while_redis_was_away_finds_the_answer_though_the_api_died(healthy: Service) -> None:
     before = len(healthy.events("process"))
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(healthy.predict, {"predict": "{'polled': wait_for('polled')}"}, prefer="wait=2")
+        answer = pool.submit(healthy.predict, {"predict": "{'outlived': wait_for('outlived')}"}, prefer="wait=2")
         eventually(lambda: len(healthy.events("process")) > before, "the task runs")
         healthy.kill("redis")
         assert answer.result().status_code == 202
     healthy.kill("api")
     healthy.start("redis", "api")
-    (healthy.project / "polled").touch()
+    (healthy.project / "outlived").touch()
     task_id = answer.result().json()["data"]["task_id"]
-    assert healthy.wait(task_id)["result"] == {"polled": True}
+    assert healthy.wait(task_id)["result"] == {"outlived": True}
     assert healthy.redis.ttl(f"denzel:task:{task_id}") > 3600  # as of an asynchronous task
 
 
@@ -317,6 +317,7 @@ def test_an_idle_process_keeps_its_model_while_redis_takes_no_changes(
 ) -> None:
     processes, loads = healthy.predictors(), len(healthy.events("load_model"))
     seen = len(healthy.log("denzel"))
+    eventually(lambda: not healthy.redis.exists("denzel:idle"), "it waits for messages, not for the next task")
     healthy.redis.execute_command(*deny.split())
     try:
         healthy.redis.execute_command("CLIENT", "KILL", "TYPE", "normal")

@@ -372,6 +372,20 @@ def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, wo
     assert tasks.waiting == ["a"]
     assert tasks.tickets == 1
     assert handed(worker, claimant) is None
+    tasks.beat()
+    assert tasks.redis.llen("denzel:idle") == 0, "it is forgotten"
+
+
+def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, worker: WorkerRedis) -> None:
+    idle(tasks, worker, "one")
+    tasks.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            tasks.submit("a")
+    finally:
+        tasks.redis.config_set("maxmemory", 0)
+    assert tasks.record("a") == {}
+    assert tasks.redis.llen("denzel:idle") == 1
 
 
 def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerRedis) -> None:

@@ -109,7 +109,7 @@ _OUR_OWN = InPlace.call.__code__
 
 
 def _may_be_left(frame: FrameType | None) -> bool:
-    """Whether an exception may be raised here: not in `call` itself, and half an import leaves a broken module behind."""
+    """Whether an exception may be raised here: not in `call` itself; and half an import leaves a broken module."""
     if frame is None or frame.f_code is _OUR_OWN:
         return False
     while frame:

@@ -206,11 +206,9 @@ local function claim(of)
     return claimed
 end
 
--- A process that is idle and lives; nil when there is none.
+-- A process that is idle and lives, and how it is listed; nil when there is none.
 local function next_idle()
-    while true do
-        local text = redis.call('LPOP', IDLE)
-        if not text then return nil end
+    for _, text in ipairs(redis.call('LRANGE', IDLE, 0, -1)) do
         local idle = claimant(text)
         if redis.call('EXISTS', ALIVE .. idle.token) == 1 then return idle, text end
     end
@@ -229,8 +227,9 @@ end
 local function wake(tickets, most, queue, ticket)
     local waiting = redis.call('LLEN', WAITING)
     while waiting > 0 do
-        local idle = next_idle()
+        local idle, listed = next_idle()
         if not idle then break end
+        redis.call('LREM', IDLE, 1, listed)
         local claimed = claim(idle)
         waiting = redis.call('LLEN', WAITING)
         hand(idle, waiting, claimed)
@@ -294,7 +293,8 @@ if waiting + count > tonumber(ARGV[1]) then
     if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1, 0, 0} end
 end
 
--- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue.
+-- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue. Records are written
+-- before anything else: a Redis that is full refuses the first write of a script, and then no other.
 local idle, listed
 if waiting == 0 and not quick then idle, listed = next_idle() end
 local part = idle and portion(idle, count) or 0
@@ -322,10 +322,9 @@ for i = 5, #ARGV, 6 do
 end
 if #queued > 0 then redis.call('LPUSH', WAITING, unpack(queued)) end
 if #ids > 0 then
+    redis.call('LREM', IDLE, 1, listed)
     note_claims(idle, ids)
     hand(idle, #queued, claimed)
-elseif idle then
-    redis.call('LPUSH', IDLE, listed)
 end
 if quick then return {live, waiting + count, 0, 1} end
 if #queued == 0 and waiting == 0 then return {live, count, 0, 0} end
@@ -410,6 +409,9 @@ end
 redis.call('SET', PROCESSES, processes)
 
 for i = 8, #ARGV do redis.call('SET', ALIVE .. ARGV[i], 1, 'EX', LEASE) end
+for _, text in ipairs(redis.call('LRANGE', IDLE, 0, -1)) do
+    if redis.call('EXISTS', ALIVE .. claimant(text).token) == 0 then redis.call('LREM', IDLE, 0, text) end
+end
 if ARGV[7] == '1' then redis.call('SET', FULL, 1, 'EX', LEASE) end
 -- Silence of all (Redis was away) proves nobody's death: everyone gets the time to vouch again.
 local last = tonumber(redis.call('GET', 'denzel:last_beat') or 0)
