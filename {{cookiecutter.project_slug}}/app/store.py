@@ -375,6 +375,7 @@ for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     redis.call('SREM', claims, id)
     if redis.call('HGET', TASK .. id, 'status') == 'STARTED' then
         redis.call('HSET', TASK .. id, 'status', 'PENDING')
+        redis.call('HINCRBY', TASK .. id, 'attempts', -1)
         redis.call('RPUSH', WAITING, id)
     end
 end
