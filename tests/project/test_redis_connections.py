@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+import requests
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
 from app import api_redis, store
@@ -177,3 +180,27 @@ def test_a_lane_leaves_no_connection_behind(redis_service: Service) -> None:
 
     with_lane(redis_service.redis_url, test)
     eventually(lambda: connections() == 0, "it is closed")
+
+
+def test_redis_may_be_on_a_unix_socket(new_service: Callable[..., Service], short_tmp: Path) -> None:
+    program, socket = short_tmp / "redis-server", short_tmp / "socket"
+    program.write_text(f'#!/bin/sh\nexec redis-server "$@" --unixsocket {socket}\n')
+    program.chmod(0o755)
+    url = f"unix://:pass%40word@{socket}?db=0"
+    service = new_service(REDIS_SERVER=program, REDIS_PASSWORD="pass@word", REDIS_URL=url)
+    service.redis = redis.Redis.from_url(url)
+    service.start("redis", "api", "denzel", "monitor")
+    service.wait_ready()
+    assert service.predict({"a": 1}).json() == {"answer": {"a": 1}}
+    task_id = service.submit({"a": 2})
+    assert service.wait(task_id)["result"] == {"answer": {"a": 2}}
+    tasks = f"http://127.0.0.1:{service.ports['monitor']}/api/tasks"
+    login = ("admin", service.environment["MONITOR_PASSWORD"])
+    eventually(lambda: task_id in requests.get(tasks, auth=login, timeout=5).json(), "the monitor shows the task")
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """The name of a socket may have about a hundred characters."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)

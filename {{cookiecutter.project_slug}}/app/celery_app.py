@@ -6,6 +6,7 @@ import base64
 import json
 import uuid
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu import Connection
@@ -52,7 +53,7 @@ class _Broker(Connection):
 
 def create_celery(settings: Settings) -> Celery:
     """The application for these settings; it connects when it is first used."""
-    app = Celery("denzel", broker=settings.broker_url)
+    app = Celery("denzel", broker=_kombu_url(settings.broker_url))
     app.amqp.Connection = _Broker
     app.conf.update(
         task_default_queue=store.QUEUE,
@@ -84,6 +85,15 @@ def create_celery(settings: Settings) -> Celery:
         }
         app.conf.broker_channel_error_retry = True  # what Redis refuses, it takes again when it can
     return app
+
+
+def _kombu_url(url: str) -> str:
+    """A broker's address as kombu spells it: redis-py's `unix://:password@/path?db=0` has another name there."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
 def ticket_message() -> bytes:
