@@ -42,7 +42,7 @@ Ended = tuple[str, str, bytes, bytes]
 # would have nothing to do meanwhile.
 MOST_CLAIMS = 32
 # Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
-_TURN = 0.5
+_TURN = 1.0
 # Seconds for which an idle process waits to be handed the next tasks.
 _LINGER = 0.2
 
@@ -153,7 +153,7 @@ class PredictionLoop:
                     self._send_ticket()
                 return
             elif waiting:
-                self._send_ticket(at_most_every=_TURN / 5)
+                self._send_ticket(at_most_every=_TURN / 10)
             ended = self._predict(claimed, should_stop) if claimed else []
 
     def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[Ended]:
