@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,8 @@ PIPELINE = Path(__file__).parent / "pipeline.py"
 SETTLED_WITHIN = 120.0
 # Seconds that a disturbance may keep the service from predicting: a lease runs out, processes and models are loaded.
 RECOVERED_WITHIN = 30.0
+# How far a run is, is said this often (seconds).
+SAY_EVERY = 30.0
 # The receiver refuses some callbacks, which are then sent again.
 REPLIES = [Reply(status=503 if number % 20 == 7 else 200) for number in range(1000)]
 
@@ -48,15 +50,24 @@ def use_pipeline(project: Path, batchable: bool) -> None:
     (project / "app/logic/pipeline.py").write_text(text, encoding="utf-8")
 
 
-def withstand(target: Target, receiver: Receiver, callback_uri: str, form: Form) -> Verdict:
-    """Ask and disturb as long as the form says; what came of it, when all is over."""
+def withstand(
+    target: Target, receiver: Receiver, callback_uri: str, form: Form, say: Callable[[str], None] = print
+) -> Verdict:
+    """Ask and disturb as long as the form says, and say how far it is; what came of it, when all is over."""
     load = Load(target.url, callback_uri, form.seed)
-    until = time.monotonic() + 60 * form.minutes
+    began = said = time.monotonic()
+
+    def is_enough() -> bool:
+        nonlocal said
+        now, accepted = time.monotonic(), len(load.accepted)
+        if now > said + SAY_EVERY:
+            say(f"{(now - began) / 60:.1f} of {form.minutes:g} minutes, {accepted} of {form.tasks} tasks accepted")
+            said = now
+        return now > began + 60 * form.minutes and accepted >= form.tasks
+
     with load:
         eventually(lambda: load.successes, "the first predictions")
-        done = disturb(
-            target.disturbances, form.seed, lambda: time.monotonic() > until and len(load.accepted) >= form.tasks
-        )
+        done = disturb(target.disturbances, form.seed, is_enough)
         eventually(lambda: is_ready(target.url), "the service is ready again", 60)
         last = time.monotonic()
         eventually(lambda: load.successes[-1][0] > last, "it predicts again", RECOVERED_WITHIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.project.callbacks_helpers import Receivers
 @pytest.mark.timeout(FORM.timeout)
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"] if FORM.is_long else ["redis"])
 def test_whatever_container_dies_nothing_accepted_is_lost(
-    broker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    broker: str, tmp_path: Path, say: Callable[[str], None]
 ) -> None:
     require_docker()
     slug = f"denzel_chaos_{uuid.uuid4().hex[:8]}"
@@ -29,7 +30,6 @@ def test_whatever_container_dies_nothing_accepted_is_lost(
         address = f"host.docker.internal:{receiver.port}"
         project.set_env(CALLBACK_ALLOW=address, WORKER_CONCURRENCY="3", LAUNCH_TIMEOUT="120")
         project.launch()
-        verdict = withstand(ContainerTarget(project), receiver, f"http://{address}/inbox", FORM)
-        with capsys.disabled():
-            print(f"\n{broker}, {FORM}\n{verdict}")
+        verdict = withstand(ContainerTarget(project), receiver, f"http://{address}/inbox", FORM, say)
+        say(f"{broker}, {FORM}\n{verdict}")
         require(verdict, FORM)

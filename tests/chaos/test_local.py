@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,13 @@ from tests.project.services import Service
 
 @pytest.mark.timeout(FORM.timeout)
 @pytest.mark.parametrize("tasks", ["merged", "apart"] if FORM.is_long else ["merged"])
-def test_whatever_process_dies_nothing_accepted_is_lost(
-    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_whatever_process_dies_nothing_accepted_is_lost(tasks: str, tmp_path: Path, say: Callable[[str], None]) -> None:
     project = bake(tmp_path, project_slug="chaos", example="none")
     use_pipeline(project, batchable=tasks == "merged")
     with Receivers() as receivers, Service(project, WORKER_CONCURRENCY=3, CALLBACK_ALLOW="127.0.0.1") as service:
         receiver = receivers.open(*REPLIES)
         service.start("redis", "api", "denzel")
         service.wait_ready(processes=3)
-        verdict = withstand(LocalTarget(service), receiver, receiver.url, FORM)
-        with capsys.disabled():
-            print(f"\n{FORM}\n{verdict}")
+        verdict = withstand(LocalTarget(service), receiver, receiver.url, FORM, say)
+        say(f"{FORM}\n{verdict}")
         require(verdict, FORM)
