@@ -167,6 +167,13 @@ def test_submitting_an_id_again_changes_nothing_whatever_became_of_it(tasks: Tas
     assert tasks.waiting == ["b"]
 
 
+def test_what_was_accepted_is_not_refused_when_it_is_submitted_again_to_a_full_queue(tasks: Tasks) -> None:
+    assert tasks.submit("a", "b", most=2) == (5.0, 2)
+    assert tasks.submit("a", "b", most=2) == (5.0, 2)
+    assert tasks.submit("a", "c", most=2) == (5.0, -3)
+    assert tasks.waiting == ["a", "b"]
+
+
 def test_submit_accepts_all_or_nothing(tasks: Tasks) -> None:
     assert tasks.submit("a", "b", most=3) == (5.0, 2)
     assert tasks.submit("c", "d", most=3) == (5.0, -3)
