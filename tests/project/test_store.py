@@ -302,6 +302,15 @@ def test_claims_that_are_still_to_be_run_are_kept(tasks: Tasks) -> None:
     assert tasks.work("token", success("b"), most=2) == ["c"]
 
 
+def test_the_last_one_of_several_tasks_is_alone_when_the_others_have_ended(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", "b")
+    tasks.work("token", most=2)
+    tasks.work("token", success("a"), most=-1)
+    heard()
+    tasks.cancel("b")
+    assert ("denzel:cancelled", "token b") in heard()
+
+
 def test_whoever_leaves_tasks_behind_leaves_a_ticket(tasks: Tasks) -> None:
     tasks.submit("a", "b", "c")
     tasks.redis.delete("denzel")
