@@ -404,11 +404,37 @@ def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, wor
     assert tasks.redis.llen("denzel:idle") == 1
 
 
+def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerRedis) -> None:
+    one = idle(tasks, worker, "one")
+    tasks.redis.set("denzel:quick", "another")
+    tasks.submit("a")
+    tasks.redis.delete("denzel:quick")
+    tasks.submit("b")
+    assert handed(worker, one) == ["a"]
+    assert tasks.waiting == ["b"]
+
+
 def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerRedis) -> None:
     claimant = idle(tasks, worker, "one")
     assert store.work(worker, TERMS, claimant, [], 0) == ([], 0)
     tasks.submit("a")
     assert tasks.waiting == ["a"]
+    assert tasks.redis.llen("denzel:idle") == 0
+
+
+def test_a_process_that_never_heard_that_it_is_idle_can_leave(
+    redis_service: Service, tasks: Tasks, worker: WorkerRedis
+) -> None:
+    class BreaksOff(WorkerRedis):
+        def _exchange(self, *arguments: Any) -> Any:
+            super()._exchange(*arguments)
+            raise redis.exceptions.ConnectionError
+
+    claimant = store.Claimant("one", "one@tested")
+    with pytest.raises(redis.exceptions.ConnectionError):
+        store.work(BreaksOff(redis_service.redis_url), TERMS, claimant, [], stay=True)
+    assert tasks.redis.llen("denzel:idle") == 1
+    assert store.work(worker, TERMS, claimant, [], 0) == ([], 0)
     assert tasks.redis.llen("denzel:idle") == 0
 
 
@@ -437,6 +463,17 @@ def test_a_task_that_runs_alone_is_handed_over_alone(tasks: Tasks, worker: Worke
     one, two = idle_when_tasks_wait(tasks, worker, "one"), idle_when_tasks_wait(tasks, worker, "two")
     tasks.submit("c")
     assert len(handed(worker, two) or []) == len(handed(worker, one) or []) == 1
+
+
+def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> None:
+    tasks.submit("alone", "first")
+    tasks.work("dead")
+    tasks.work("leaves")
+    tasks.release("dead")
+    tasks.work("leaves", most=0)
+    assert tasks.waiting == ["first", "alone"]
+    assert tasks.work("one", most=8) == ["first"]
+    assert tasks.work("two", most=8) == ["alone"]
 
 
 def idle_when_tasks_wait(tasks: Tasks, worker: WorkerRedis, token: str) -> store.Claimant:
