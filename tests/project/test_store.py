@@ -490,6 +490,27 @@ def nudge(tasks: Tasks) -> tuple[int, bool]:
     return tasks.call(store.nudge, TERMS)
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_process_is_believed_to_be_quick_from_when_it_gets_tasks(
+    tasks: Tasks, worker: WorkerRedis, heard: Any, quick: bool
+) -> None:
+    """Its word holds for milliseconds: Redis tells of it as it is given."""
+    given = ("__keyspace@0__:denzel:quick", "set")
+    tasks.redis.config_set("notify-keyspace-events", "K$")
+    try:
+        idle(tasks, worker, "one", quick=quick)
+        assert given not in heard()
+        tasks.submit("a")
+        assert (given in heard()) is quick
+        store.work(worker, TERMS, store.Claimant("one", "one@tested", 1, quick=quick), [success("a")])
+        assert given not in heard()
+        tasks.submit("b")
+        store.work(worker, TERMS, store.Claimant("one", "one@tested", 1, quick=quick), [])
+        assert (given in heard()) is quick
+    finally:
+        tasks.redis.config_set("notify-keyspace-events", "")
+
+
 def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: WorkerRedis) -> None:
     two, one = idle(tasks, worker, "two", most=8), idle(tasks, worker, "one", most=8, quick=True)
     tasks.submit("a")
@@ -511,6 +532,16 @@ def test_a_process_that_was_not_quick_after_all_leaves_what_waits_to_others(task
     eventually(lambda: not tasks.redis.exists("denzel:quick"), "it is not believed any longer")
     nudge(tasks)
     assert handed(worker, two) == ["b"]
+
+
+def test_as_many_are_woken_for_what_was_held_back_as_can_take_it(tasks: Tasks) -> None:
+    tasks.beat(up=2)
+    tasks.redis.set("denzel:quick", "one")
+    tasks.submit("a", "b", "c")
+    assert tasks.tickets == 0
+    tasks.redis.delete("denzel:quick")
+    assert nudge(tasks) == (2, False)
+    assert tasks.tickets == 2
 
 
 def test_a_quick_process_with_nothing_to_do_says_so(tasks: Tasks, worker: WorkerRedis) -> None:
