@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.batch import BatchRunner
+from app.in_place import Overdue
 
 
 class Pipeline(ModuleType):
@@ -140,3 +141,16 @@ def test_an_exit_in_user_code_is_a_failure_of_that_request() -> None:
 
     pipeline.predict = predict  # type: ignore[method-assign]
     assert run(pipeline, {"data": {"a": 1}}) == ["bye"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_interrupted_call_is_nobodys_failure_and_ends_at_once(count: int) -> None:
+    pipeline = Pipeline()
+
+    def predict(model: Any, data: Any) -> Any:
+        raise Overdue
+
+    pipeline.predict = predict  # type: ignore[method-assign]
+    with pytest.raises(Overdue):
+        run(pipeline, *[{"data": {"a": 1}}] * count)
+    assert pipeline.calls == [count], "it is run again elsewhere, not here one by one"
