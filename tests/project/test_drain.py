@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+import uvloop
 from clients import Clients
 
+from app import serving
 from tests.project.services import Service, children_of, eventually
 
 HEADER = "Denzel-Reloads"
@@ -168,6 +172,51 @@ def test_who_has_connected_before_a_stop_is_answered(running: Service) -> None:
     service.start("api")
 
 
+def test_an_answer_under_way_tells_that_its_connection_ends(running: Service) -> None:
+    service = running
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(service.predict, {"predict": "{'last': wait_for('last')}"}, prefer="wait=20")
+        eventually(lambda: service.events("process"), "the task runs")
+        os.kill(service.pid("api"), signal.SIGTERM)
+        eventually(lambda: not answers(service), "nobody accepts connections any more")
+        (service.project / "last").touch()
+        assert waiting.result().json() == {"last": True}
+    assert waiting.result().headers["Connection"] == "close"
+    assert service.wait_for_end("api") == 0
+
+
+def test_who_connects_as_a_process_stops_to_accept_is_answered() -> None:
+    """Later than the event loop looks for new connections, earlier than it gives up the socket."""
+    body = b'{"answered": true}'
+
+    class App:
+        run_short_calls_in_place = leave = end_waits = staticmethod(lambda: None)
+
+        async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+            headers = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    async def main() -> list[bytes]:
+        app = App()
+        config = uvicorn.Config(app, lifespan="off", **serving.Worker.CONFIG_KWARGS)
+        config.load()
+        server = serving.Server(config, app, age=0, patience=5)
+        server.lifespan = config.lifespan_class(config)
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        await server.startup([listener])
+        with ExitStack() as stack:
+            connections = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(20)]
+            for connection in connections:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await server.shutdown([listener])  # begins at once, in the same turn of the event loop
+            return [connection.recv(65536) for connection in connections]
+
+    answers = uvloop.run(main())
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [body] * 20
+
+
 def pending(process: int, number: int) -> bool:
     """Whether a signal waits to be delivered to a process."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
@@ -246,10 +295,12 @@ def test_a_cancelled_task_takes_no_other_with_it(running: Service) -> None:
 
 
 def test_a_stop_while_one_process_still_starts_cuts_off_no_request(running: Service) -> None:
+    """Not even if that one is deaf to SIGTERM, as a library may make it while it is imported."""
     service = running
     service.stop("api")
-    only_one = 'try:\n    open("first", "x").close()\nexcept FileExistsError:\n    time.sleep(60)\n'
-    change(service, "import asyncio\n", f"import asyncio\nimport time\n\n{only_one}")
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(60)"
+    only_one = f'try:\n    open("first", "x").close()\nexcept FileExistsError:\n    {deaf}\n'
+    change(service, "import asyncio\n", f"import asyncio\nimport signal\nimport time\n\n{only_one}")
     service.start("api")
     with Clients(service.url) as clients:
         eventually(lambda: clients.answered > 50, "one process answers")
