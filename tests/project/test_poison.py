@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.project.callbacks_helpers import Receivers, Reply
-from tests.project.merging import together
+from tests.project.merging import submit_to_frozen, together
 from tests.project.services import Service, children_of, eventually
 
 
@@ -84,6 +84,13 @@ def test_a_merged_call_over_its_time_is_taken_apart(service: Service) -> None:
     assert record["status"] == "FAILURE"
     assert record["result"] == {"args": ["timed out after 2 s"], "type": "TimeLimitExceeded"}
     assert record["attempts"] == 2
+
+
+def test_no_call_is_so_large_that_all_clients_wait_for_it(service: Service) -> None:
+    before = len(service.events("call"))
+    for task_id in submit_to_frozen(service, ["0"] * 200, {}):
+        service.wait(task_id)
+    assert max(int(words[3]) for words in service.events("call")[before:]) <= 32
 
 
 def test_the_time_limit_is_that_of_each_call(service: Service) -> None:
