@@ -120,6 +120,26 @@ def test_an_answer_that_comes_too_late_disturbs_nobody(release: threading.Event)
     asyncio.run(main())
 
 
+def test_an_answer_that_comes_too_late_does_not_hide_that_the_next_call_hangs(release: threading.Event) -> None:
+    first, running = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        running.set()
+        release.wait()
+
+    async def main() -> None:
+        thread = UserThread()
+        with pytest.raises(Stuck):
+            await run(thread, first.wait, patience=0.1)
+        second = asyncio.create_task(run(thread, hang, patience=1))
+        await asyncio.to_thread(running.wait)
+        first.set()
+        with pytest.raises(Stuck):
+            await asyncio.wait_for(second, 10)
+
+    asyncio.run(main())
+
+
 def test_a_call_that_nobody_waits_for_is_not_made(release: threading.Event) -> None:
     made = []
 
