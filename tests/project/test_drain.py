@@ -260,6 +260,18 @@ def test_nothing_is_lost_when_the_workers_stop_and_start_under_load(running: Ser
     assert set(clients.outcomes) == {200}
 
 
+def test_a_process_that_never_runs_out_of_tasks_hears_what_it_is_asked(running: Service) -> None:
+    service = running
+    with Clients(service.url) as clients:
+        eventually(lambda: clients.answered > 50, "the clients are answered")
+        asked = service.run(
+            *("celery", "--app", "app.celery_app", "inspect", "ping"),
+            *("--destination", "worker@tested", "--timeout", "10"),
+        )
+    assert "1 node online" in asked.stdout
+    assert set(clients.outcomes) == {200}
+
+
 def test_a_stop_gives_back_what_does_not_end_in_time_and_blames_no_task(running: Service) -> None:
     service = running
     task_id = service.submit({"note": "long", "predict": "{'long': wait_for('long')}"})
