@@ -392,6 +392,14 @@ def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, wo
     assert tasks.redis.llen("denzel:idle") == 0, "it is forgotten"
 
 
+def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: WorkerRedis) -> None:
+    idle(tasks, worker, "dead")
+    tasks.release("dead")
+    tasks.submit("a")
+    assert tasks.waiting == ["a"]
+    assert tasks.tickets == 1
+
+
 def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, worker: WorkerRedis) -> None:
     idle(tasks, worker, "one")
     tasks.redis.config_set("maxmemory", 1)
