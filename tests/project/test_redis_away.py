@@ -156,6 +156,18 @@ def test_an_answer_computed_while_redis_is_away_is_kept(healthy: Service) -> Non
     assert healthy.wait(queued)["result"] == {"answer": {"a": 2}}
 
 
+def test_a_process_whose_connection_breaks_while_it_waits_is_handed_nothing(healthy: Service) -> None:
+    def hang_up() -> bool:
+        healthy.predict({"a": 1}, prefer="wait=20")
+        waiting = [client["id"] for client in healthy.redis.client_list() if client["cmd"] == "brpop"]
+        idle = bool(healthy.redis.exists("denzel:idle"))
+        killed = [healthy.redis.client_kill_filter(client) for client in waiting]
+        return idle and any(killed)
+
+    eventually(hang_up, "its connection is closed")
+    assert healthy.predict({"a": 2}, prefer="wait=20").json() == {"answer": {"a": 2}}
+
+
 def test_the_task_of_a_process_that_died_meanwhile_runs_again_as_soon_as_redis_is_back(healthy: Service) -> None:
     before = len(healthy.events("process"))
     task_id = healthy.submit({"predict": "{'again': wait_for('again')}"})
