@@ -47,9 +47,11 @@ async def lane(url: str, listener: Listener) -> AsyncIterator[Lane]:
             await running
 
 
-def with_lane(url: str, test: Callable[[Lane, Listener], Awaitable[None]]) -> None:
+def with_lane(
+    url: str, test: Callable[[Lane, Listener], Awaitable[None]], new_listener: Callable[[], Listener] = Listener
+) -> None:
     async def main() -> None:
-        listener = Listener()
+        listener = new_listener()
         async with lane(url, listener) as open_lane:
             await test(open_lane, listener)
 
@@ -117,6 +119,20 @@ def test_a_closed_connection_is_made_again_and_the_command_repeated(redis_servic
     with_lane(redis_service.redis_url, test)
 
 
+def test_a_connection_on_which_nothing_could_be_caught_up_with_is_made_again(redis_service: Service) -> None:
+    class Refused(Listener):
+        async def connected(self) -> None:
+            await super().connected()
+            if self.connections < 3:
+                raise ResponseError("LOADING Redis is loading the dataset in memory")
+
+    async def test(lane: Lane, listener: Listener) -> None:
+        await until(lambda: listener.connections == 3, "it is tried again")
+        assert await lane.eval("return 1", 0) == 1
+
+    with_lane(redis_service.redis_url, test, Refused)
+
+
 def test_who_asks_hears_at_once_that_there_is_no_redis() -> None:
     async def test(lane: Lane, listener: Listener) -> None:
         for _ in range(3):
@@ -126,6 +142,19 @@ def test_who_asks_hears_at_once_that_there_is_no_redis() -> None:
             assert time.monotonic() - began < 1
 
     with_lane("redis://127.0.0.1:9/0", test)
+
+
+def test_a_user_who_may_not_listen_is_told(redis_service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(lane: Lane, listener: Listener) -> None:
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            await lane.eval("return 1", 0)
+        assert time.monotonic() - began < 1
+        assert "Redis refused the channel of replies" in caplog.text
+
+    rules = ("on", ">word", "~*", "+@all", "resetchannels")
+    redis_service.redis.execute_command("ACL", "SETUSER", "deaf", *rules)
+    with_lane(f"redis://deaf:word@127.0.0.1:{redis_service.ports['redis']}/0", test)
 
 
 def test_a_silent_connection_is_closed(new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
