@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from app.in_place import CALLS, MOST_BYTES, InPlace, Overdue
+from app.in_place import BUDGET, CALLS, MOST_BYTES, InPlace, Overdue
 from app.user_thread import UserThread
-from tests.project.services import Service
+from tests.project.services import Service, eventually
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method takes SIGALRM, which is needed here
 
@@ -126,25 +126,46 @@ def test_a_call_that_takes_long_after_all_is_made_again_in_the_thread(thread: Us
     asyncio.run(main())
 
 
+def overdue(place: InPlace) -> None:
+    with pytest.raises(Overdue):
+        place.call("verify_input", lambda: time.sleep(30))
+
+
+def calls_until_allowed(place: InPlace) -> int:
+    for count in range(1, 200_000):
+        place.record("verify_input", 0.0001)
+        if place.allows("verify_input", 0):
+            return count
+    raise AssertionError("it never came back")
+
+
 def test_an_interrupted_function_stays_away_longer_each_time(thread: UserThread) -> None:
+    assert calls_until_allowed(thread.in_place) == CALLS
+    overdue(thread.in_place)
+    assert calls_until_allowed(thread.in_place) == 2 * CALLS
+    overdue(thread.in_place)
+    assert calls_until_allowed(thread.in_place) == 4 * CALLS
+
+
+def test_no_function_stays_away_for_ever(thread: UserThread) -> None:
+    for _ in range(20):
+        overdue(thread.in_place)
+    assert calls_until_allowed(thread.in_place) == 100_000
+
+
+def test_how_long_calls_took_before_its_exile_says_nothing_about_a_function(thread: UserThread) -> None:
     place = thread.in_place
-
-    def overdue() -> None:
-        with pytest.raises(Overdue):
-            place.call("verify_input", lambda: time.sleep(30))
-
-    def calls_until_allowed() -> int:
-        for count in range(1, 10 * CALLS):
-            place.record("verify_input", 0.0001)
-            if place.allows("verify_input", 0):
-                return count
-        raise AssertionError("it never came back")
-
-    assert calls_until_allowed() == CALLS
-    overdue()
-    assert calls_until_allowed() == 2 * CALLS
-    overdue()
-    assert calls_until_allowed() == 4 * CALLS
+    calls_until_allowed(place)
+    overdue(place)
+    for _ in range(3 * CALLS):
+        place.record("verify_input", 0.01)
+        assert not place.allows("verify_input", 0), "it was quick once, and is no longer"
+    calls_until_allowed(place)
+    while place.allows("verify_input", 0):
+        place.call("verify_input", time.sleep, 0.01)
+    calls_until_allowed(place)
+    place.call("verify_input", int)
+    assert place.allows("verify_input", 0), "it was slow once, and is no longer"
 
 
 def test_code_that_catches_everything_is_interrupted_again(thread: UserThread) -> None:
@@ -157,7 +178,9 @@ def test_code_that_catches_everything_is_interrupted_again(thread: UserThread) -
 
     async def main() -> None:
         await become_short(thread)
+        began = time.monotonic()
         assert await call(thread, stubborn) == "done"
+        assert time.monotonic() - began < 10
 
     asyncio.run(main())
 
@@ -256,6 +279,11 @@ def test_arguments_are_made_anew_for_the_second_try(thread: UserThread) -> None:
     asyncio.run(main())
 
 
+def test_only_user_code_is_interrupted(thread: UserThread) -> None:
+    """A function that is not written in Python has no frame: the signal finds `call` itself, as before and after it."""
+    assert thread.in_place.call("verify_input", time.sleep, 5 * BUDGET) is None
+
+
 def test_nothing_is_left_of_a_call_that_has_returned() -> None:
     place, before = InPlace(), signal.getsignal(signal.SIGALRM)
     place.enable()
@@ -267,15 +295,26 @@ def test_nothing_is_left_of_a_call_that_has_returned() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_service_stays_alive_when_a_short_verify_input_hangs(new_service: Callable[..., Service]) -> None:
+@pytest.fixture(scope="module")
+def short(new_service: Callable[..., Service]) -> Service:
     service = new_service(WORKER_CONCURRENCY=1, VERIFY_TIMEOUT=0.5)
     service.start("redis", "api", "denzel")
     service.wait_ready()
-    for _ in range(3 * CALLS):  # on the main thread at last
-        service.predict({})
-    threading = "__import__('threading')"
-    asks = f"{{'predict': str({{'main': {threading}.current_thread() is {threading}.main_thread()}})}}"
-    assert service.predict({"verify_input": asks}).json() == {"main": True}
+    return service
+
+
+MAIN = "(__import__('threading').current_thread() is __import__('threading').main_thread())"
+
+
+def verify_in_place(service: Service) -> None:
+    """Ask until `verify_input` is called on the main thread."""
+    asks = {"verify_input": f"{{'predict': str({{'main': {MAIN}}})}}"}
+    eventually(lambda: service.predict(asks).json()["main"], "it is called in place", timeout=60)
+
+
+def test_a_service_stays_alive_when_a_short_verify_input_hangs(short: Service) -> None:
+    service = short
+    verify_in_place(service)
     with ThreadPoolExecutor() as pool:
         hanging = pool.submit(service.predict, {"verify_input": "time.sleep(60)"})
         longest = 0.0
@@ -286,3 +325,10 @@ def test_a_service_stays_alive_when_a_short_verify_input_hangs(new_service: Call
     assert hanging.result().status_code == 503
     assert longest < 5
     assert service.predict({}).status_code == 200
+
+
+def test_what_a_verify_input_has_changed_in_place_is_not_seen_by_the_second_try(short: Service) -> None:
+    verify_in_place(short)
+    fails = f"(request.update(n=request['n'] + 1), {MAIN} and throw(ValueError('later')), request)[2]"
+    response = short.predict({"verify_input": fails, "predict": "{'n': data['n']}", "n": 1})
+    assert response.json() == {"n": 2}
