@@ -50,9 +50,7 @@ def use_pipeline(project: Path, batchable: bool) -> None:
     (project / "app/logic/pipeline.py").write_text(text, encoding="utf-8")
 
 
-def withstand(
-    target: Target, receiver: Receiver, callback_uri: str, form: Form, say: Callable[[str], None] = print
-) -> Verdict:
+def withstand(target: Target, receiver: Receiver, callback_uri: str, form: Form, say: Callable[[str], None]) -> Verdict:
     """Ask and disturb as long as the form says, and say how far it is; what came of it, when all is over."""
     load = Load(target.url, callback_uri, form.seed)
     began = said = time.monotonic()
