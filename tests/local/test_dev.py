@@ -10,9 +10,11 @@ import re
 import signal
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -278,6 +280,18 @@ def test_a_redis_of_ones_own_is_used(plain: Path) -> None:
         assert f"denzel  | REDIS_URL={url}" in running.text()
         assert "Starting api, denzel, monitor" in running.text()
         assert json.loads(running.marker.read_text())["redis_url"] == url
+
+
+def test_the_status_knows_a_redis_on_a_unix_socket(plain: Path) -> None:
+    procfile(plain)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as redis:
+        path = f"{folder}/a redis"  # short: the name of a socket may have about a hundred characters
+        with dev(plain, *free_ports(), REDIS_URL=f"unix://{quote(path)}") as running:
+            wait_until_up(running)
+            assert "redis - LOADING..." in make(plain, "status").stdout
+            redis.bind(path)
+            redis.listen()
+            assert "redis - UP" in make(plain, "status").stdout
 
 
 def test_the_inline_executor_needs_the_api_alone(plain: Path) -> None:

@@ -6,11 +6,12 @@ import base64
 import json
 import uuid
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote
 
 from celery import Celery
 from kombu import Connection
 from kombu.serialization import register
+from redis.connection import parse_url
 
 from app import store
 from app.settings import Settings, get_settings
@@ -89,11 +90,11 @@ def create_celery(settings: Settings) -> Celery:
 
 def _kombu_url(url: str) -> str:
     """A broker's address as kombu spells it: redis-py's `unix://:password@/path?db=0` has another name there."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
+    if not url.startswith("unix://"):
         return url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+    found = parse_url(url)
+    user, password = (quote(str(found.get(name, "")), safe="") for name in ("username", "password"))
+    return f"redis+socket://{user}:{password}@{quote(str(found['path']))}?virtual_host={found.get('db', 0)}"
 
 
 def ticket_message() -> bytes:

@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from commands.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
 from commands.project import (
@@ -127,6 +127,11 @@ def _coloured(state: str) -> str:
 def _listens(redis_url: str) -> bool:
     parts = urlsplit(redis_url)
     try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(2)
+                client.connect(unquote(parts.path))
+                return True
         with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout=2):
             return True
     except OSError:
