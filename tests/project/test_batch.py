@@ -37,8 +37,8 @@ def run(pipeline: Pipeline, *requests: Any, max_ids: int = 512) -> list[Any]:
     runner = BatchRunner(pipeline, MODEL, max_ids)
     texts = [json.dumps(request).encode() for request in requests]
     outcomes: dict[int, Any] = {}
-    for positions in runner.calls(texts):
-        for position, outcome in zip(positions, runner.run([texts[p] for p in positions]), strict=True):
+    for call in runner.calls(texts):
+        for position, outcome in zip(call.positions, runner.run(call), strict=True):
             outcomes[position] = json.loads(outcome[1] if outcome[0] == "SUCCESS" else outcome[2])
     return [outcomes[position] for position in range(len(requests))]
 
@@ -47,6 +47,42 @@ def test_requests_with_the_same_ids_are_merged_and_split_again() -> None:
     pipeline = Pipeline()
     assert run(pipeline, {"data": {"a": 1, "b": 2}}, {"data": {"a": 3}}) == [{"a": 2, "b": 4}, {"a": 6}]
     assert pipeline.calls == [3]
+
+
+def test_integers_of_any_size_can_be_merged() -> None:
+    pipeline = Pipeline()
+    pipeline.predict = lambda model, data: {name: number + 1 for name, number in data[0].items()}
+    assert run(pipeline, {"data": {"a": 2**70}}, {"data": {"a": 10**18}}) == [{"a": 2**70 + 1}, {"a": 10**18 + 1}]
+    assert pipeline.calls == [2]
+
+
+@pytest.mark.parametrize("digits", ["1", "1234567890123456789"])
+def test_what_cannot_be_parsed_fails_by_itself(digits: str) -> None:
+    runner = BatchRunner(Pipeline(), MODEL, max_ids=512)
+    deep = '{"data": {"a": ' + "[" * 100_000 + digits + "]" * 100_000 + "}}"
+    good = '{"data": {"a": 3}}'
+    outcomes = {}
+    for call in runner.calls([good.encode(), deep.encode(), good.encode()]):
+        outcomes.update(zip(call.positions, runner.run(call), strict=True))
+    assert [outcomes[position][0] for position in range(3)] == ["SUCCESS", "FAILURE", "SUCCESS"]
+
+
+def test_a_merged_call_that_is_made_again_gets_its_requests_anew() -> None:
+    class Spoiling(Pipeline):
+        def process(self, model: Any, json_data: Any) -> Any:
+            for features in json_data["data"].values():
+                features.append(0)
+            self.calls.append(max(map(len, json_data["data"].values())))
+            return json_data["data"], 1
+
+        def predict(self, model: Any, data: Any) -> Any:
+            return dict.fromkeys(data[0], 1)
+
+    pipeline = Spoiling()
+    [call] = BatchRunner(pipeline, MODEL, max_ids=512).calls([b'{"data": {"a": [1]}}', b'{"data": {"a": [2]}}'])
+    runner = BatchRunner(pipeline, MODEL, max_ids=512)
+    assert runner.run(call) == runner.run(call)
+    assert pipeline.calls == [2, 2]
 
 
 @pytest.mark.parametrize("batchable", [False, None, 1, "yes"])

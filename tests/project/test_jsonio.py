@@ -66,6 +66,13 @@ def test_deep_requests_are_parsed_or_refused_without_a_crash(depth: int) -> None
     assert value == 1234567890123456789
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30, 10**18, 10**19, 0.1234567890123456789, 1e300])
+def test_what_was_dumped_is_parsed_as_it_was(number: float) -> None:
+    [parsed] = jsonio.loads_dumped(jsonio.dumps([number]))
+    assert parsed == number
+    assert type(parsed) is type(number)
+
+
 def test_huge_numbers_cost_no_time() -> None:
     began = time.monotonic()
     for text in (b"7" * 300, b"[" + b"7," * 100_000 + b"7" * 20 + b"]", b"7" * 1_000_000, b"0." + b"7" * 1_000_000):

@@ -70,6 +70,10 @@ def test_only_the_culprit_of_a_merged_call_is_given_up(service: Service, receive
     assert b"WorkerLostError" in body
 
 
+def test_integers_that_verify_input_makes_may_be_of_any_size(service: Service) -> None:
+    check_good(service, together(service, *map(good, range(3)), power=70))
+
+
 def test_a_task_that_uses_up_the_memory_is_given_up(service: Service) -> None:
     task_id = service.submit({"data": {"answer": "os.kill(os.getpid(), 9)"}})  # what the kernel does then
     record = service.wait(task_id, timeout=40)

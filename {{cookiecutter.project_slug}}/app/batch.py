@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,34 @@ log = logging.getLogger("denzel.worker")
 
 # Status, result and message, as the records hold them.
 Outcome = tuple[str, bytes, bytes]
+
+
+@dataclass(slots=True)
+class Call:
+    """Requests that go through the pipeline in one call.
+
+    Attributes:
+        positions: where they stand among the requests that the calls were made of.
+        requests: verified, as JSON.
+        ids: the number of their ids, where they are several.
+    """
+
+    positions: list[int] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
+    ids: int = 0
+    _parsed: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, position: int, request: bytes, parsed: dict[str, Any]) -> None:
+        """Merge one more request into this call."""
+        self.positions.append(position)
+        self.requests.append(request)
+        self.ids += len(parsed["data"])
+        self._parsed.append(parsed)
+
+    def take_parsed(self) -> list[dict[str, Any]]:
+        """The requests, for one run: user code may change what it gets."""
+        parsed, self._parsed = self._parsed, []
+        return parsed or [jsonio.loads_dumped(request) for request in self.requests]
 
 
 class BatchRunner:
@@ -45,36 +74,40 @@ class BatchRunner:
         self._max_ids = max_ids
         self.merges = getattr(module, "BATCHABLE", False) is True
 
-    def calls(self, requests: Sequence[bytes]) -> list[list[int]]:
-        """Which requests (by position) go through the pipeline in one call."""
+    def calls(self, requests: Sequence[bytes]) -> Iterator[Call]:
+        """The calls of the pipeline that some requests (verified, as JSON) take."""
         if not self.merges or len(requests) == 1:
-            return [[position] for position in range(len(requests))]
-        return list(self._alike(requests))
+            for position, request in enumerate(requests):
+                yield Call([position], [request])
+        else:
+            yield from self._alike(requests)
 
-    def run(self, requests: Sequence[bytes]) -> list[Outcome]:
-        """How each request of one call (verified, as JSON) ended, in order."""
-        return [outcome for part in self.parts(requests) for outcome in part]
+    def run(self, call: Call) -> list[Outcome]:
+        """How each request of a call ended, in order."""
+        return [outcome for part in self.parts(call) for outcome in part]
 
-    def parts(self, requests: Sequence[bytes]) -> Iterator[list[Outcome]]:
+    def parts(self, call: Call) -> Iterator[list[Outcome]]:
         """The same as it comes about: all together, or one by one where the merged call has failed."""
-        if len(requests) > 1:
+        if len(call.requests) > 1:
             try:
-                outcomes = self._run_merged(requests)
+                outcomes = self._run_merged(call)
             except Overdue:
                 raise
             except BaseException as error:
                 log.info(
-                    "A merged call of %d tasks failed (%s): running them apart", len(requests), stages.describe(error)
+                    "A merged call of %d tasks failed (%s): running them apart",
+                    len(call.requests),
+                    stages.describe(error),
                 )
             else:
                 yield outcomes
                 return
-        for request in requests:
+        for request in call.requests:
             yield [self._run_alone(request)]
 
     def _run_alone(self, request: bytes) -> Outcome:
         try:
-            answer = self._call(self._module, self._model, jsonio.loads(request))
+            answer = self._call(self._module, self._model, jsonio.loads_dumped(request))
             return "SUCCESS", stages.dumps_predictions(answer), b""
         except Overdue:  # it is run again elsewhere
             raise
@@ -82,9 +115,9 @@ class BatchRunner:
             log.warning("A task failed: %s", stages.describe(error), exc_info=True)
             return failure(error)
 
-    def _run_merged(self, requests: Sequence[bytes]) -> list[Outcome]:
+    def _run_merged(self, call: Call) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for answer in self._answers([jsonio.loads(request) for request in requests]):
+        for answer in self._answers(call.take_parsed()):
             try:
                 outcomes.append(("SUCCESS", stages.dumps_predictions(answer), b""))
             except stages.BadAnswer as error:
@@ -92,26 +125,24 @@ class BatchRunner:
                 outcomes.append(failure(error))
         return outcomes
 
-    def _alike(self, requests: Sequence[bytes]) -> Iterator[list[int]]:
-        """The positions of requests that differ in nothing but `data` (and where the answer goes), bounded in ids."""
-        groups: dict[bytes, tuple[list[int], list[int]]] = {}
+    def _alike(self, requests: Sequence[bytes]) -> Iterator[Call]:
+        """Calls of requests that differ in nothing but `data` (and where the answer goes), bounded in ids."""
+        groups: dict[bytes, list[Call]] = {}
         for position, text in enumerate(requests):
-            request = jsonio.loads(text)
+            try:
+                request = jsonio.loads_dumped(text)
+            except (ValueError, RecursionError):  # run by itself, it gets this as its own error
+                request = None
             if not isinstance(request, dict) or not isinstance(request.get("data"), dict):
-                yield [position]
+                yield Call([position], [text])
                 continue
             rest = {key: value for key, value in request.items() if key not in ("data", "callback_uri")}
-            positions, sizes = groups.setdefault(jsonio.dumps(rest) if rest else b"", ([], []))
-            positions.append(position)
-            sizes.append(len(request["data"]))
-        for positions, sizes in groups.values():
-            start, ids = 0, 0
-            for end, size in enumerate(sizes):
-                if end > start and ids + size > self._max_ids:
-                    yield positions[start:end]
-                    start, ids = end, 0
-                ids += size
-            yield positions[start:]
+            calls = groups.setdefault(jsonio.dumps(rest) if rest else b"", [])
+            if not calls or calls[-1].ids + len(request["data"]) > self._max_ids:
+                calls.append(Call())
+            calls[-1].add(position, text, request)
+        for calls in groups.values():
+            yield from calls
 
     def _answers(self, group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """One call of `process` and `predict` for all; raises when its answer cannot be split by id."""

@@ -18,7 +18,7 @@ import orjson
 
 from app import stages, store
 from app.addresses import Policy
-from app.batch import BatchRunner
+from app.batch import BatchRunner, Call
 from app.batch import Outcome as BatchOutcome
 from app.batch_size import BatchSize
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task
@@ -186,21 +186,20 @@ class InlineExecutor:
                 for record in batch:
                     record.fields.update({b"status": b"STARTED", b"started": _now(), b"attempts": b"1"})
                 began = time.monotonic()
-                for positions in runner.calls([record.task.request for record in batch]):
-                    requests = [batch[position].task.request for position in positions]
-                    outcomes = await self._predict(runner, requests)
-                    for position, outcome in zip(positions, outcomes, strict=True):
+                for call in runner.calls([record.task.request for record in batch]):
+                    outcomes = await self._predict(runner, call)
+                    for position, outcome in zip(call.positions, outcomes, strict=True):
                         self._finish(batch[position], *outcome)
                 self._size.record(len(batch), time.monotonic() - began)
         finally:
             self._working = None
 
-    async def _predict(self, runner: BatchRunner, requests: list[bytes]) -> list[BatchOutcome]:
+    async def _predict(self, runner: BatchRunner, call: Call) -> list[BatchOutcome]:
         def succeeded(outcomes: list[BatchOutcome]) -> bool:
             return all(status == "SUCCESS" for status, _, _ in outcomes)
 
-        size = sum(map(len, requests))
-        return await self._thread.run_short("predict", None, runner.run, lambda: (requests,), size, succeeded)
+        size = sum(map(len, call.requests))
+        return await self._thread.run_short("predict", None, runner.run, lambda: (call,), size, succeeded)
 
     def _finish(self, record: _Record, status: str, result: bytes, message: bytes) -> None:
         if record.fields[b"status"].decode() in store.FINAL:

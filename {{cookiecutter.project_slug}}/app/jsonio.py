@@ -15,8 +15,9 @@ from uuid import UUID
 
 import orjson
 
-# A run of 19 or more digits may be an integer beyond 64 bits, which orjson would turn into a float silently.
-_MAYBE_HUGE_INTEGER = re.compile(rb"\d{19}").search
+# Quicker by far than a regular expression, which would take longer than the parsing.
+_ZERO_FOR_ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
+_NINETEEN_ZEROS = b"0" * 19
 
 # Values that need conversion may be nested this deep; the fast way holds some more, orjson's parser 1024.
 _DEEPEST = 250
@@ -42,12 +43,22 @@ def loads(body: bytes) -> Any:
         ValueError: not JSON, not UTF-8, NaN, Infinity, or an integer beyond 64 bits.
     """
     value = orjson.loads(body)
-    if _MAYBE_HUGE_INTEGER(body):
+    if _may_hold_a_huge_integer(body):
         try:
             json.loads(body, parse_int=_integer_of_64_bits)
         except RecursionError:
             raise ValueError("nested too deep") from None
     return value
+
+
+def loads_dumped(text: bytes) -> Any:
+    """Parse what `dumps` wrote: integers may be of any size there."""
+    return json.loads(text) if _may_hold_a_huge_integer(text) else orjson.loads(text)
+
+
+def _may_hold_a_huge_integer(text: bytes) -> bool:
+    """Whether there are 19 digits in a row: orjson would turn an integer beyond 64 bits into a float silently."""
+    return _NINETEEN_ZEROS in text.translate(_ZERO_FOR_ANY_DIGIT)
 
 
 def _integer_of_64_bits(digits: str) -> int:

@@ -174,10 +174,10 @@ class PredictionLoop:
 
     def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[Ended]]:
         """How claimed tasks end, as it comes about."""
-        for positions in self._runner.calls([request for _, request in claimed]):
-            tasks = [claimed[position] for position in positions]
+        for call in self._runner.calls([request for _, request in claimed]):
+            tasks = [claimed[position] for position in call.positions]
             self.events.begin(tasks, may_take_long=self._last_call > 0.1)
-            outcomes = self._runner.parts([request for _, request in tasks])
+            outcomes = self._runner.parts(call)
             while tasks:
                 self._current = tasks[0][0]
                 began = time.monotonic()

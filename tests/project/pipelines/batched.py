@@ -31,6 +31,8 @@ def alone(answer):
 
 
 def verify_input(json_data):
+    if "power" in json_data:
+        json_data["number"] = 2 ** json_data["power"]
     return json_data
 
 
