@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import uuid
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
@@ -25,6 +26,11 @@ from app.celery_app import create_terms, send_ticket
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
 from app.settings import Settings
 from app.submitter import Submitter
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
 
 log = logging.getLogger("denzel.api")
 
@@ -203,7 +209,8 @@ class QueueExecutor:
     async def _ask(self, request: Awaitable[T]) -> T:
         """Await a request to Redis, within the time a client can be kept waiting."""
         try:
-            return await asyncio.wait_for(request, PATIENCE)
+            async with timeout(PATIENCE):
+                return await request
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             log.warning("Redis did not serve a request: %s", _reason(error))
             raise Unavailable(_reason(error)) from error
