@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 from tests.project.services import Service, eventually
@@ -25,11 +27,18 @@ def together(service: Service, *expressions: str, **more: Any) -> list[str]:
 
 
 def submit_to_frozen(service: Service, expressions: list[str], more: dict[str, Any]) -> list[str]:
+    with frozen_process(service):
+        return [service.submit({"data": {"answer": expression}, **more}) for expression in expressions]
+
+
+@contextlib.contextmanager
+def frozen_process(service: Service) -> Iterator[None]:
+    """The service's only process does nothing meanwhile, and then claims what waits."""
     eventually(service.predictors, "there is a process")
     service.wait_ready()
     process = eventually(lambda: frozen(service), "it is frozen while nothing is handed to it")
     try:
-        return [service.submit({"data": {"answer": expression}, **more}) for expression in expressions]
+        yield
     finally:
         os.kill(process, signal.SIGCONT)
 

@@ -57,9 +57,10 @@ def test_integers_of_any_size_can_be_merged() -> None:
 
 
 @pytest.mark.parametrize("digits", ["1", "1234567890123456789"])
-def test_what_cannot_be_parsed_fails_by_itself(digits: str) -> None:
+@pytest.mark.parametrize("depth", [1000, 100_000])
+def test_what_is_nested_too_deep_keeps_nobody_else_from_running(digits: str, depth: int) -> None:
     runner = BatchRunner(Pipeline(), MODEL, max_ids=512)
-    deep = '{"data": {"a": ' + "[" * 100_000 + digits + "]" * 100_000 + "}}"
+    deep = '{"data": {"a": "no number"}, "more": ' + "[" * depth + digits + "]" * depth + "}"
     good = '{"data": {"a": 3}}'
     outcomes = {}
     for call in runner.calls([good.encode(), deep.encode(), good.encode()]):

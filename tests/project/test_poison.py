@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.project.callbacks_helpers import Receivers, Reply
-from tests.project.merging import submit_to_frozen, together
+from tests.project.merging import frozen_process, submit_to_frozen, together
 from tests.project.services import Service, children_of, eventually
 
 
@@ -72,6 +72,32 @@ def test_only_the_culprit_of_a_merged_call_is_given_up(service: Service, receive
 
 def test_integers_that_verify_input_makes_may_be_of_any_size(service: Service) -> None:
     check_good(service, together(service, *map(good, range(3)), power=70))
+
+
+def test_a_task_that_breaks_the_loop_of_the_process_is_given_up(service: Service) -> None:
+    breaking = "setattr(__import__('app.batch').batch, 'failure', None) or 1 / 0"
+    *others, poison = together(service, *map(good, range(3)), breaking)
+    check_good(service, others)
+    record = service.wait(poison, timeout=40)
+    assert record["result"] == {"args": ["the process that ran this task died, 3 times"], "type": "WorkerLostError"}
+    assert "Tasks could not be run; this process ends" in service.log("denzel")
+
+
+def test_requests_nested_as_deep_as_the_api_takes_them_hold_up_nobody(service: Service) -> None:
+    ids = []
+    with frozen_process(service):
+        for depth in range(700, 1030, 5):
+            body = '{"data": {"answer": "1"}, "more": ' + "[" * depth + "]" * depth + "}"
+            for _ in range(2):
+                response = service.predict(body.encode(), prefer="respond-async")
+                if response.status_code == 200:
+                    ids.append(response.json()["data"]["task_id"])
+                else:
+                    assert response.status_code == 400, response.text
+    assert ids
+    for task_id in ids:
+        assert service.wait(task_id)["status"] in ("SUCCESS", "FAILURE")
+    assert service.wait(service.submit({"data": {"answer": "1"}}))["status"] == "SUCCESS"
 
 
 def test_a_task_that_uses_up_the_memory_is_given_up(service: Service) -> None:

@@ -129,15 +129,11 @@ class BatchRunner:
         """Calls of requests that differ in nothing but `data` (and where the answer goes), bounded in ids."""
         groups: dict[bytes, list[Call]] = {}
         for position, text in enumerate(requests):
-            try:
-                request = jsonio.loads_dumped(text)
-            except (ValueError, RecursionError):  # run by itself, it gets this as its own error
-                request = None
-            if not isinstance(request, dict) or not isinstance(request.get("data"), dict):
+            request, kind = _mergeable(text)
+            if request is None:
                 yield Call([position], [text])
                 continue
-            rest = {key: value for key, value in request.items() if key not in ("data", "callback_uri")}
-            calls = groups.setdefault(jsonio.dumps(rest) if rest else b"", [])
+            calls = groups.setdefault(kind, [])
             if not calls or calls[-1].ids + len(request["data"]) > self._max_ids:
                 calls.append(Call())
             calls[-1].add(position, text, request)
@@ -161,6 +157,18 @@ class BatchRunner:
                 number += 1
             answers.append(own)
         return answers
+
+
+def _mergeable(text: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """A request, and what it must have in common with others to be merged; None for one that runs by itself."""
+    try:
+        request = jsonio.loads_dumped(text)
+        if isinstance(request, dict) and isinstance(request.get("data"), dict):
+            rest = {key: value for key, value in request.items() if key not in ("data", "callback_uri")}
+            return request, jsonio.dumps(rest) if rest else b""
+    except Exception:  # nested too deep, say: run by itself, it gets this as its own error, and the others go on
+        log.info("A task cannot be merged with others", exc_info=True)
+    return None, b""
 
 
 def failure(error: BaseException) -> Outcome:

@@ -238,7 +238,13 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
 
     @app.task(name=WORK, ignore_result=True, send_events=False)
     def work() -> None:
-        loop.run(_should_stop)
+        try:
+            loop.run(_should_stop)
+        except Exception:
+            # Not of the pipeline, whose errors are its tasks' own. The same tasks would come again for ever; as with
+            # those that kill their process, the supervisor sees to it that they run alone, and gives up the culprit.
+            log.exception("Tasks could not be run; this process ends")
+            raise SystemExit(1) from None
         loop.events.flush()
 
     class Pulse(bootsteps.StartStopStep):
