@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -97,9 +98,10 @@ def test_a_callback_is_the_answer_signed_as_standard_webhooks(sending: Sending, 
     assert sending.left() == 0
 
 
-def test_a_failed_task_sends_the_body_of_its_status(sending: Sending, receivers: Receivers) -> None:
+@pytest.mark.parametrize("argument", ["name 'np' is not defined", 2**70])
+def test_a_failed_task_sends_the_body_of_its_status(sending: Sending, receivers: Receivers, argument: Any) -> None:
     receiver = receivers.open()
-    result = {"args": ["name 'np' is not defined"], "type": "NameError"}
+    result = {"args": [argument], "type": "NameError"}
     sending.finish(receiver.url, status="FAILURE", result=json.dumps(result), message='"name ..."', worker="worker@x")
     (request,) = receiver.wait()
     body = json.loads(request.body)

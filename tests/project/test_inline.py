@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -97,10 +98,20 @@ def test_callbacks_are_sent(inline: Service, receivers: Receivers) -> None:
     [received] = receiver.wait()
     assert received.body == b'{"a":1}'
     assert received.task_id == task_id
-    failed = inline.submit({"predict": "undefined", "callback_uri": receiver.url})
-    body = json.loads(receiver.wait(2)[1].body)
-    assert body["status"] == "FAILURE"
-    assert body["result"]["type"] == "NameError"
+
+
+@pytest.mark.parametrize(
+    ("predict", "result"),
+    [
+        ("undefined", {"args": ["name 'undefined' is not defined"], "type": "NameError"}),
+        ("(_ for _ in ()).throw(ValueError(2**70))", {"args": [2**70], "type": "ValueError"}),
+    ],
+)
+def test_callbacks_of_failures_are_sent(inline: Service, receivers: Receivers, predict: str, result: Any) -> None:
+    receiver = receivers.open()
+    failed = inline.submit({"predict": predict, "callback_uri": receiver.url})
+    body = json.loads(receiver.wait()[0].body)
+    assert (body["status"], body["result"]) == ("FAILURE", result)
     eventually(lambda: inline.status(failed)["callback"]["state"] == "delivered", "it is delivered")
 
 

@@ -34,7 +34,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app import process_state, store
+from app import jsonio, process_state, store
 from app.addresses import CallbackUriError, Policy
 from app.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
 from app.pubsub import messages
@@ -198,7 +198,8 @@ def body_of(record: dict[bytes, bytes]) -> bytes:
     """What a callback says: the predictions exactly as the synchronous answer, or the body of /status."""
     if record[b"status"] == b"SUCCESS":
         return record[b"result"]
-    return orjson.dumps({key: value for key, value in store.status_body(record).items() if key != "callback"})
+    # What the failure's arguments may be, orjson cannot always write.
+    return jsonio.dumps({key: value for key, value in store.status_body(record).items() if key != "callback"})
 
 
 # ---- The process ----

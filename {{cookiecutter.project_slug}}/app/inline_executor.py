@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from app import stages, store
+from app import jsonio, stages, store
 from app.addresses import Policy
 from app.batch import BatchRunner, Call
 from app.batch import Outcome as BatchOutcome
@@ -219,7 +219,7 @@ class InlineExecutor:
         if record.fields[b"status"] == b"SUCCESS":
             body = record.fields[b"result"]
         else:
-            body = orjson.dumps(store.status_body(record.fields))
+            body = jsonio.dumps(store.status_body(record.fields))
         for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
             answer = await self._sender.send(record.task.id, uri, body)
             delivered = answer.status is not None and 200 <= answer.status < 300
