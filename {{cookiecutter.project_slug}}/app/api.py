@@ -127,13 +127,9 @@ class Predict:
         except ValueError as error:
             log.debug("Malformed JSON: %s", error)
             raise _malformed() from None
-        callback_uri = _callback_uri(json_data)
-        verified = await self._verify(json_data, body)
-        try:
-            request = stages.dumps_verified(verified)
-        except jsonio.TooDeep:
-            raise _malformed() from None
-        callback_uri = _callback_uri(verified) or callback_uri
+        callback_uri = stages.callback_uri(json_data)
+        request, verified_uri = await self._verify(json_data, body)
+        callback_uri = verified_uri or callback_uri
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
 
@@ -226,7 +222,7 @@ class Predict:
             raise _cut_off() from error
         return b"".join(parts)
 
-    async def _verify(self, json_data: Any, body: bytes) -> Any:
+    async def _verify(self, json_data: Any, body: bytes) -> tuple[bytes, Any]:
         try:
             return await self._pipeline.verify(json_data, body)
         except stages.PipelineError as error:
@@ -235,10 +231,13 @@ class Predict:
             raise falcon.HTTPServiceUnavailable(
                 title="Service busy", description=f"{error}.", retry_after=_RETRY_AFTER
             ) from None
+        except jsonio.TooDeep:
+            raise _malformed() from None
         except stages.BadAnswer:
             raise
         except Exception as error:
             log.debug("verify_input refused a request", exc_info=True)
+            error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             raise falcon.HTTPBadRequest(title="Bad input format", description=stages.message_of(error)) from None
 
     async def _check_callback(self, uri: Any, mode: str) -> str | None:
@@ -359,10 +358,6 @@ def _preference(req: falcon.asgi.Request, max_wait: float) -> tuple[str, float |
     return "live", None  # a preference that cannot be understood is ignored, as the RFC says
 
 
-def _callback_uri(data: Any) -> Any:
-    return data.get("callback_uri") if isinstance(data, dict) else None
-
-
 def _accepted(resp: falcon.asgi.Response, task_id: str, status: str = falcon.HTTP_200) -> None:
     resp.status = status
     resp.set_header("Location", f"/status/{task_id}")
@@ -394,7 +389,7 @@ def _cut_off() -> falcon.HTTPError:
 
 def _write_json(resp: falcon.asgi.Response, body: Any) -> None:
     resp.content_type = falcon.MEDIA_JSON
-    resp.data = jsonio.dumps(body)  # holds what predict may return; orjson refuses large integers
+    resp.data = jsonio.dumps(body, jsonio.DEEPER)  # holds what predict may return; orjson refuses large integers
 
 
 def _write_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:

@@ -45,6 +45,10 @@ class Call:
         self.ids += len(parsed["data"])
         self._parsed.append(parsed)
 
+    def apart(self) -> list[Call]:
+        """The same requests, each in a call of its own."""
+        return [Call([position], [request]) for position, request in zip(self.positions, self.requests, strict=True)]
+
     def take_parsed(self) -> list[dict[str, Any]]:
         """The requests, for one run: user code may change what it gets."""
         parsed, self._parsed = self._parsed, []
@@ -94,6 +98,7 @@ class BatchRunner:
             except Overdue:
                 raise
             except BaseException as error:
+                error.__traceback__ = None
                 log.info(
                     "A merged call of %d tasks failed (%s): running them apart",
                     len(call.requests),
@@ -113,6 +118,7 @@ class BatchRunner:
             raise
         except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
             log.warning("A task failed: %s", stages.describe(error), exc_info=True)
+            error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             return failure(error)
 
     def _run_merged(self, call: Call) -> list[Outcome]:
@@ -146,8 +152,9 @@ class BatchRunner:
         for request in group:
             for features in request["data"].values():
                 merged[str(len(merged))] = features
-        answer = self._call(self._module, self._model, {**group[0], "data": merged})
-        if not isinstance(answer, dict) or len(answer) != len(merged):
+        common = {key: value for key, value in group[0].items() if key != "callback_uri"}
+        answer = self._call(self._module, self._model, {**common, "data": merged})
+        if not isinstance(answer, dict) or answer.keys() != merged.keys():
             raise ValueError("predict did not answer exactly the ids it was given")
         answers, number = [], 0
         for request in group:
@@ -163,7 +170,7 @@ def _mergeable(text: bytes) -> tuple[dict[str, Any] | None, bytes]:
     """A request, and what it must have in common with others to be merged; None for one that runs by itself."""
     try:
         request = jsonio.loads_dumped(text)
-        if isinstance(request, dict) and isinstance(request.get("data"), dict):
+        if isinstance(request, dict) and isinstance(request.get("data"), dict) and request["data"]:
             rest = {key: value for key, value in request.items() if key not in ("data", "callback_uri")}
             return request, jsonio.dumps(rest) if rest else b""
     except Exception:  # nested too deep, say: run by itself, it gets this as its own error, and the others go on
@@ -173,4 +180,8 @@ def _mergeable(text: bytes) -> tuple[dict[str, Any] | None, bytes]:
 
 def failure(error: BaseException) -> Outcome:
     """The outcome of a request whose pipeline raised."""
-    return "FAILURE", jsonio.dumps(stages.result_of(error)), jsonio.dumps(stages.message_of(error))
+    try:
+        return "FAILURE", jsonio.dumps(stages.result_of(error)), jsonio.dumps(stages.message_of(error))
+    except Exception:  # of the error's own attributes
+        name = type(error).__name__
+        return "FAILURE", jsonio.dumps({"args": [], "type": name}), jsonio.dumps(name)

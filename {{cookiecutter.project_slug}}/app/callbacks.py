@@ -199,7 +199,8 @@ def body_of(record: dict[bytes, bytes]) -> bytes:
     if record[b"status"] == b"SUCCESS":
         return record[b"result"]
     # What the failure's arguments may be, orjson cannot always write.
-    return jsonio.dumps({key: value for key, value in store.status_body(record).items() if key != "callback"})
+    body = {key: value for key, value in store.status_body(record).items() if key != "callback"}
+    return jsonio.dumps(body, jsonio.DEEPER)
 
 
 # ---- The process ----

@@ -18,12 +18,13 @@ import orjson
 
 from app import jsonio, stages, store
 from app.addresses import Policy
-from app.batch import BatchRunner, Call
+from app.batch import BatchRunner, Call, failure
 from app.batch import Outcome as BatchOutcome
 from app.batch_size import BatchSize
 from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task
 from app.settings import Settings
 from app.user_pipeline import UserPipeline
+from app.user_thread import Stuck
 from app.webhook import Sender
 
 log = logging.getLogger("denzel.api")
@@ -187,26 +188,43 @@ class InlineExecutor:
                     record.fields.update({b"status": b"STARTED", b"started": _now(), b"attempts": b"1"})
                 began = time.monotonic()
                 for call in runner.calls([record.task.request for record in batch]):
-                    outcomes = await self._predict(runner, call)
+                    outcomes = await self._outcomes(runner, call)
                     for position, outcome in zip(call.positions, outcomes, strict=True):
                         self._finish(batch[position], *outcome)
                 self._size.record(len(batch), time.monotonic() - began)
         finally:
             self._working = None
 
+    async def _outcomes(self, runner: BatchRunner, call: Call) -> list[BatchOutcome]:
+        """How the requests of a call ended; each of them has an outcome, whatever goes wrong."""
+        try:
+            return await self._predict(runner, call)
+        except Stuck:
+            if len(call.requests) > 1:  # each is responsible for itself alone
+                return [outcome for one in call.apart() for outcome in await self._outcomes(runner, one)]
+            reason = f"timed out after {self._settings.task_time_limit:g} s"
+            result = jsonio.dumps({"args": [reason], "type": "TimeLimitExceeded"})
+            return [("FAILURE", result, jsonio.dumps(reason))]
+        except Exception as error:
+            log.exception("Tasks could not be run")
+            return [failure(error)] * len(call.requests)
+
     async def _predict(self, runner: BatchRunner, call: Call) -> list[BatchOutcome]:
         def succeeded(outcomes: list[BatchOutcome]) -> bool:
             return all(status == "SUCCESS" for status, _, _ in outcomes)
 
         size = sum(map(len, call.requests))
-        return await self._thread.run_short("predict", None, runner.run, lambda: (call,), size, succeeded)
+        patience = self._settings.task_time_limit or None
+        return await self._thread.run_short("predict", patience, runner.run, lambda: (call,), size, succeeded)
 
     def _finish(self, record: _Record, status: str, result: bytes, message: bytes) -> None:
         if record.fields[b"status"].decode() in store.FINAL:
             return
         record.fields.update({b"status": status.encode(), b"result": result, b"message": message, b"ended": _now()})
         settings = self._settings
-        kept = settings.sync_result_expires if record.mode == "sync" else settings.result_expires
+        kept = (
+            settings.sync_result_expires if record.mode == "sync" and not record.task.kept else settings.result_expires
+        )
         record.expires = time.monotonic() + kept
         self._ended[record.task.id] = len(result)
         self._ended_bytes += len(result)
@@ -219,7 +237,7 @@ class InlineExecutor:
         if record.fields[b"status"] == b"SUCCESS":
             body = record.fields[b"result"]
         else:
-            body = jsonio.dumps(store.status_body(record.fields))
+            body = jsonio.dumps(store.status_body(record.fields), jsonio.DEEPER)
         for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
             answer = await self._sender.send(record.task.id, uri, body)
             delivered = answer.status is not None and 200 <= answer.status < 300

@@ -19,8 +19,10 @@ import orjson
 _ZERO_FOR_ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 _NINETEEN_ZEROS = b"0" * 19
 
-# Values that need conversion may be nested this deep; the fast way holds some more, orjson's parser 1024.
+# Values that need conversion may be nested this deep; the fast way holds 254 levels, orjson's parser 1024.
 _DEEPEST = 250
+# Of what holds such a value, and is ours.
+DEEPER = 300
 
 # Other types than those of JSON are left to us.
 _AS_IT_IS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -68,11 +70,14 @@ def _integer_of_64_bits(digits: str) -> int:
     return int(digits)
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, deepest: int = _DEEPEST) -> bytes:
     """Compact UTF-8 JSON of what user code returned.
 
     NumPy (and pandas, torch) scalars and arrays become numbers and lists, dates and times ISO 8601 text,
     UUIDs text, enumerations their value.
+
+    Args:
+        deepest: levels of nesting that are taken in any case; what orjson takes as it is may have 254.
 
     Raises:
         NotJSON: the value, or one inside it, cannot be JSON; the message names its path.
@@ -83,16 +88,13 @@ def dumps(value: Any) -> bytes:
         fast = orjson.dumps(value, option=_AS_IT_IS)
         if b"null" not in fast:
             return fast
-    except TypeError:
-        pass
-    try:
         return _encode(value).encode()
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         # The slow way: convert what can be, and find the path of what cannot.
-        return _encode(_convert(value, "$", ())).encode()
+        return _encode(_convert(value, "$", (), deepest)).encode()
 
 
-def _convert(value: Any, path: str, parents: tuple[int, ...]) -> Any:
+def _convert(value: Any, path: str, parents: tuple[int, ...], deepest: int) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -107,36 +109,36 @@ def _convert(value: Any, path: str, parents: tuple[int, ...]) -> Any:
         return str(value)
     if id(value) in parents:
         raise NotJSON(f"{path}: the value contains itself")
-    if len(parents) >= _DEEPEST:
-        raise TooDeep(f"{path[:60]}...: nested more than {_DEEPEST} levels deep")
+    if len(parents) >= deepest:
+        raise TooDeep(f"{path[:60]}...: nested more than {deepest} levels deep")
     inside = (*parents, id(value))
     if isinstance(value, dict):
-        return {_key(key, path): _convert(item, _join(path, key), inside) for key, item in value.items()}
+        return {_key(key, path): _convert(item, _join(path, key), inside, deepest) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_convert(item, f"{path}[{index}]", inside) for index, item in enumerate(value)]
+        return [_convert(item, f"{path}[{index}]", inside, deepest) for index, item in enumerate(value)]
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Enum):
-        return _convert(value.value, path, inside)
+        return _convert(value.value, path, inside, deepest)
     if getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m"):  # datetime64, timedelta64
-        return _convert(value.astype(str).tolist(), path, inside)
+        return _convert(value.astype(str).tolist(), path, inside, deepest)
     if callable(getattr(value, "tolist", None)):  # NumPy, pandas, torch
         plain = value.tolist()
         if type(plain) is not type(value):
-            return _convert(plain, path, inside)
+            return _convert(plain, path, inside, deepest)
     raise NotJSON(f"{path}: {type(value).__name__} is not valid JSON")
 
 
 def _key(key: Any, path: str) -> str:
     if isinstance(key, str):
-        return str(_convert(key, path, ()))
+        return str(_convert(key, path, (), _DEEPEST))
     if isinstance(key, bool) or key is None:
         return {True: "true", False: "false", None: "null"}[key]
     if isinstance(key, int):
         return str(int(key))
-    plain = _convert(key, path, ()) if not isinstance(key, tuple) else key
+    plain = _convert(key, path, (), _DEEPEST) if not isinstance(key, tuple) else key
     if isinstance(plain, str | int | float):
         return str(plain)
     raise NotJSON(f"{path}: a key is of type {type(key).__name__}; keys must be text")

@@ -11,17 +11,21 @@ import asyncio
 import contextlib
 import gc
 import queue
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
+from app import jsonio
 from app.reloads import ACCEPTING, BOARD, LEAVING, STARTING
 
 # Seconds for which connections on which nothing is under way are kept by a process that leaves: a request may be on
@@ -29,7 +33,57 @@ from app.reloads import ACCEPTING, BOARD, LEAVING, STARTING
 _LINGER = 1.0
 # Seconds within which a process that was told to leave must have stopped to accept.
 _STOPS_ACCEPTING = 10.0
+# A request's URL and headers together may have so many bytes.
+MOST_HEAD_BYTES = 65_536
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON."""
+
+    _head_bytes: int | None = None  # of a request's head that is not complete yet
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._refuse(431, "Request head too large", f"URL and headers may have {MOST_HEAD_BYTES} bytes.")
+                return
+        elif self.cycle is None or self.cycle.response_complete:
+            data = _without_upgrade(data)
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "Bad request", msg)
+
+    def _refuse(self, status: int, title: str, description: str) -> None:
+        body = jsonio.dumps({"title": title, "description": description})
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The begin of a request without its offer of another protocol, which a server may ignore (RFC 9110, section 7.8).
+
+    httptools would end the request there, without its body. Java's client, for one, offers HTTP/2 with each request.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or b"\r\nupgrade:" not in data[:end].lower():
+        return data
+    return _UPGRADE.sub(b"", data[:end]) + data[end:]
 
 
 class Server(uvicorn.Server):
@@ -102,7 +156,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS = {  # noqa: RUF012
         "loop": "auto",
-        "http": "httptools",
+        "http": Protocol,
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,  # nobody asks for the client's address

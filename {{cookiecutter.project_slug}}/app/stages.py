@@ -16,6 +16,7 @@ from app import jsonio
 
 MODULE = "app.logic.pipeline"
 FILE = "app/logic/pipeline.py"
+MOST_ANSWER_BYTES = 256_000_000  # Redis takes half a gigabyte at once
 FUNCTIONS = ("verify_input", "load_model", "process", "predict")
 
 
@@ -89,8 +90,8 @@ def result_of(error: BaseException) -> dict[str, Any]:
     arguments = []
     for argument in error.args if isinstance(error.args, tuple) else (error.args,):
         try:
-            jsonio.dumps(argument)
-        except Exception:  # not only NotJSON: conversion runs the argument's own methods
+            jsonio.dumps({"args": [argument]})
+        except BaseException:  # not only NotJSON: conversion runs the argument's own methods
             argument = _text(repr, argument) or type(argument).__name__
         arguments.append(argument)
     return {"args": arguments, "type": type(error).__name__}
@@ -100,7 +101,7 @@ def _text(convert: Callable[[Any], str], value: Any) -> str:
     """What `str` or `repr` makes of a value of the user, as Unicode; empty where the user's own method fails."""
     try:
         return convert(value).encode(errors="backslashreplace").decode()
-    except Exception:
+    except BaseException:
         return ""
 
 
@@ -117,6 +118,20 @@ def verified(module: ModuleType, json_data: Any) -> Any:
     return value
 
 
+def verified_request(module: ModuleType, json_data: Any) -> tuple[bytes, Any]:
+    """A request after `verify_input`, as JSON, and its `callback_uri`; raises what `verified` and `dumps_verified` do.
+
+    Both in one call: `verify_input` may return an object that it changes for the next request.
+    """
+    value = verified(module, json_data)
+    return dumps_verified(value), callback_uri(value)
+
+
+def callback_uri(request: Any) -> Any:
+    """Where a request wants its answer sent, None if nowhere."""
+    return request.get("callback_uri") if isinstance(request, dict) else None
+
+
 def dumps_verified(value: Any) -> bytes:
     """The verified request as JSON, as it travels to the worker.
 
@@ -130,6 +145,8 @@ def dumps_verified(value: Any) -> bytes:
         raise  # the request's fault as a rule
     except jsonio.NotJSON as error:
         raise BadAnswer(f"verify_input returned a value that JSON cannot hold: {error}") from None
+    except Exception as error:  # of the value's own methods
+        raise BadAnswer(f"verify_input returned a value that cannot be converted: {describe(error)}") from None
 
 
 def predictions(module: ModuleType, model: Any, json_data: Any) -> Any:
@@ -141,11 +158,14 @@ def dumps_predictions(value: Any) -> bytes:
     """The answer of `predict` as JSON.
 
     Raises:
-        BadAnswer: it is not a dictionary, or JSON cannot hold it; the message names the path.
+        BadAnswer: it is not a dictionary, JSON cannot hold it (the message names the path), or it is too large.
     """
     if not isinstance(value, dict):
         raise BadAnswer(f"predict must return a dictionary, not {type(value).__name__}")
     try:
-        return jsonio.dumps(value)
+        text = jsonio.dumps(value)
     except jsonio.NotJSON as error:
         raise BadAnswer(str(error)) from None
+    if len(text) > MOST_ANSWER_BYTES:
+        raise BadAnswer(f"predict returned {len(text)} bytes of JSON; an answer may have {MOST_ANSWER_BYTES} at most")
+    return text

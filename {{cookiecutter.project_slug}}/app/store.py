@@ -284,7 +284,9 @@ end
 # Sending the same ids again changes nothing, so that a retry after a lost connection is safe.
 _SUBMIT = Script("""
 local live, full, quick = unpack(redis.call('MGET', 'synchronous_timeout', FULL, QUICK))
-live = live or ARGV[2]
+-- What is no number of seconds (Redis can be written to by others, too) counts as not set.
+local number = tonumber(live or '')
+if not (number and number >= 0 and number < 1e9) then live = ARGV[2] end
 local waiting = redis.call('LLEN', WAITING)
 local count = (#ARGV - 4) / 6
 if full then return redis.error_reply('OOM Redis is almost full') end
@@ -765,4 +767,8 @@ async def overview(client: Any) -> tuple[int, list[dict[str, Any]]]:
 async def response_timeout(client: Any, default: float) -> float:
     """The live response setting in seconds; 0 means asynchronous."""
     value = await client.get(RESPONSE)
-    return default if value is None else float(value)
+    try:
+        seconds = float(value) if value is not None else default
+    except ValueError:
+        return default
+    return seconds if 0 <= seconds < 1e9 else default

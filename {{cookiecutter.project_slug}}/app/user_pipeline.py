@@ -44,13 +44,14 @@ class UserPipeline:
         if self._retrying:
             self._retrying.cancel()
 
-    async def verify(self, json_data: Any, body: bytes) -> Any:
-        """What `verify_input` made of a request, which is `body` parsed.
+    async def verify(self, json_data: Any, body: bytes) -> tuple[bytes, Any]:
+        """What `verify_input` made of a request, which is `body` parsed: as JSON, and its callback_uri.
 
         Raises:
             PipelineError: there is no module.
             Stuck: it did not return in time.
-            BadAnswer: it returned nothing.
+            BadAnswer: it returned nothing, or what JSON cannot hold.
+            jsonio.TooDeep: what it returned is nested too deep.
             Exception: what it raised.
         """
         if self.module is None:
@@ -60,7 +61,9 @@ class UserPipeline:
         def arguments() -> tuple[ModuleType | None, Any]:
             return self.module, parsed.pop() if parsed else jsonio.loads(body)
 
-        return await self.thread.run_short("verify_input", self._patience, stages.verified, arguments, len(body))
+        return await self.thread.run_short(
+            "verify_input", self._patience, stages.verified_request, arguments, len(body)
+        )
 
     async def _retry(self) -> None:
         pause = _FIRST_PAUSE

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app import stages
 from app.in_place import InPlace, Overdue
 
 log = logging.getLogger("denzel.api")
@@ -74,7 +75,8 @@ class UserThread:
                 doubtful = True
             except Overdue:
                 pass
-            except BaseException:  # a user's exit() must not end the process
+            except BaseException as error:  # a user's exit() must not end the process
+                error.__traceback__ = None
                 doubtful = True
         result = await self.run(name, patience, function, *arguments())
         if doubtful and succeeded(result):
@@ -101,6 +103,7 @@ class UserThread:
             return await call.future
         finally:
             self._waiting -= 1
+            del call  # the traceback of what is raised holds this frame, and the call holds the error: a cycle
 
     def _start_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         self._thread = threading.Thread(target=self._work, args=(self._calls, loop), name="user code", daemon=True)
@@ -112,13 +115,16 @@ class UserThread:
                 continue
             call.began = loop.time()
             self._current = call
-            result, error = None, None
+            result: Any = None
+            error: Exception | None = None
             try:
                 result = call.function(*call.arguments)
+            except StopIteration as caught:  # no future takes it
+                error = RuntimeError(stages.describe(caught))
             except Exception as caught:
                 error = caught
             except BaseException as caught:  # a user's exit() must not end the thread silently
-                error = RuntimeError(f"{type(caught).__name__}: {caught}")
+                error = RuntimeError(stages.describe(caught))
             self.in_place.record(call.name, loop.time() - call.began)
             if calls is not self._calls:  # given up meanwhile: another thread has taken over
                 return

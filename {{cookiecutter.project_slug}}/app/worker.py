@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import signal
+import threading
 import time
 import uuid
 import warnings
@@ -23,10 +24,10 @@ from typing import Any
 from celery import bootsteps
 from celery.exceptions import CeleryError, SecurityWarning
 from celery.worker import state as worker_state
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from app import process_state, stages, store
-from app.batch import BatchRunner
+from app.batch import BatchRunner, failure
 from app.batch_size import BatchSize
 from app.celery_app import WORK, app, create_terms, send_ticket
 from app.monitoring import TaskEvents
@@ -43,6 +44,11 @@ Ended = tuple[str, str, bytes, bytes]
 MOST_CLAIMS = 32
 # Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
 _TURN = 1.0
+# When Redis has been full for so long (seconds), answers of more than so many bytes are given up: others wait.
+_NO_ROOM = 10.0
+_LARGE = 100_000
+# Seconds for which a process that ends waits for threads of the user's code.
+_LAST_SECONDS = 5.0
 # Seconds for which an idle process waits to be handed the next tasks.
 _LINGER = 0.2
 
@@ -61,7 +67,14 @@ def main() -> None:
     # Libraries and model stay: looking through all of them for garbage would hold up every task that waits.
     gc.collect()
     gc.freeze()
-    consume(PredictionLoop(module, model, settings, state, node), state, settings, node)
+    try:
+        consume(PredictionLoop(module, model, settings, state, node), state, settings, node)
+    except SystemExit as end:
+        # Threads that user code has started would keep the process for ever, with the tasks that it has claimed.
+        timer = threading.Timer(_LAST_SECONDS, os._exit, (end.code,))
+        timer.daemon = True
+        timer.start()
+        raise
 
 
 def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
@@ -221,16 +234,32 @@ class PredictionLoop:
     def _exchange(self, ended: list[Ended], most: int | None = None) -> store.Claimed:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         claimant, pause = self._claimant, 0.0  # at first none: a connection may have gone stale while it was not used
+        full_since: float | None = None
         claimant.most, claimant.share = self._size.limit, self._size.shares
         claimant.quick = self._runner.merges and self._last_call < store.SHORT_CALL
         while True:
             try:
                 return store.work(self._redis, self._terms, claimant, ended, most, stay=most is None)
             except (RedisError, OSError) as error:
+                if isinstance(error, OutOfMemoryError):
+                    full_since = full_since or time.monotonic()
+                    if time.monotonic() - full_since > _NO_ROOM:
+                        ended = _without_large_answers(ended)
                 log.warning("Redis does not serve (%s); trying again in %.1f s", error, pause)
                 time.sleep(pause)
                 pause = min(5.0, pause * 2 + 0.1)
                 self._state.tick()
+
+
+def _without_large_answers(ended: list[Ended]) -> list[Ended]:
+    """The same, where answers that take much room have become failures."""
+    reason = "Redis has no room for the answer ({} bytes; REDIS_MAXMEMORY in .env)"
+    return [
+        (task_id, *failure(MemoryError(reason.format(len(result)))))
+        if len(result) > _LARGE
+        else (task_id, status, result, message)
+        for task_id, status, result, message in ended
+    ]
 
 
 def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: Settings, node: str) -> None:
