@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -94,9 +95,12 @@ class Check(pytest.Function):
         error = excinfo.value
         if not isinstance(error, checks.CheckFailed | PipelineBroken):
             return super().repr_failure(excinfo)
-        if error.__cause__ is None:
+        cause = error.__cause__
+        if cause is None:
             return str(error)
-        return f"{error}\n\n{super().repr_failure(pytest.ExceptionInfo.from_exception(error.__cause__))}"
+        if cause.__traceback__ is None:  # a SyntaxError, say, which shows its line itself
+            return f"{error}\n\n{''.join(traceback.format_exception_only(cause)).rstrip()}"
+        return f"{error}\n\n{super().repr_failure(pytest.ExceptionInfo.from_exception(cause))}"
 
 
 def _check_answer(example: examples.Example, answer: Callable[[Any], Any], tolerance: float) -> None:

@@ -142,6 +142,26 @@ def test_wrong_settings_are_named_by_the_services_own_parser(project: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CALLBACK_ALLOW", "http://foo bar", 'CALLBACK_ALLOW: "http://foo bar" is a URI'),
+        ("CALLBACK_PORTS", "x", "CALLBACK_PORTS is 'x': "),
+        ("CALLBACK_SECRET", "hello!", "CALLBACK_SECRET: cannot be read; expected whsec_ and base64"),
+        ("REDIS_MAXMEMORY", "lots", "REDIS_MAXMEMORY must be a number of bytes such as 512mb or 2gb, not 'lots'"),
+        ("LAUNCH_TIMEOUT", "x", "LAUNCH_TIMEOUT must be a number greater than 0, not 'x'"),
+        ("WORKERS", "-3", "WORKERS must be a whole number from 1 to 100, not '-3'"),
+    ],
+)
+def test_settings_that_only_some_use_are_checked_too(project: Path, name: str, value: str, said: str) -> None:
+    path = project / ".env"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(f"{name}=")]
+    path.write_text("\n".join([*lines, f"{name}={value}", ""]), encoding="utf-8")
+    verdict, text = doctor(project)["Settings"]
+    assert verdict == "PROBLEM"
+    assert said in text
+
+
+@pytest.mark.parametrize(
     ("files", "said"),
     [
         (

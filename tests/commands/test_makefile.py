@@ -92,6 +92,16 @@ def test_variables_of_the_environment_are_not_taken_for_the_commands_own(make: R
     assert done.stderr.startswith("SERVICE must be one of")
 
 
+@pytest.mark.parametrize(
+    ("redirection", "said"), [(">/dev/full", "No space left on device"), (">&-", ""), ("| head -0", "")]
+)
+def test_output_that_cannot_be_written_is_no_traceback(baked: Path, redirection: str, said: str) -> None:
+    command = f"{sys.executable} -m commands doctor {redirection}"
+    done = subprocess.run(["sh", "-c", command], cwd=baked, capture_output=True, text=True, timeout=60)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_entry_point_can_be_read_by_the_old_python_that_it_refuses() -> None:
     ast.parse((TEMPLATE / "commands" / "__main__.py").read_text(encoding="utf-8"), feature_version=(3, 6))
 

@@ -53,6 +53,23 @@ def test_a_missing_env_is_named(env_file: Path) -> None:
         project.read_env()
 
 
+def test_an_env_that_cannot_be_read_is_told(env_file: Path) -> None:
+    env_file.write_bytes(b"API_PORT=8000\n# caf\xe9\n")
+    with pytest.raises(CommandError, match=r"\.env, line 2: this is not UTF-8 text"):
+        project.read_env()
+    env_file.unlink()
+    env_file.mkdir()
+    with pytest.raises(CommandError, match=r"\.env is a folder"):
+        project.read_env()
+
+
+def test_a_byte_order_mark_of_env_is_no_part_of_its_first_name(env_file: Path) -> None:
+    env_file.write_bytes(b"\xef\xbb\xbfAPI_PORT=8000\n")
+    assert project.read_env() == {"API_PORT": "8000"}
+    project.update_env(API_PORT=9000)
+    assert env_file.read_bytes() == b"API_PORT=9000\n"
+
+
 def test_updating_env_changes_single_lines_and_keeps_the_rest(env_file: Path) -> None:
     env_file.write_text("# ports\nAPI_PORT=8000\n\n# secret\nPASSWORD=abc\nAPI_PORT_OLD=1\n", encoding="utf-8")
     env_file.chmod(0o600)

@@ -338,6 +338,39 @@ def test_a_wrong_value_gets_one_line(plain: Path, words: list[str], message: str
     assert done.stderr.splitlines()[0] == message
 
 
+def test_wrong_settings_start_nothing(plain: Path) -> None:
+    done = make(plain, "dev", *free_ports(), MAX_QUEUE="abc")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[:2] == [
+        "Wrong settings (correct them in .env):",
+        "  MAX_QUEUE is 'abc': expected a whole number from 1 to 1e+09",
+    ]
+
+
+def test_a_folder_that_programs_take_apart_is_refused(plain: Path) -> None:
+    renamed = plain.rename(plain.with_name("a:b"))
+    done = make(renamed, "dev", *free_ports())
+    assert done.returncode == 2
+    assert "has a ':' in its path, which programs take apart: rename it." in done.stderr
+
+
+def test_folder_and_password_may_hold_any_other_sign(plain: Path) -> None:
+    renamed = plain.rename(plain.with_name('it\'s "quoted" \\ $HOME `x` ü'))
+    procfile(renamed)
+    with dev(renamed, *free_ports(), REDIS_PASSWORD='a"b\\c') as running:
+        wait_until_up(running)
+
+
+def test_commands_for_containers_say_that_it_runs_without(plain: Path) -> None:
+    procfile(plain)
+    with dev(plain, *free_ports()) as running:
+        wait_until_up(running)
+        for command in ("restart", "stop", "start"):
+            done = make(plain, command)
+            assert done.returncode == 2
+            assert done.stderr.startswith('"make dev" runs the services here, not containers: Ctrl-C')
+
+
 def test_an_open_api_is_warned_about(plain: Path) -> None:
     procfile(plain, denzel="environment")
     with dev(plain, *free_ports(), API_HOST="0.0.0.0") as running:

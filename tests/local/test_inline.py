@@ -90,6 +90,19 @@ def test_status_shows_that_the_others_are_not_there(inline: Dev) -> None:
     )
 
 
+def test_commands_ask_what_runs_and_no_redis_that_env_may_name_by_now(inline: Dev) -> None:
+    env = inline.project / ".env"
+    before = env.read_text()
+    env.write_text(before.replace("EXECUTOR=inline", "EXECUTOR=queue"))
+    try:
+        for words in (["response", "MODE=async"], ["dead"]):
+            done = make(inline.project, *words)
+            assert done.returncode == 2
+            assert "With EXECUTOR=inline" in done.stderr
+    finally:
+        env.write_text(before)
+
+
 def test_it_answers_synchronously(inline: Dev) -> None:
     case = example(inline.project)
     assert post(inline, case["request"]) == case["response"]

@@ -40,6 +40,17 @@ def test_the_bodies_are_many_different_and_always_the_same() -> None:
     assert request == {"data": {"a": {"x": 1.5, "y": [1, 2]}, "b": {"x": "text"}}, "note": None}
 
 
+def test_a_syntax_error_is_told_by_every_check(project: Project) -> None:
+    project.example("one", request={"data": {"a": 1}}, response={"a": 2})
+    project.pipeline("BATCHABLE = True\n\ndef predict(model, data)\n    return {}\n")
+    result = project.run("app")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(
+        ["app/logic/pipeline.py cannot be imported: SyntaxError: *", "    def predict(model, data)"]
+    )
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
 def test_a_sound_pipeline_passes(project: Project) -> None:
     project.example("one", request={"data": {"a": 1, "b": 2}}, response={"a": 2, "b": 4})
     result = project.run("-v", "app/logic")

@@ -23,6 +23,7 @@ from standardwebhooks import Webhook
 from app import callbacks, webhook
 from app.addresses import Policy
 from app.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
+from app.settings import read_secret
 from app.webhook import Answer, Sender
 from tests.project.callbacks_helpers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
 from tests.project.services import Service, eventually, free_port
@@ -809,15 +810,15 @@ def test_retry_after_may_be_a_date(offset: int) -> None:
 
 
 def test_the_signature_is_that_of_the_specification() -> None:
-    key = webhook.read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    key = read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
     signature = webhook.signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_secrets_are_read_with_and_without_padding() -> None:
-    assert webhook.read_secret("") == b""
-    assert webhook.read_secret("whsec_YWI=") == webhook.read_secret("whsec_YWI") == b"ab"
+    assert read_secret("") == b""
+    assert read_secret("whsec_YWI=") == webhook.read_secret("whsec_YWI") == b"ab"
     for wrong in ("whsec_a", "whsec_ä", "whsec_a b", "whsec_!!!!"):
         with pytest.raises(ValueError, match="CALLBACK_SECRET"):
-            webhook.read_secret(wrong)
+            read_secret(wrong)

@@ -64,6 +64,10 @@ def test_the_slug_follows_the_name(tmp_path: Path) -> None:
     assert settings(project)["COMPOSE_PROJECT_NAME"] == project.name
 
 
+def test_a_name_without_letters_makes_a_slug_all_the_same(tmp_path: Path) -> None:
+    assert bake(tmp_path, project_name="!!!").name == "my_model"
+
+
 def test_env_is_complete_and_private(iris: Path) -> None:
     assert stat.S_IMODE((iris / ".env").stat().st_mode) == 0o600
     text = (iris / ".env").read_text(encoding="utf-8")

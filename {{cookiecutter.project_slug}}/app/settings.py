@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
+
+from app.addresses import Policy
 
 
 class SettingsError(ValueError):
@@ -46,6 +50,29 @@ def _url(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _accepted(check: Callable[[str], object]) -> Callable[[str], str]:
+    """Text that `check` raises no ValueError for."""
+
+    def parse(text: str) -> str:
+        check(text)
+        return text
+
+    return parse
+
+
+def read_secret(text: str) -> bytes:
+    """The key in CALLBACK_SECRET; empty when there is none.
+
+    Raises:
+        ValueError: it is not `whsec_` and base64.
+    """
+    encoded = text.strip().removeprefix("whsec_").rstrip("=")
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("CALLBACK_SECRET cannot be read; expected whsec_ and base64") from None
 
 
 def _processes(most: int) -> Callable[[str], int]:
@@ -96,9 +123,9 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
-    "callback_allow": ("", str),
-    "callback_ports": ("80,443,8080,8443", str),
-    "callback_secret": ("", str),
+    "callback_allow": ("", _accepted(lambda text: Policy(allow=text))),
+    "callback_ports": ("80,443,8080,8443", _accepted(lambda text: Policy(ports=text))),
+    "callback_secret": ("", _accepted(read_secret)),
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
@@ -180,8 +207,9 @@ class Settings:
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:
-                shown = "" if "://" in text else f" is {text!r}"  # URLs hold passwords
-                problems.append(f"{name}{shown}: {error}")
+                secret = "://" in text or name == "CALLBACK_SECRET"  # URLs hold passwords
+                shown = "" if secret else f" is {text!r}"
+                problems.append(f"{name}{shown}: {str(error).removeprefix(name).lstrip(': ')}")
         if problems:
             raise SettingsError("Wrong settings (correct them in .env):\n  " + "\n  ".join(problems))
         return cls(**values)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import io
@@ -28,6 +27,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from app.addresses import CallbackUriError, Policy
+from app.settings import read_secret
 
 # A receiver's answer is read up to this size, so that its connection can be used again.
 _MAX_ANSWER = 65_536
@@ -230,19 +230,6 @@ def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
     """The header `webhook-signature`: version, and HMAC-SHA256 over `id.timestamp.body` in base64."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-
-
-def read_secret(text: str) -> bytes:
-    """The key in CALLBACK_SECRET; empty when there is none.
-
-    Raises:
-        ValueError: it is not `whsec_` and base64.
-    """
-    encoded = text.strip().removeprefix("whsec_").rstrip("=")
-    try:
-        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("CALLBACK_SECRET cannot be read; expected whsec_ and base64") from None
 
 
 def parse_retry_after(text: str | None) -> float | None:

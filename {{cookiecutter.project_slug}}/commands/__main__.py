@@ -44,6 +44,8 @@ def main(argv):
     if name not in COMMANDS:
         sys.stderr.write("Unknown command " + repr(name) + ". Run `make` to see the commands.\n")
         return 1
+    if sys.stdout is None:  # closed by the shell (>&-)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end
     from commands import new_env
     from commands.project import CommandError
 
@@ -63,6 +65,10 @@ def main(argv):
         # the reader went away (`make logs | head`): nothing is left to say, not even at interpreter shutdown
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a full disk, a folder where a file should be
+        sys.stderr.write("%s%s\n" % (error.strerror or error, ": %s" % error.filename if error.filename else ""))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what could not be written, cannot be now
+        return 1
 
 
 if __name__ == "__main__":

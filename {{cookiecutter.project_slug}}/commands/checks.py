@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
+
 from app.settings import Settings, SettingsError
 from commands.docker import GPU_FILE, compose_files, compose_output, docker
-from commands.project import ROOT, CommandError, count, read_env
+from commands.project import ROOT, CommandError, count, positive_number, read_env
 
 _TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 
@@ -32,12 +36,25 @@ def compose_files_exist() -> None:
         raise CommandError("COMPOSE_FILE in .env must name docker-compose.yml; the others only add to it.")
 
 
-def settings_are_right() -> None:
-    """The service accepts the settings, as it would when it starts."""
+def folder_is_right() -> None:
+    """The project's folder can be part of a list of folders, as PATH is one."""
+    if os.pathsep in str(ROOT):
+        raise CommandError(f"The folder {ROOT} has a {os.pathsep!r} in its path, which programs take apart: rename it.")
+
+
+def settings_are_right(given: Mapping[str, str] | None = None) -> None:
+    """The service and the commands accept the settings (of `.env`, unless given), as they would when they start."""
+    settings = read_env() if given is None else given
     try:
-        Settings.from_environment(read_env())
+        Settings.from_environment(settings)
     except SettingsError as error:
         raise CommandError(str(error)) from None
+    if given is None:
+        positive_number(settings.get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
+        count(settings.get("WORKERS") or 1, "WORKERS")
+    memory = settings.get("REDIS_MAXMEMORY") or "0"
+    if not re.fullmatch(r"\d+([kmg]?b?)?", memory, re.ASCII | re.IGNORECASE):
+        raise CommandError(f"REDIS_MAXMEMORY must be a number of bytes such as 512mb or 2gb, not {memory!r}.")
 
 
 def compose_accepts() -> None:

@@ -45,10 +45,13 @@ def control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Com
         CommandError: nothing runs.
     """
     if not containers() and (dev := running_dev()):
+        where = {"REDIS_URL": dev["redis_url"]}
+        if dev["services"] == ["api"]:
+            where["EXECUTOR"] = "inline"
         return subprocess.run(
             [ROOT / ".venv" / "bin" / "python", "-m", "app.control", *words],
             cwd=ROOT,
-            env=compose_environment(**read_env() | {"REDIS_URL": dev["redis_url"]}),
+            env=compose_environment(**read_env() | where),
             capture_output=True,
             text=True,
         )

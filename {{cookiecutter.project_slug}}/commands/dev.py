@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from commands import embedded_redis, processes
+from commands import checks, embedded_redis, processes
 from commands.install import VENV, ensure_installed
 from commands.project import (
     DEV_FILE,
@@ -66,7 +66,9 @@ _COLOURS = {"redis": "red", "api": "cyan", "denzel": "green", "monitor": "magent
 def run(arguments: list[str]) -> int:
     """Serve until a signal; the exit code is 0 when it was stopped and 1 when it could not serve."""
     options = parse_arguments(arguments, {"API_PORT": "", "MONITOR_PORT": ""})
+    checks.folder_is_right()
     settings = _settings()
+    checks.settings_are_right(settings)
     host = address(settings.get("API_HOST") or "127.0.0.1", "API_HOST")
     ports = {
         "API_PORT": port(options["API_PORT"] or settings.get("API_PORT") or 8000, "API_PORT"),
@@ -368,10 +370,9 @@ class Dev:
             if await asyncio.to_thread(embedded_redis.answers, self.redis.port, self.redis.password):
                 return
             if (self.last_lines["redis"] and "redis" not in self.running) or time.monotonic() > deadline:
-                self.reason = (
-                    f"{self.redis.server.version} does not start, see above. "
-                    f"If its data is of another version: rm -r {DATA.relative_to(ROOT)}"
-                )
+                self.reason = f"{self.redis.server.version} does not start, see above."
+                if not any("FATAL CONFIG" in line for line in self.last_lines["redis"]):
+                    self.reason += f" If its data is of another version: rm -r {DATA.relative_to(ROOT)}"
                 self.stop.set()
                 return
             await asyncio.sleep(0.05)

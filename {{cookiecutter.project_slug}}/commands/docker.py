@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from commands.project import ROOT, CommandError, read_env
+from commands.project import ROOT, CommandError, read_env, running_dev
 
 SERVICES = ("denzel", "monitor", "api", "redis")
 # A compose file that COMPOSE_FILE may name -> the service that it brings.
@@ -101,6 +101,11 @@ def _unusable(error: str) -> str:
 
 def require_created() -> dict[str, list[Container]]:
     """The project's containers; a refusal when they have not been created."""
+    if running_dev() and not containers():
+        raise CommandError(
+            '"make dev" runs the services here, not containers: Ctrl-C in its terminal stops them, '
+            'and "make dev" again applies your edits.'
+        )
     require_docker()
     found = containers()
     if not found:

@@ -131,6 +131,7 @@ def _settings() -> str:
 
 
 def _folder() -> str:
+    checks.folder_is_right()
     owner = ROOT.stat().st_uid
     if problem := permissions.unreadable():
         raise CommandError(problem)

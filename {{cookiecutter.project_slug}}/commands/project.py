@@ -37,7 +37,12 @@ class CommandError(Exception):
 def read_env() -> dict[str, str]:
     """The settings of ``.env`` as Compose reads them; variables of the shell do not override them."""
     try:
-        text = ENV_FILE.read_text(encoding="utf-8")
+        text = ENV_FILE.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise CommandError(f"{ENV_FILE}, line {number}: this is not UTF-8 text. Save the file as UTF-8.") from None
+    except IsADirectoryError:
+        raise CommandError(f"{ENV_FILE} is a folder; it must be the file of the project's settings.") from None
     except FileNotFoundError:
         raise CommandError(f"{ENV_FILE} is missing: it holds the project's settings and secrets.") from None
     values: dict[str, str] = {}
@@ -67,7 +72,7 @@ def update_env(**values: object) -> None:
     for name, value in missing.items():
         if re.search(r"[\r\n]", value):
             raise CommandError(f"{name} must be a single line.")
-    text = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
+    text = ENV_FILE.read_text(encoding="utf-8-sig") if ENV_FILE.exists() else ""
     lines = []
     for line in text.splitlines():
         match = _ASSIGNMENT.match(line)

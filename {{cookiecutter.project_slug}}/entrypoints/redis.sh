@@ -7,12 +7,18 @@
 # Nothing is ever evicted: a full memory refuses new requests instead.
 set -eu
 
+cd "${REDIS_DIR:?is not set}" # its name may hold what cannot stand in the settings
+requirepass=
+if [ -n "${REDIS_PASSWORD:-}" ]; then
+  requirepass="requirepass \"$(printf %s "$REDIS_PASSWORD" | sed 's/[\\"]/\\&/g')\""
+fi
+
 # Redis' own `appendfsync everysec` holds changes back in memory, answered already, for as long as the disk is still busy
 # with the flush before. So Redis only writes, and the flush is done from here, until Redis has ended ($$, by then).
 flush_every_second() {
   while kill -0 $$; do
     # Up to Redis 6.2 it is one file; from 7 on there are two while it is written anew.
-    sync -d "$REDIS_DIR"/appendonly.aof "$REDIS_DIR"/appendonlydir/*.incr.aof || true
+    sync -d appendonly.aof appendonlydir/*.incr.aof || true
     sleep 0.8 # with the flush itself not more than a second
   done
 }
@@ -22,7 +28,7 @@ flush_every_second >/dev/null 2>&1 &
 exec "${REDIS_SERVER:-redis-server}" - <<SETTINGS
 bind ${REDIS_BIND:-127.0.0.1}
 port ${REDIS_PORT:-6379}
-dir "${REDIS_DIR:?is not set}"
+dir .
 appendonly yes
 appendfsync no
 auto-aof-rewrite-percentage 100
@@ -31,5 +37,5 @@ save ""
 maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
 hash-max-ziplist-value 4096
-${REDIS_PASSWORD:+requirepass "$REDIS_PASSWORD"}
+$requirepass
 SETTINGS
