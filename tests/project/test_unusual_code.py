@@ -209,6 +209,24 @@ def test_threads_of_user_code_keep_no_process(new_service: Callable[..., Service
     assert service.wait(service.submit({}), 40)["status"] == "SUCCESS"
 
 
+def test_code_that_catches_every_interruption_holds_up_the_api_for_seconds_only(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service("programs", API_WORKERS=1)
+    service.start("redis", "api", "denzel")
+    service.wait_ready()
+    for _ in range(60):  # short calls, which are made on the event loop from now on
+        service.predict({"verify": "answer = {}"}, prefer="respond-async")
+    deaf = {"verify": "while True:\n  try: time.sleep(0.5)\n  except BaseException: pass"}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(service.predict, deaf, timeout=100)
+        with pytest.raises(requests.ConnectionError):
+            hanging.result(timeout=30)
+    eventually(lambda: service.predict({}).status_code == 200, "a new process serves", 20)
+    assert "User code does not let itself be interrupted; this process ends." in service.log("api")
+    assert "verify_input" in service.log("api")
+
+
 # ---- What the clients send, and what others write into Redis ----
 
 

@@ -7,15 +7,22 @@ raises is asked of the thread, too: some code works in a thread of its own and n
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+log = logging.getLogger("denzel.api")
+
 # A call that has not returned by then (seconds) is interrupted.
 BUDGET = 0.02
+# Code that catches every interruption blocks the loop, and all clients: after so long (seconds) the process ends.
+GIVE_UP = 5.0
 # A function comes here when the quickest of so many calls in a row took no longer than this (seconds): a busy machine
 # makes single ones look long. It goes when its calls here take longer on average.
 SHORT = 0.0005
@@ -54,6 +61,7 @@ class InPlace:
 
     def __init__(self) -> None:
         self._enabled = self._running = self._overdue = False
+        self._began = 0.0
         self._functions: dict[str, _Function] = {}
 
     def enable(self) -> None:
@@ -82,8 +90,8 @@ class InPlace:
 
     def call(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """The result of a function written in Python; raises what it raises, or Overdue."""
-        function, began = self._functions.setdefault(name, _Function()), time.monotonic()
-        self._overdue = False
+        function = self._functions.setdefault(name, _Function())
+        self._began, self._overdue = time.monotonic(), False
         try:
             self._running = True
             signal.setitimer(signal.ITIMER_REAL, BUDGET, BUDGET)  # again and again, should user code catch everything
@@ -91,7 +99,7 @@ class InPlace:
         finally:
             self._running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-            function.average += (time.monotonic() - began - function.average) / CALLS
+            function.average += (time.monotonic() - self._began - function.average) / CALLS
             if self._overdue or function.average > TOO_LONG:
                 function.send_back()
             if self._overdue:  # whatever user code has made of that
@@ -101,6 +109,10 @@ class InPlace:
         if not self._running:  # it has just returned
             signal.setitimer(signal.ITIMER_REAL, 0)
         elif _may_be_left(frame):
+            if time.monotonic() - self._began > GIVE_UP:
+                stack = "".join(traceback.format_stack(frame))
+                log.critical("User code does not let itself be interrupted; this process ends. It was at:\n%s", stack)
+                os._exit(1)
             self._overdue = True
             raise Overdue
 
