@@ -166,12 +166,12 @@ def test_inline_whatever_one_raises_the_others_are_answered(inline: Service) -> 
 
 
 def test_inline_a_key_stands_for_its_task_as_long_as_with_the_queue(inline: Service) -> None:
-    body = {"predict": "KEPT['n'] = KEPT.get('n', 0) + 1\nanswer = {'n': KEPT['n']}"}
+    body = {"predict": "KEPT['runs'] = KEPT.get('runs', 0) + 1\nanswer = {'runs': KEPT['runs']}"}
     headers = {"Idempotency-Key": "the same"}
     other = inline.predict({}).headers["Denzel-Task-Id"]
     first = inline.predict(body, headers=headers)
     eventually(lambda: inline.get(f"/status/{other}").status_code != 200, "records without a key expire")
-    assert inline.predict(body, headers=headers).json() == first.json() == {"n": 1}
+    assert inline.predict(body, headers=headers).json() == first.json() == {"runs": 1}
 
 
 def test_inline_the_time_limit_ends_a_task_that_hangs(new_service: Callable[..., Service]) -> None:

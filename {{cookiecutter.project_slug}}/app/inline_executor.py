@@ -56,7 +56,8 @@ class InlineExecutor:
         self._pipeline = pipeline
         self._thread = pipeline.thread
         self._records: dict[str, _Record] = {}
-        self._ended: OrderedDict[str, int] = OrderedDict()  # id -> bytes, oldest first
+        # id -> bytes, oldest first; those apart that are kept for long
+        self._ended: dict[bool, OrderedDict[str, int]] = {False: OrderedDict(), True: OrderedDict()}
         self._ended_bytes = 0
         self._waiting: list[_Record] = []
         self._working: asyncio.Task[None] | None = None
@@ -222,11 +223,9 @@ class InlineExecutor:
             return
         record.fields.update({b"status": status.encode(), b"result": result, b"message": message, b"ended": _now()})
         settings = self._settings
-        kept = (
-            settings.sync_result_expires if record.mode == "sync" and not record.task.kept else settings.result_expires
-        )
-        record.expires = time.monotonic() + kept
-        self._ended[record.task.id] = len(result)
+        kept = record.mode != "sync" or record.task.kept
+        record.expires = time.monotonic() + (settings.result_expires if kept else settings.sync_result_expires)
+        self._ended[kept][record.task.id] = len(result)
         self._ended_bytes += len(result)
         if not record.done.done():
             record.done.set_result(Outcome(status, result if status == "SUCCESS" else message))
@@ -252,13 +251,16 @@ class InlineExecutor:
 
     def _forget_expired(self) -> None:
         now = time.monotonic()
-        while self._ended:
-            task_id, size = next(iter(self._ended.items()))
-            full = len(self._ended) > MOST_RECORDS or self._ended_bytes > MOST_RECORD_BYTES
-            if not full and self._records[task_id].expires > now:
-                return
-            del self._ended[task_id], self._records[task_id]
-            self._ended_bytes -= size
+        for ended in self._ended.values():
+            while ended and self._records[next(iter(ended))].expires <= now:
+                self._forget_oldest(ended)
+        while self._ended_bytes > MOST_RECORD_BYTES or sum(map(len, self._ended.values())) > MOST_RECORDS:
+            self._forget_oldest(max(self._ended.values(), key=len))
+
+    def _forget_oldest(self, ended: OrderedDict[str, int]) -> None:
+        task_id, size = ended.popitem(last=False)
+        self._ended_bytes -= size
+        del self._records[task_id]
 
 
 def _now() -> bytes:
