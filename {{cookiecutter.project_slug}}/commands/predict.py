@@ -11,10 +11,12 @@ from typing import Any
 
 from commands.client import pretty, send, shown
 from commands.project import ROOT, CommandError, api_url, colour, parse_arguments, say
+from commands.readiness import fetch_ready, indented, worker_states
 
 EXAMPLES = ROOT / "app" / "assets" / "examples"
 TOLERANCE = 1e-6  # relative; an example's own "tolerance" goes before it
 WAIT = 600.0  # seconds for an asynchronous task
+PATIENCE = 3.0  # seconds that a task may wait until it is asked why
 _ENDED = ("SUCCESS", "FAILURE", "REVOKED")
 _FORM = '{"request": ..., "response": {...}} or {"request": ..., "error": "the message"}'
 
@@ -31,7 +33,7 @@ def run(arguments: list[str]) -> int:
     say(shown(answer))
     document, accepted = answer.json(), _task_id(answer.json())
     if accepted:
-        document = _wait(f"{url}/status/{accepted}")
+        document = _wait(url, f"{url}/status/{accepted}")
     return _judge(example, document, failed=answer.status >= 300)
 
 
@@ -102,10 +104,14 @@ def _task_id(document: Any) -> str | None:
     return None
 
 
-def _wait(url: str) -> Any:
-    """Poll /status until the task has ended, show it, and return what /predict would have answered."""
+def _wait(api: str, url: str) -> Any:
+    """Poll /status until the task has ended, show it, and return what /predict would have answered.
+
+    Raises:
+        CommandError: it has not ended in time, or waits for a worker whose model does not load.
+    """
     say(f"\nGET {url}   until it has ended")
-    deadline, pause = time.monotonic() + WAIT, 0.05
+    started, pause, told = time.monotonic(), 0.05, ""
     while True:
         answer = send(url)
         document = answer.json()
@@ -113,8 +119,14 @@ def _wait(url: str) -> Any:
             raise CommandError(shown(answer))
         if document.get("status") in _ENDED:
             break
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - started
+        if waited > WAIT:
             raise CommandError(f"Still {document.get('status')} after {WAIT:.0f} s. Look again later: curl {url}")
+        if waited > PATIENCE and document.get("status") == "PENDING":
+            reason = _not_ready(api, url)
+            if reason and reason != told:
+                say(f"Waiting: {reason}")
+                told = reason
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
     say(shown(answer))
@@ -123,6 +135,25 @@ def _wait(url: str) -> Any:
         return result
     message = (result.get("args") or [""])[0] if isinstance(result, dict) else result
     return {"title": document["status"], "description": message}
+
+
+def _not_ready(api: str, url: str) -> str:
+    """Why no worker takes the task, nothing where one could.
+
+    Raises:
+        CommandError: the model does not load; the text has the worker's error.
+    """
+    document = fetch_ready(api)
+    if document is None or document.get("ready"):
+        return ""
+    for name, state, error in worker_states(document):
+        if state == "ERROR":
+            raise CommandError(
+                f"Worker: {name} - ERROR\n{indented(error or 'See: make logworker')}\n"
+                'Correct app/logic/pipeline.py, then run "make restart" (or end "make dev" and start it again). '
+                f"The request waits until then: curl {url}"
+            )
+    return str(document.get("reason") or "the worker is not ready")
 
 
 def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:

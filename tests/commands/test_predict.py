@@ -1,0 +1,116 @@
+"""What `make predict` makes of examples and of a service that is not well."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import predict
+from commands.project import CommandError
+
+ACCEPTED = {"status": "success", "data": {"task_id": "one"}}
+LOADING = {"ready": False, "reason": "the model is loading", "workers": [], "queue": 1}
+
+
+class Service:
+    """A service that answers as it is told: each path has its answers in turn, the last one stays."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Any]] = {}
+        self.asked: list[tuple[str, bytes]] = []
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                service.asked.append((f"{self.command} {self.path}", body))
+                left = service.answers[self.path]
+                answer = left.pop(0) if len(left) > 1 else left[0]
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(503 if isinstance(answer, dict) and answer.get("ready") is False else 200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    service = Service()
+    thread = threading.Thread(target=service.server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    monkeypatch.setattr(predict, "api_url", lambda: service.url)
+    yield service
+    service.server.shutdown()
+    service.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of examples, with one that is answered {"a": 1}."""
+    folder = tmp_path / "app" / "assets" / "examples"
+    folder.mkdir(parents=True)
+    (folder / "one.json").write_text('{"request": {"b": 2}, "response": {"a": 1}}')
+    monkeypatch.setattr(predict, "ROOT", tmp_path)
+    monkeypatch.setattr(predict, "EXAMPLES", folder)
+    return folder
+
+
+# ---------------------------------------------------------------------------------------- a task that waits
+
+
+def test_a_model_that_does_not_load_ends_the_wait_with_its_error(
+    service: Service, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "PATIENCE", 0)
+    monkeypatch.setattr(predict, "WAIT", 3)
+    worker = {"name": "worker@iris", "state": "ERROR", "error": "load_model raised ValueError: no weights"}
+    service.answers = {
+        "/predict": [ACCEPTED],
+        "/status/one": [{"status": "PENDING"}],
+        "/ready": [LOADING, {"ready": False, "reason": "an error", "workers": [worker], "queue": 1}],
+    }
+    with pytest.raises(CommandError) as raised:
+        predict.run([])
+    assert str(raised.value) == (
+        "Worker: worker@iris - ERROR\n  load_model raised ValueError: no weights\n"
+        'Correct app/logic/pipeline.py, then run "make restart" (or end "make dev" and start it again). '
+        f"The request waits until then: curl {service.url}/status/one"
+    )
+
+
+def test_what_a_task_waits_for_is_said_once(
+    service: Service, examples: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(predict, "PATIENCE", 0)
+    service.answers = {
+        "/predict": [ACCEPTED],
+        "/status/one": [*[{"status": "PENDING"}] * 4, {"status": "SUCCESS", "result": {"a": 1}}],
+        "/ready": [LOADING, LOADING, {"ready": True, "reason": None, "workers": [], "queue": 1}],
+    }
+    assert predict.run([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Waiting: the model is loading\n") == printed.count("Waiting: ") == 1
+    assert printed.endswith("As the example expects.\n")
+
+
+def test_a_task_that_waits_for_a_moment_needs_no_explanation(service: Service, examples: Path) -> None:
+    service.answers = {
+        "/predict": [ACCEPTED],
+        "/status/one": [{"status": "PENDING"}, {"status": "SUCCESS", "result": {"a": 1}}],
+    }
+    assert predict.run([]) == 0
