@@ -42,7 +42,9 @@ class ExampleFile(pytest.File):
             raise self.CollectError(str(error)) from None
 
         def answered_as_expected(denzel_answer: Callable[[Any], Any], request: pytest.FixtureRequest) -> None:
-            tolerance = request.config.stash[SETTINGS].tolerance
+            tolerance = example.tolerance
+            if tolerance is None:
+                tolerance = request.config.stash[SETTINGS].tolerance
             _check_answer(example, denzel_answer, tolerance)
 
         name = "error" if example.response is None else "response"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,13 @@ class Example:
         request: the body of the request.
         response: the expected answer, None when an error is expected.
         error: the expected error's message, None when an answer is expected.
+        tolerance: the relative difference that numbers of the answer may have, None where the settings say it.
     """
 
     request: Any
     response: dict[str, Any] | None
     error: str | None
+    tolerance: float | None = None
 
 
 def read(path: Path) -> Example:
@@ -43,13 +46,15 @@ def read(path: Path) -> Example:
         raise BadExample(f"{path.name} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or "request" not in content:
         raise BadExample(f"{path.name} is not an example; it should be {_FORM}.")
-    if unknown := set(content) - {"request", "response", "error", "description"}:
+    if unknown := set(content) - {"request", "response", "error", "description", "tolerance"}:
         raise BadExample(f"{path.name} has an unknown key {', '.join(sorted(unknown))}; it should be {_FORM}.")
     if ("response" in content) == ("error" in content):
         raise BadExample(f'{path.name} needs one of "response" and "error"; it should be {_FORM}.')
     if "error" in content and not isinstance(content["error"], str):
         raise BadExample(f'{path.name}: "error" should be the message, as text.')
-    return Example(content["request"], content.get("response"), content.get("error"))
+    if "tolerance" in content and not _is_tolerance(content["tolerance"]):
+        raise BadExample(f'{path.name}: "tolerance" should be a number, 0 or greater.')
+    return Example(content["request"], content.get("response"), content.get("error"), content.get("tolerance"))
 
 
 def differences(expected: Any, actual: Any, tolerance: float, path: str = "$") -> Iterator[str]:
@@ -77,6 +82,10 @@ def differences(expected: Any, actual: Any, tolerance: float, path: str = "$") -
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_tolerance(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= sys.float_info.max
 
 
 def _short(value: Any) -> str:

@@ -114,3 +114,21 @@ def test_a_task_that_waits_for_a_moment_needs_no_explanation(service: Service, e
         "/status/one": [{"status": "PENDING"}, {"status": "SUCCESS", "result": {"a": 1}}],
     }
     assert predict.run([]) == 0
+
+
+# ------------------------------------------------------------------------------------------------- examples
+
+
+def test_an_example_has_a_tolerance_of_its_own(service: Service, examples: Path) -> None:
+    service.answers = {"/predict": [{"a": 1.01}]}
+    assert predict.run([]) == 1
+    (examples / "one.json").write_text('{"request": 0, "response": {"a": 1}, "tolerance": 0.1}')
+    assert predict.run([]) == 0
+
+
+@pytest.mark.parametrize("tolerance", ['"1%"', "null", "true", "-1", "NaN", pytest.param("9" * 400, id="huge")])
+def test_a_tolerance_that_is_none_is_told(examples: Path, tolerance: str) -> None:
+    (examples / "one.json").write_text(f'{{"request": 0, "response": {{"a": 1}}, "tolerance": {tolerance}}}')
+    with pytest.raises(CommandError) as raised:
+        predict.run([])
+    assert str(raised.value) == 'app/assets/examples/one.json: "tolerance" should be a number, 0 or greater.'

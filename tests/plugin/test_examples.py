@@ -88,6 +88,15 @@ def test_numbers_may_differ_by_the_tolerance_that_was_set(project: Project) -> N
     project.run("app/assets/examples").assert_outcomes(passed=1)
 
 
+def test_an_example_s_own_tolerance_goes_before_the_one_that_was_set(project: Project) -> None:
+    project.ini("denzel_checks = none", "denzel_tolerance = 0.0001")
+    project.example("near", request={"data": {"a": 1}}, response={"a": 2.001}, tolerance=0.001)
+    project.example("exact", request={"data": {"a": 1}}, response={"a": 2.0001}, tolerance=0)
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["  $.a: expected 2.0001, got 2 (tolerance 0)"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -97,6 +106,11 @@ def test_numbers_may_differ_by_the_tolerance_that_was_set(project: Project) -> N
         ('{"request": 1, "response": {}, "error": ""}', 'wrong.json needs one of "response" and "error"; *'),
         ('{"request": 1, "answer": {}}', "wrong.json has an unknown key answer; it should be *"),
         ('{"request": 1, "error": 400}', 'wrong.json: "error" should be the message, as text.'),
+        ('{"request": 1, "response": {}, "tolerance": "1%"}', 'wrong.json: "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": null}', 'wrong.json: "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": true}', 'wrong.json: "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": -1}', 'wrong.json: "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": NaN}', 'wrong.json: "tolerance" should be a number, 0 or *'),
     ],
 )
 def test_a_file_that_is_no_example_is_told(project: Project, content: str, message: str) -> None:

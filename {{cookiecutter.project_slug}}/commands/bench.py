@@ -140,7 +140,7 @@ def _try(url: str, name: str, example: dict[str, Any], wait: float) -> Example:
         hint = f"It takes longer than {wait:g} s (MAX_WAIT).\n" if answer.status == 202 else ""
         raise CommandError(f"The example {name} is not answered with predictions. {hint}{shown(answer)}")
     if "response" in example:
-        tolerance = float(example.get("tolerance", TOLERANCE))
+        tolerance = example.get("tolerance", TOLERANCE)
         if any(differences(example["response"], answer.json(), tolerance)):
             warn(f"The answer to the example {name} is not what it expects: make predict EXAMPLE={name}")
     data = request.get("data") if isinstance(request, dict) else None

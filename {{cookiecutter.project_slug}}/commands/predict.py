@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,8 @@ def read_example(name: str) -> tuple[str, dict[str, Any]]:
         raise CommandError(f"{_relative(path)} cannot be read as JSON: {error}") from None
     if not isinstance(example, dict) or "request" not in example:
         raise CommandError(f"{_relative(path)} is not an example; it should be {_FORM}.")
+    if not _is_tolerance(example.get("tolerance", TOLERANCE)):
+        raise CommandError(f'{_relative(path)}: "tolerance" should be a number, 0 or greater.')
     return name, example
 
 
@@ -160,7 +163,7 @@ def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
     """Say whether the answer is the expected one."""
     say()
     if "response" in example:
-        found = list(differences(example["response"], document, float(example.get("tolerance", TOLERANCE))))
+        found = list(differences(example["response"], document, example.get("tolerance", TOLERANCE)))
     elif "error" in example:
         got = document.get("description", document) if isinstance(document, dict) else document
         found = [] if got == example["error"] else [f"expected the error {example['error']!r}, got {_short(got)}"]
@@ -176,6 +179,10 @@ def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_tolerance(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= sys.float_info.max
 
 
 def _short(value: Any) -> str:
