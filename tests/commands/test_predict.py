@@ -119,6 +119,13 @@ def test_a_task_that_waits_for_a_moment_needs_no_explanation(service: Service, e
 # ------------------------------------------------------------------------------------------------- examples
 
 
+def test_a_request_that_is_null_is_posted(service: Service, examples: Path) -> None:
+    service.answers = {"/predict": [{"a": 1}]}
+    (examples / "one.json").write_text('{"request": null, "response": {"a": 1}}')
+    assert predict.run([]) == 0
+    assert service.asked == [("POST /predict", b"null")]
+
+
 def test_an_example_has_a_tolerance_of_its_own(service: Service, examples: Path) -> None:
     service.answers = {"/predict": [{"a": 1.01}]}
     assert predict.run([]) == 1

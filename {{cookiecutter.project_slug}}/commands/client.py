@@ -15,6 +15,7 @@ from commands.project import CommandError, colour
 # Headers of an answer that tell a client something it may act on.
 TELLING = ("Location", "Denzel-Task-Id", "Preference-Applied", "Retry-After")
 _MOST_LINES, _LONGEST_LINE = 60, 200
+_NOTHING: Any = object()  # None is a document: null
 
 # the service is on this machine: a proxy in the environment must not be asked for it
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -37,13 +38,13 @@ class Answer(NamedTuple):
             return None
 
 
-def send(url: str, document: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 90) -> Answer:
+def send(url: str, document: Any = _NOTHING, headers: Mapping[str, str] | None = None, timeout: float = 90) -> Answer:
     """GET the URL, or POST a document as JSON to it.
 
     Raises:
         CommandError: no answer came; the text says why.
     """
-    body = None if document is None else json.dumps(document).encode()
+    body = None if document is _NOTHING else json.dumps(document).encode()
     request = urllib.request.Request(url, data=body, headers=dict(headers or {}))
     if body is not None:
         request.add_header("Content-Type", "application/json")
