@@ -40,6 +40,10 @@ _WRONG: list[Any] = [
 class CheckFailed(AssertionError):
     """A pipeline that does not keep what it should; the message is all there is to say."""
 
+    def __init__(self, message: str) -> None:
+        # a lone surrogate cannot be printed, nor sent to another process
+        super().__init__(message.encode(errors="backslashreplace").decode())
+
 
 class _Hanging(BaseException):
     """Raised inside user code whose time is over; not an Exception, so that it is not taken for a refusal."""

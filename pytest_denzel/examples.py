@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_DEEPEST = 300  # levels of an example; the service's answers have fewer
 _FORM = '{"request": ..., "response": {...}} or {"request": ..., "error": "the message"}'
 
 
@@ -42,8 +43,13 @@ def read(path: Path) -> Example:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        too_deep = _is_deep(content)
+    except RecursionError:
+        too_deep = True
     except (OSError, ValueError) as error:
         raise BadExample(f"{path.name} cannot be read as JSON: {error}") from None
+    if too_deep:
+        raise BadExample(f"{path.name} is nested too deep: an example has at most {_DEEPEST} levels.")
     if not isinstance(content, dict) or "request" not in content:
         raise BadExample(f"{path.name} is not an example; it should be {_FORM}.")
     if unknown := set(content) - {"request", "response", "error", "description", "tolerance"}:
@@ -78,6 +84,17 @@ def differences(expected: Any, actual: Any, tolerance: float, path: str = "$") -
             yield from differences(left, right, tolerance, f"{path}[{index}]")
     elif type(expected) is not type(actual) or expected != actual:
         yield f"{path}: expected {_short(expected)}, got {_short(actual)}"
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than can be handled everywhere."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        if not holders:
+            return False
+        level = [item for holder in holders for item in (holder.values() if isinstance(holder, dict) else holder)]
+    return True
 
 
 def _is_number(value: Any) -> bool:

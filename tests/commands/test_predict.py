@@ -139,3 +139,27 @@ def test_a_tolerance_that_is_none_is_told(examples: Path, tolerance: str) -> Non
     with pytest.raises(CommandError) as raised:
         predict.run([])
     assert str(raised.value) == 'app/assets/examples/one.json: "tolerance" should be a number, 0 or greater.'
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"request": ' + "[" * 300 + "]" * 300 + "}"], ids=len)
+def test_an_example_that_is_nested_too_deep_is_told(examples: Path, content: str) -> None:
+    (examples / "one.json").write_text(content)
+    with pytest.raises(CommandError) as raised:
+        predict.run([])
+    assert str(raised.value) == ("app/assets/examples/one.json is nested too deep: an example has at most 300 levels.")
+
+
+def test_the_deepest_example_is_sent_and_compared(service: Service, examples: Path) -> None:
+    deep = '{"a": ' * 299 + "1" + "}" * 299
+    service.answers = {"/predict": [deep.encode()]}
+    (examples / "one.json").write_text(f'{{"request": {deep}, "response": {deep}}}')
+    assert predict.run([]) == 0
+
+
+def test_what_no_terminal_can_show_is_escaped(
+    service: Service, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.answers = {"/predict": [{}]}
+    (examples / "one.json").write_text('{"request": 0, "response": {"\\ud800": "\\u001b[1m\\udfff"}}')
+    assert predict.run([]) == 1
+    assert '  $.\\ud800: expected "\\u001b[1m\\udfff", but it is missing\n' in capsys.readouterr().out

@@ -102,6 +102,8 @@ def test_an_example_s_own_tolerance_goes_before_the_one_that_was_set(project: Pr
     [
         ("{", "wrong.json cannot be read as JSON: Expecting property name *"),
         ("[]", 'wrong.json is not an example; it should be {"request": ..., "response": {...}} or *'),
+        ("[" * 100_000, "wrong.json is nested too deep: an example has at most 300 levels."),
+        ("[" * 301 + "]" * 301, "wrong.json is nested too deep: an example has at most 300 levels."),
         ('{"request": 1}', 'wrong.json needs one of "response" and "error"; it should be *'),
         ('{"request": 1, "response": {}, "error": ""}', 'wrong.json needs one of "response" and "error"; *'),
         ('{"request": 1, "answer": {}}', "wrong.json has an unknown key answer; it should be *"),
@@ -112,12 +114,30 @@ def test_an_example_s_own_tolerance_goes_before_the_one_that_was_set(project: Pr
         ('{"request": 1, "response": {}, "tolerance": -1}', 'wrong.json: "tolerance" should be a number, 0 or *'),
         ('{"request": 1, "response": {}, "tolerance": NaN}', 'wrong.json: "tolerance" should be a number, 0 or *'),
     ],
+    ids=lambda text: text[:60],
 )
 def test_a_file_that_is_no_example_is_told(project: Project, content: str, message: str) -> None:
     project.write("app/assets/examples/wrong.json", content)
     result = project.run("app/assets/examples")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message.replace("[", "[[]")])
+
+
+def test_what_no_terminal_can_show_is_escaped(project: Project) -> None:
+    project.ini("denzel_checks = none")
+    project.example("wrong", request={"data": {"a": 1}}, response={"\ud800": "\udfff"})
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['  $.\\ud800: expected "\\udfff", but the key is missing'])
+
+
+def test_the_deepest_example_is_run(project: Project) -> None:
+    deep = "[" * 250 + "]" * 250
+    project.write("app/assets/examples/deep.json", f'{{"request": {{"data": {{"a": {deep}}}}}, "error": "no"}}')
+    project.example("one", request={"data": {"a": 1}}, response={"a": 2})
+    result = project.run()
+    result.stdout.fnmatch_lines(["expected the error: no", "               got: a must be a number"])
+    result.assert_outcomes(passed=3, failed=1)
 
 
 def test_other_json_files_are_left_alone(project: Project) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from commands.client import pretty, send, shown
+from commands.client import pretty, printable, send, shown
 from commands.project import ROOT, CommandError, api_url, colour, parse_arguments, say
 from commands.readiness import fetch_ready, indented, worker_states
 
@@ -18,6 +18,7 @@ EXAMPLES = ROOT / "app" / "assets" / "examples"
 TOLERANCE = 1e-6  # relative; an example's own "tolerance" goes before it
 WAIT = 600.0  # seconds for an asynchronous task
 PATIENCE = 3.0  # seconds that a task may wait until it is asked why
+_DEEPEST = 300  # levels of an example; the service's answers have fewer
 _ENDED = ("SUCCESS", "FAILURE", "REVOKED")
 _FORM = '{"request": ..., "response": {...}} or {"request": ..., "error": "the message"}'
 
@@ -55,8 +56,13 @@ def read_example(name: str) -> tuple[str, dict[str, Any]]:
     path = EXAMPLES / f"{name}.json"
     try:
         example = json.loads(path.read_text(encoding="utf-8"))
+        too_deep = _is_deep(example)
+    except RecursionError:
+        too_deep = True
     except (OSError, ValueError) as error:
         raise CommandError(f"{_relative(path)} cannot be read as JSON: {error}") from None
+    if too_deep:
+        raise CommandError(f"{_relative(path)} is nested too deep: an example has at most {_DEEPEST} levels.")
     if not isinstance(example, dict) or "request" not in example:
         raise CommandError(f"{_relative(path)} is not an example; it should be {_FORM}.")
     if not _is_tolerance(example.get("tolerance", TOLERANCE)):
@@ -173,8 +179,19 @@ def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
     if not found:
         say(colour("As the example expects.", "green"))
         return 0
-    say("\n".join([colour("Not what the example expects:", "red"), *(f"  {line}" for line in found[:20])]))
+    say("\n".join([colour("Not what the example expects:", "red"), *(f"  {printable(line)}" for line in found[:20])]))
     return 1
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than can be handled everywhere."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        if not holders:
+            return False
+        level = [item for holder in holders for item in (holder.values() if isinstance(holder, dict) else holder)]
+    return True
 
 
 def _is_number(value: Any) -> bool:
