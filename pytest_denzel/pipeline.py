@@ -114,7 +114,7 @@ class Pipeline:
         jsonio = self._stages.jsonio
         try:
             return jsonio.loads(request if isinstance(request, bytes) else jsonio.dumps(request))
-        except jsonio.NotJSON as error:
+        except ValueError as error:  # NotJSON, or what is wrong with bytes
             raise ValueError(f"the request of this test is not JSON: {error}") from None
 
     def _call(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:

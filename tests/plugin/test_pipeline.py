@@ -127,11 +127,17 @@ def test_what_would_fail_on_the_wire_fails_with_its_path_and_stage(
     )
 
 
-def test_a_request_that_is_no_json_is_the_test_s_own_fault(project: Project) -> None:
-    project.test("def test_it(pipeline):\n    pipeline.run({'a': {1, 2}})\n")
-    project.run("tests").stdout.fnmatch_lines(
-        ["E *ValueError: the request of this test is not JSON: $.a: set is not valid JSON"]
-    )
+@pytest.mark.parametrize(
+    ("request_source", "problem"),
+    [
+        ("{'a': {1, 2}}", "$.a: set is not valid JSON"),
+        ("b'{not json'", "*: line 1 column 2 (char 1)"),
+        ("b'[1' + b'0' * 30 + b']'", "an integer is beyond 64 bits"),
+    ],
+)
+def test_a_request_that_is_no_json_is_the_test_s_own_fault(project: Project, request_source: str, problem: str) -> None:
+    project.test(f"def test_it(pipeline):\n    pipeline.run({request_source})\n")
+    project.run("tests").stdout.fnmatch_lines([f"E *ValueError: the request of this test is not JSON: {problem}"])
 
 
 @pytest.mark.parametrize("stage", ["verify_input", "load_model", "process", "predict"])
