@@ -128,11 +128,14 @@ class CallbackReceiver:
         """Say how the next deliveries are answered; the last answer stays for all that follow.
 
         `will_answer(500, 500, 200)`, `will_answer(410)`, `will_answer(slow(2), 200)`, `will_answer(hang_up(), 200)`.
+
+        Raises:
+            ValueError: one of them is no answer.
         """
         if not answers:
             raise ValueError("will_answer needs at least one answer, such as 200")
         with self._news:
-            self._answers = [Answer(answer) if isinstance(answer, int) else answer for answer in answers]
+            self._answers = [_answer(answer) for answer in answers]
 
     def wait_for(self, task_id: str, timeout: float = 30) -> Delivery:
         """The task's callback, once the receiver has answered it with 2xx.
@@ -224,6 +227,16 @@ class CallbackReceiver:
         if answer.delay:
             self._closed.wait(answer.delay)
         return answer
+
+
+def _answer(answer: object) -> Answer:
+    """What was given as an answer, a status too."""
+    status = answer.status if isinstance(answer, Answer) else answer
+    if isinstance(status, int) and 100 <= status <= 599:
+        return answer if isinstance(answer, Answer) else Answer(status)
+    if isinstance(answer, Answer) and status is None:
+        return answer
+    raise ValueError(f"an answer is a status from 100 to 599, slow(), hang_up() or an Answer, not {answer!r}")
 
 
 def _accepted(delivery: Delivery) -> bool:

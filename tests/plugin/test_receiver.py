@@ -103,6 +103,14 @@ def test_a_script_cannot_be_empty(receiver: CallbackReceiver) -> None:
         receiver.will_answer()
 
 
+@pytest.mark.parametrize("answer", ["oops", "200", 9999, 99, True, None, Answer(0), slow(1, status=600)], ids=str)
+def test_what_is_no_answer_is_refused_at_once(receiver: CallbackReceiver, answer: object) -> None:
+    receiver.will_answer(202)
+    with pytest.raises(ValueError, match="an answer is a status from 100 to 599, "):
+        receiver.will_answer(200, answer)
+    assert post(receiver) == 202, "the script stays as it was"
+
+
 def test_attempts_are_waited_for_whatever_they_were_answered(receiver: CallbackReceiver) -> None:
     receiver.will_answer(410)
     threading.Timer(0.1, post, [receiver]).start()
