@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ TIERS = ("inline", "local", "docker")
 CHECKS = ("malformed", "batchable")
 
 _YES = {"1", "true", "yes", "on"}
+_EXPECTED = {
+    "require": "it must be true or false",
+    "timeout": "the timeout must be a number of seconds greater than 0",
+    "tolerance": "the tolerance must be a number, 0 or greater",
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,10 @@ def read(config: pytest.Config) -> Settings:
         project = Path(config.inipath or "").parent / project
     timeout = value("timeout", 120.0)
     if not timeout > 0:
-        raise pytest.UsageError(f"{sources['timeout']}: the timeout must be a number of seconds greater than 0.")
+        raise pytest.UsageError(f"{sources['timeout']}: {_EXPECTED['timeout']}.")
+    tolerance = value("tolerance", 1e-6)
+    if not 0 <= tolerance < math.inf:
+        raise pytest.UsageError(f"{sources['tolerance']}: {_EXPECTED['tolerance']}.")
     return Settings(
         project=Path(project).expanduser().absolute() if project is not None else None,
         tier=tier,
@@ -127,7 +136,7 @@ def read(config: pytest.Config) -> Settings:
         keep=value("keep", False),
         timeout=timeout,
         checks=_checks(value("checks", list(CHECKS)), sources["checks"]),
-        tolerance=value("tolerance", 1e-6),
+        tolerance=tolerance,
         sources=sources,
     )
 
@@ -140,8 +149,14 @@ def _find(config: pytest.Config, name: str) -> tuple[Any, str]:
     variable = f"DENZEL_{name.upper()}"
     if name in ("tier", "image", "require", "project") and (text := os.environ.get(variable)):
         return (text.lower() in _YES if name == "require" else text), f"{variable} in the environment"
-    if name != "keep" and (given := config.getini(f"denzel_{name}")) not in (None, ""):
-        return given, f"denzel_{name} in {config.inipath.name if config.inipath else 'the ini file'}"
+    if name != "keep":
+        source = f"denzel_{name} in {config.inipath.name if config.inipath else 'the ini file'}"
+        try:
+            given = config.getini(f"denzel_{name}")
+        except (pytest.UsageError, TypeError, ValueError) as error:  # an older pytest lets the latter through
+            raise pytest.UsageError(f"{source}: {_EXPECTED.get(name, error)}.") from None
+        if given not in (None, ""):
+            return given, source
     return None, "default"
 
 

@@ -57,6 +57,24 @@ def test_the_header_names_the_image_that_was_asked_for(project: Project) -> None
             "ERROR: denzel_timeout in pytest.ini: the timeout must be a number of seconds greater than 0.",
         ),
         (
+            "denzel_timeout = abc",
+            "ERROR: denzel_timeout in pytest.ini: the timeout must be a number of seconds greater than 0.",
+        ),
+        (
+            "denzel_tolerance = abc",
+            "ERROR: denzel_tolerance in pytest.ini: the tolerance must be a number, 0 or greater.",
+        ),
+        (
+            "denzel_tolerance = -1",
+            "ERROR: denzel_tolerance in pytest.ini: the tolerance must be a number, 0 or greater.",
+        ),
+        (
+            "denzel_tolerance = nan",
+            "ERROR: denzel_tolerance in pytest.ini: the tolerance must be a number, 0 or greater.",
+        ),
+        ("denzel_require = perhaps", "ERROR: denzel_require in pytest.ini: it must be true or false."),
+        ("denzel_checks = 'malformed", "ERROR: denzel_checks in pytest.ini: No closing quotation."),
+        (
             "denzel_checks = malformed speed",
             "ERROR: denzel_checks in pytest.ini: there is no check speed; "
             "there are malformed, batchable, and none for no check.",
