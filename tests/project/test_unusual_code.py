@@ -262,7 +262,7 @@ def test_what_is_not_http_is_refused_in_json(queue: Service, sent: bytes) -> Non
     assert json.loads(body)["description"]
 
 
-@pytest.mark.parametrize("value", ["abc", "", "nan", "-1", "1e300"])
+@pytest.mark.parametrize("value", ["abc", "", "nan", "-1", "1e300", "0x10"])
 def test_a_response_setting_that_is_none_counts_as_not_set(queue: Service, value: str) -> None:
     queue.redis.set("synchronous_timeout", value)
     try:

@@ -286,7 +286,7 @@ _SUBMIT = Script("""
 local live, full, quick = unpack(redis.call('MGET', 'synchronous_timeout', FULL, QUICK))
 -- What is no number of seconds (Redis can be written to by others, too) counts as not set.
 local number = tonumber(live or '')
-if not (number and number >= 0 and number < 1e9) then live = ARGV[2] end
+live = number and number >= 0 and number < 1e9 and tostring(number) or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
 local count = (#ARGV - 4) / 6
 if full then return redis.error_reply('OOM Redis is almost full') end
