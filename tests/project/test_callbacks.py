@@ -714,9 +714,9 @@ def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"CALLBACK_ALLOW": "10.0.0.0/99"}, 'CALLBACK_ALLOW: cannot read "10.0.0.0/99"'),
-        ({"CALLBACK_PORTS": "http"}, 'CALLBACK_PORTS: "http" is not a port'),
-        ({"CALLBACK_SECRET": "whsec_???"}, "CALLBACK_SECRET cannot be read; expected whsec_ and base64"),
+        ({"CALLBACK_ALLOW": "10.0.0.0/99"}, "CALLBACK_ALLOW is '10.0.0.0/99': cannot read \"10.0.0.0/99\""),
+        ({"CALLBACK_PORTS": "http"}, "CALLBACK_PORTS is 'http': \"http\" is not a port"),
+        ({"CALLBACK_SECRET": "whsec_???"}, "CALLBACK_SECRET: cannot be read; expected whsec_ and base64"),
         ({"CALLBACK_TIMEOUT": "soon"}, "CALLBACK_TIMEOUT"),
     ],
 )

@@ -27,7 +27,9 @@ def flushed(new_service: Callable[..., Service]) -> Service:
     programs = service.project / "programs"
     programs.mkdir()
     sync = programs / "sync"
-    sync.write_text(f'#!/bin/sh\necho "$(date +%s.%N)" "$@" >>flushes\nexec {shutil.which("sync")} "$@"\n')
+    sync.write_text(
+        f'#!/bin/sh\necho "$(date +%s.%N)" "$@" >>"{service.project}/flushes"\nexec {shutil.which("sync")} "$@"\n'
+    )
     sync.chmod(0o755)
     service.environment["PATH"] = f"{programs}{os.pathsep}{service.environment['PATH']}"
     service.start("redis")
@@ -37,7 +39,8 @@ def flushed(new_service: Callable[..., Service]) -> Service:
 def flushes(service: Service) -> list[tuple[float, list[str]]]:
     """When a flush was begun, and of which files."""
     lines = (service.project / "flushes").read_text().splitlines()
-    return [(float(began), files) for began, _, *files in map(str.split, lines)]
+    folder = service.project / ".redis"  # where Redis is at work
+    return [(float(began), [str(folder / name) for name in files]) for began, _, *files in map(str.split, lines)]
 
 
 def append_only_file(service: Service) -> Path:
