@@ -223,7 +223,7 @@ def test_code_that_catches_every_interruption_holds_up_the_api_for_seconds_only(
         with pytest.raises(requests.ConnectionError):
             hanging.result(timeout=30)
     eventually(lambda: service.predict({}).status_code == 200, "a new process serves", 20)
-    assert "User code does not let itself be interrupted; this process ends." in service.log("api")
+    assert "User code catches every interruption; this process ends." in service.log("api")
     assert "verify_input" in service.log("api")
 
 
@@ -233,7 +233,7 @@ def test_code_that_catches_every_interruption_holds_up_the_api_for_seconds_only(
 @pytest.mark.parametrize("offer", [b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAA", b"UPGRADE:websocket", b"upgrade:  h2c"])
 def test_offers_of_other_protocols_are_ignored(queue: Service, offer: bytes) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n" + offer
-    body = b'{"x": "\r\nupgrade: 1\r\n"}'.replace(b"\r\n", b"")
+    body = b'{"upgrade": "h2c"}'
     answer = queue.raw(head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b'{"fine":true}')

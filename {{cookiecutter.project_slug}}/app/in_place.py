@@ -111,7 +111,10 @@ class InPlace:
         elif _may_be_left(frame):
             if time.monotonic() - self._began > GIVE_UP:
                 stack = "".join(traceback.format_stack(frame))
-                log.critical("User code does not let itself be interrupted; this process ends. It was at:\n%s", stack)
+                log.critical(
+                    "User code catches every interruption; this process ends. Catch nothing wider than Exception:\n%s",
+                    stack,
+                )
                 os._exit(1)
             self._overdue = True
             raise Overdue
