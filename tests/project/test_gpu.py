@@ -14,10 +14,10 @@ from app.supervisor import gpu_of
 from tests.project.services import Service, eventually
 
 
-def visible_devices(service: Service) -> list[str]:
-    """The value of CUDA_VISIBLE_DEVICES in each prediction process."""
+def visible_devices(processes: list[int]) -> list[str]:
+    """The value of CUDA_VISIBLE_DEVICES in each of these processes."""
     found = []
-    for pid in service.predictors():
+    for pid in processes:
         environment = dict(
             word.split("=", 1) for word in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in word
         )
@@ -34,7 +34,7 @@ def service(new_service: Callable[..., Service]) -> Service:
 
 
 def test_each_gpu_has_a_process_of_its_own(service: Service) -> None:
-    assert visible_devices(service) == ["0", "1"]
+    assert visible_devices(service.predictors()) == ["0", "1"]
 
 
 def test_a_prediction_process_is_started_anew_and_not_forked_from_one_that_has_loaded(service: Service) -> None:
@@ -45,24 +45,25 @@ def test_a_prediction_process_is_started_anew_and_not_forked_from_one_that_has_l
     assert {answer["device"] for answer in answers} <= {"0", "1"}
 
 
-def replaced(service: Service, old: list[int]) -> bool:
-    """Say whether there are two processes again, none of them an old one."""
-    return len(service.predictors()) == 2 and not set(service.predictors()) & set(old)
+def successors(service: Service, old: list[int]) -> list[int]:
+    """Two processes, none of them an old one; nothing while there are others."""
+    processes = service.predictors()  # once: they may change between two looks
+    return processes if len(processes) == 2 and not set(processes) & set(old) else []
 
 
 def test_a_process_that_died_comes_back_on_its_gpu(service: Service) -> None:
     for pid in (before := service.predictors()):
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: replaced(service, before), "others take their places")
-    assert visible_devices(service) == ["0", "1"]
+    after = eventually(lambda: successors(service, before), "others take their places")
+    assert visible_devices(after) == ["0", "1"]
 
 
 def test_processes_that_are_replaced_leave_their_gpu_to_their_successors(service: Service) -> None:
     service.wait_ready(processes=2)
     before = service.predictors()
     os.kill(service.pid("denzel"), signal.SIGHUP)
-    eventually(lambda: replaced(service, before), "all are replaced")
-    assert visible_devices(service) == ["0", "1"]
+    after = eventually(lambda: successors(service, before), "all are replaced")
+    assert visible_devices(after) == ["0", "1"]
 
 
 def test_the_inline_executor_loads_the_model_where_it_predicts(new_service: Callable[..., Service]) -> None:

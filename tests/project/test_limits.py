@@ -106,7 +106,7 @@ def test_code_that_is_corrected_while_it_loads_is_never_used(reloading: Service)
     pipeline.write_text(correct + "\nwhile True: time.sleep(0.01)\n")
     os.kill(service.pid("denzel"), signal.SIGHUP)
     eventually(lambda: len(service.predictors()) == 3, "a process with the code that hangs has been started")
-    assert service.ready()["workers"][0]["reloading"]
+    eventually(lambda: service.ready()["workers"][0]["reloading"], "the reload is told")
     pipeline.write_text(correct.replace('{"answer": data}', '{"corrected": data}'))
     os.kill(service.pid("denzel"), signal.SIGHUP)
     eventually(lambda: reloads(service) == 2, "both have ended")
