@@ -198,6 +198,33 @@ def test_a_proxy_port_that_the_api_has(project: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Docker shares folders without regard to numbers")
+@pytest.mark.parametrize(("file", "shown"), [("json.py", "json.py"), ("random/__init__.py", "random/")])
+def test_a_file_that_hides_a_module_of_python_is_refused_by_each_command(project: Path, file: str, shown: str) -> None:
+    name = file.removesuffix(".py").partition("/")[0]
+    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).write_text("")
+    (project / "test.py").write_text("")  # nobody needs the module of that name
+    done = make(project, "status")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        f"{shown} in the project's folder hides the Python module {name!r}, which is needed: "
+        "rename it, or move it into app/logic/."
+    )
+
+
+def test_a_file_that_hides_a_package_is_named(project: Path) -> None:
+    installed = project / ".venv/lib/python3.12/site-packages"
+    (installed / "redis").mkdir(parents=True)
+    (installed / "app").mkdir()  # the project's own comes first, as it must
+    (project / "train.py").write_text("")
+    assert doctor(project)[".venv"][0] == "ok"
+    (project / "redis.py").write_text("")
+    verdict, text = doctor(project)[".venv"]
+    assert verdict == "PROBLEM"
+    assert text.startswith("redis.py in the project's folder hides the Python module 'redis'")
+    assert make(project, "status").stderr.splitlines()[0].startswith("Haven't been created yet.")
+
+
 def test_files_that_the_containers_cannot_read(project: Path) -> None:
     (project / "app/logic/pipeline.py").chmod(0)
     verdict, text = doctor(project)["Folder"]

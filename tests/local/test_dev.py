@@ -354,6 +354,18 @@ def test_a_folder_that_programs_take_apart_is_refused(plain: Path) -> None:
     assert "has a ':' in its path, which programs take apart: rename it." in done.stderr
 
 
+@pytest.mark.parametrize("words", [["dev", *free_ports()], ["test"]], ids=lambda words: words[0])
+def test_a_file_that_hides_a_package_is_refused(installed: Path, words: list[str]) -> None:
+    hiding = installed / "redis.py"
+    hiding.touch()
+    try:
+        done = make(installed, *words, timeout=30)
+    finally:
+        hiding.unlink()
+    assert done.returncode == 2
+    assert "redis.py in the project's folder hides the Python module 'redis', which is needed" in done.stderr
+
+
 def test_folder_and_password_may_hold_any_other_sign(plain: Path) -> None:
     renamed = plain.rename(plain.with_name('it\'s "quoted" \\ $HOME `x` ü'))
     procfile(renamed)

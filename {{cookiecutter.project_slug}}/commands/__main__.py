@@ -46,6 +46,11 @@ def main(argv):
         return 1
     if sys.stdout is None:  # closed by the shell (>&-)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end
+    from commands import hiding
+
+    for hidden in hiding.hidden_modules():
+        sys.stderr.write(hiding.problem(hidden) + "\n")
+        return 1
     from commands import new_env
     from commands.project import CommandError
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from app.settings import Settings, SettingsError
+from commands import hiding
 from commands.docker import GPU_FILE, compose_files, compose_output, docker
 from commands.project import ROOT, CommandError, count, positive_number, read_env
 
@@ -40,6 +41,13 @@ def folder_is_right() -> None:
     """The project's folder can be part of a list of folders, as PATH is one."""
     if os.pathsep in str(ROOT):
         raise CommandError(f"The folder {ROOT} has a {os.pathsep!r} in its path, which programs take apart: rename it.")
+
+
+def no_package_is_hidden() -> None:
+    """No file of the folder has the name of a package in `.venv`."""
+    for site_packages in (ROOT / ".venv").glob("lib/python*/site-packages"):
+        for name in hiding.hidden_packages(site_packages):
+            raise CommandError(hiding.problem(name))
 
 
 def settings_are_right(given: Mapping[str, str] | None = None) -> None:

@@ -79,6 +79,7 @@ def run(arguments: list[str]) -> int:
         if not ipaddress.ip_address(host).is_loopback:
             warn(f"API_HOST={host}: the API is open to your network, without authentication.")
         ensure_installed()
+        checks.no_package_is_hidden()
         redis = _choose_redis(settings)
         return asyncio.run(Dev(settings, host, ports, redis, lock).serve())
 

@@ -191,6 +191,7 @@ def _venv() -> str:
         raise CommandError("this Python cannot make a virtual environment: apt install python3-venv")
     if importlib.util.find_spec("ensurepip") is None and importlib.util.find_spec("pip") is None:
         raise CommandError("this Python can install no packages: apt install python3-venv")
+    checks.no_package_is_hidden()
     return "there" if (ROOT / ".venv/bin/python").exists() else "is made at the first make install, dev or test"
 
 

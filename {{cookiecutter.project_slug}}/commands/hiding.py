@@ -1,0 +1,44 @@
+"""Files of the project's folder that hide a module of the same name: Python looks there first.
+
+Little more than `os` is imported here: whatever else is needed may be the very module that is hidden.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_OURS = {"app", "commands", "tests"}
+# Of Python's own, those that no program needs.
+_NEVER_NEEDED = {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
+
+
+def hidden_modules() -> list[str]:
+    """The names of Python's own modules that are hidden."""
+    return sorted(_modules() & set(sys.stdlib_module_names) - _NEVER_NEEDED)
+
+
+def hidden_packages(site_packages: os.PathLike[str]) -> list[str]:
+    """The names of hidden packages, of those that are installed in this folder."""
+    try:
+        installed = set(os.listdir(site_packages))
+    except OSError:
+        return []
+    return sorted(name for name in _modules() if name in installed or name + ".py" in installed)
+
+
+def problem(name: str) -> str:
+    """What to say of a hidden module."""
+    file = name + (".py" if os.path.exists(os.path.join(FOLDER, name + ".py")) else "/")
+    return (
+        f"{file} in the project's folder hides the Python module {name!r}, which is needed: "
+        f"rename it, or move it into app/logic/."
+    )
+
+
+def _modules() -> set[str]:
+    """The modules and packages of the project's folder that are not part of the template."""
+    found = {name[:-3] for name in os.listdir(FOLDER) if name.endswith(".py")}
+    found |= {name for name in os.listdir(FOLDER) if os.path.isfile(os.path.join(FOLDER, name, "__init__.py"))}
+    return found - _OURS
