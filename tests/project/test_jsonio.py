@@ -73,6 +73,24 @@ def test_what_was_dumped_is_parsed_as_it_was(number: float) -> None:
     assert type(parsed) is type(number)
 
 
+@pytest.mark.parametrize("huge", [2**64, -(2**63) - 1])
+@pytest.mark.parametrize(
+    "text", ["{}", " {}", "[{}]", "[1,{}]", "[1,\n\t{} ]", '{{"a":{}}}', '["18446744073709551616",{}]']
+)
+def test_integers_beyond_64_bits_are_refused_wherever_they_stand(text: str, huge: int) -> None:
+    with pytest.raises(ValueError, match="beyond 64 bits"):
+        jsonio.loads(text.format(huge).encode())
+
+
+def test_digits_in_texts_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = ["1234567890123456789", "a18446744073709551616", {"99999999999999999999": 1}]
+    text = json.dumps([*value, "a 18446744073709551616", "-18446744073709551616"]).encode()
+    assert jsonio.loads(text) == json.loads(text)
+    text = json.dumps(value).encode()
+    monkeypatch.setattr(json, "loads", None)  # many times slower, so that it is used only where a number may be huge
+    assert jsonio.loads(text) == value
+
+
 def test_huge_numbers_cost_no_time() -> None:
     began = time.monotonic()
     for text in (b"7" * 300, b"[" + b"7," * 100_000 + b"7" * 20 + b"]", b"7" * 1_000_000, b"0." + b"7" * 1_000_000):
