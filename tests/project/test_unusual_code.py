@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,41 @@ def test_offers_of_other_protocols_are_ignored(queue: Service, offer: bytes) -> 
     answer = queue.raw(head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b'{"fine":true}')
+
+
+def test_offers_of_other_protocols_are_ignored_wherever_the_packets_end(queue: Service) -> None:
+    body = b'{"upgrade": "\\r\\nupgrade: h2c"}'
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nUp: 1\r\n"
+    sent = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection(("127.0.0.1", queue.ports["api"]), timeout=5) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+        def send_in_parts(*parts: bytes) -> None:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.002)  # so that each is read by itself, as a rule
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer.endswith(b'{"fine":true}')
+
+        for place in range(1, len(sent)):
+            send_in_parts(sent[:place], sent[place:])
+        send_in_parts(*(sent[place : place + 1] for place in range(len(sent))))
+
+
+def test_a_response_comes_in_one_piece(queue: Service) -> None:
+    """Its head and its body by themselves would take two system calls, and wake the client twice."""
+    with socket.create_connection(("127.0.0.1", queue.ports["api"]), timeout=5) as connection:
+        for _ in range(100):
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(65536).endswith(b"\r\n\r\npong")
+
+
+def test_offers_without_end_are_refused(queue: Service) -> None:
+    sent = b"\r\nUpgrade: " + b"x" * 200_000
+    for begin in (b"", b"GET /ping HTTP/1.1"):
+        with contextlib.suppress(ConnectionError):  # the connection may end while it is still sending
+            assert queue.raw(begin + sent).startswith(b"HTTP/1.1 431 ")
 
 
 def test_heads_without_end_are_refused(queue: Service) -> None:

@@ -43,15 +43,20 @@ class Protocol(HttpToolsProtocol):
     """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON."""
 
     _head_bytes: int | None = None  # of a request's head that is not complete yet
+    _in_body = False
+    _held = b""  # the end of what has come of a head, if it may be the begin of an offer
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
             self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES:
-                self._refuse(431, "Request head too large", f"URL and headers may have {MOST_HEAD_BYTES} bytes.")
-                return
-        elif self.cycle is None or self.cycle.response_complete:
-            data = _without_upgrade(data)
+        if max(self._head_bytes or 0, len(self._held)) > MOST_HEAD_BYTES:
+            self._refuse(431, "Request head too large", f"URL and headers may have {MOST_HEAD_BYTES} bytes.")
+            return
+        if not self._in_body:
+            data, self._held = _without_upgrade(self._held + data)
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -59,8 +64,12 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
+        self._head_bytes, self._in_body = None, True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "Bad request", msg)
@@ -75,15 +84,58 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """The begin of a request without its offer of another protocol, which a server may ignore (RFC 9110, section 7.8).
+class _Joining:
+    """A transport that sends what begins a response, its head, together with what follows in the same moment.
 
-    httptools would end the request there, without its body. Java's client, for one, offers HTTP/2 with each request.
+    uvloop makes a system call for each piece, which wakes the client for a head without a body.
     """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data, or hold it until the event loop's next turn."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif data.startswith(b"HTTP/"):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection when all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
+
+
+def _without_upgrade(data: bytes) -> tuple[bytes, bytes]:
+    """A request's head (a part of it) without the offer of another protocol, and what can only be judged with the rest.
+
+    A server may ignore such offers (RFC 9110, section 7.8), but httptools would end the request there, without its
+    body. Java's client, for one, offers HTTP/2 with each request.
+    """
+    held = b""
     end = data.find(b"\r\n\r\n")
-    if end < 0 or b"\r\nupgrade:" not in data[:end].lower():
-        return data
-    return _UPGRADE.sub(b"", data[:end]) + data[end:]
+    if end < 0:
+        end = len(data)
+        line = max(0, data.rfind(b"\r\n"))  # the last one, with the break before it
+        if data.endswith(b"\r") or b"\r\nupgrade:".startswith(data[line : line + 10].lower()):
+            data, held = data[:line], data[line:]
+    if b"\r\nupgrade:" in data[:end].lower():
+        data = _UPGRADE.sub(b"", data[:end]) + data[end:]
+    return data, held
 
 
 class Server(uvicorn.Server):
