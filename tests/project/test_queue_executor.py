@@ -11,7 +11,7 @@ import redis
 
 from app import store
 from app.celery_app import create_terms
-from app.executor import Outcome, QueueFull, Task
+from app.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
 from app.queue_executor import QueueExecutor
 from app.settings import Settings
 from tests.project.services import Service
@@ -25,10 +25,17 @@ class Queue:
         self.settings = Settings.from_environment({"REDIS_URL": service.redis_url, "MAX_QUEUE": "1"})
         self.executor = QueueExecutor(self.settings)
 
-    async def submit(self, mode: str) -> str:
-        task = Task(str(uuid.uuid4()), b"{}", mode, None)
-        await self.executor.submit(task)
-        return task.id
+    async def submit(self, mode: str, wait: float | None = None) -> Outcome:
+        """Send a task; how it ended."""
+        self.task_id = str(uuid.uuid4())
+        return await self.executor.submit(Task(self.task_id, b"{}", mode, None, wait))
+
+    async def begin(self, wait: float) -> asyncio.Task[Outcome]:
+        """Send a task that somebody waits for, and go on when it is accepted."""
+        submitted = asyncio.create_task(self.submit("sync", wait))
+        while not self.redis.llen("denzel:waiting"):
+            await asyncio.sleep(0.001)
+        return submitted
 
     def work(self) -> None:
         """Run the task that waits."""
@@ -56,38 +63,87 @@ def run(redis_service: Service, empty_redis: redis.Redis) -> Callable[[Callable[
 
 def test_who_waits_gets_the_outcome(run: Callable) -> None:
     async def test(queue: Queue) -> None:
-        task_id = await queue.submit("sync")
+        submitted = await queue.begin(10)
         queue.work()
-        assert await queue.executor.wait(task_id, 10) == Outcome("SUCCESS", b'{"a":1}')
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
 
     run(test)
 
 
 def test_who_has_waited_long_enough_gets_nothing(run: Callable) -> None:
     async def test(queue: Queue) -> None:
-        task_id = await queue.submit("sync")
-        assert await queue.executor.wait(task_id, 0.05) is None
-        assert queue.redis.hget(f"denzel:task:{task_id}", "mode") == b"poll"
+        assert await queue.submit("sync", 0.05) is RAN_OUT
+        assert queue.redis.hget(f"denzel:task:{queue.task_id}", "mode") == b"poll"
 
     run(test)
 
 
 def test_an_outcome_that_was_never_heard_of_is_found_at_the_end_of_the_wait(run: Callable) -> None:
     async def test(queue: Queue) -> None:
-        task_id = await queue.submit("sync")
-        queue.redis.hset(f"denzel:task:{task_id}", "reply_to", "nobody")
+        submitted = await queue.begin(0.2)
+        queue.redis.hset(f"denzel:task:{queue.task_id}", "reply_to", "nobody")
         queue.work()
-        assert await queue.executor.wait(task_id, 0.05) == Outcome("SUCCESS", b'{"a":1}')
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+
+    run(test)
+
+
+def test_an_outcome_may_come_before_the_word_that_its_task_was_accepted(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        accepted, queue.executor._submitter._accepted = queue.executor._accepted, lambda *arguments: None
+        submitted = await queue.begin(10)
+        queue.work()
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(Outcome("SUCCESS", b"{}"))
+        accepted(Task(queue.task_id, b"{}", "sync", None, 10), future, 0.0)
 
     run(test)
 
 
 def test_a_client_that_leaves_is_not_waited_for(run: Callable) -> None:
     async def test(queue: Queue) -> None:
-        waiting = asyncio.create_task(queue.executor.wait(await queue.submit("sync"), 10))
+        submitted = await queue.begin(10)
+        submitted.cancel()
+        await asyncio.wait([submitted])
+
+    run(test)
+
+
+def test_a_client_that_leaves_before_its_task_is_accepted_is_not_waited_for(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = asyncio.create_task(queue.submit("sync", 10))
         await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
+        submitted.cancel()
+        await asyncio.wait([submitted])
+        assert submitted.cancelled()
+
+    run(test)
+
+
+def test_the_end_of_the_process_ends_waits_once_their_tasks_are_accepted(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        before = await queue.begin(10)
+        queue.executor.end_waits()
+        assert await before is RAN_OUT
+        queue.work()
+        during = asyncio.create_task(queue.submit("sync", 10))
+        await asyncio.sleep(0)
+        queue.executor.end_waits()
+        assert not during.done()
+        assert await during is RAN_OUT
+        assert queue.redis.hget(f"denzel:task:{queue.task_id}", "mode") == b"poll"
+
+    run(test)
+
+
+def test_a_second_submission_of_a_task_leaves_the_first_ones_wait_alone(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = await queue.begin(10)
+        again = Task(queue.task_id, b"{}", "sync", None, 10, awaited=False)
+        assert await queue.executor.submit(again) is ACCEPTED
+        queue.work()
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
 
     run(test)
 
@@ -96,7 +152,7 @@ def test_a_client_that_leaves_is_not_waited_for(run: Callable) -> None:
 def test_nobody_waits_for_an_asynchronous_task(run: Callable, mode: str) -> None:
     async def test(queue: Queue) -> None:
         queue.redis.set(store.RESPONSE, 0)
-        await queue.submit(mode)
+        assert await queue.submit(mode) is ACCEPTED
 
     run(test)
 
@@ -105,6 +161,6 @@ def test_nobody_waits_for_a_task_that_was_refused(run: Callable) -> None:
     async def test(queue: Queue) -> None:
         await queue.submit("async")
         with pytest.raises(QueueFull):
-            await queue.submit("sync")
+            await queue.submit("sync", 10)
 
     run(test)

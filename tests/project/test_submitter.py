@@ -31,6 +31,18 @@ class Trips:
         return answer
 
 
+class Client:
+    """Submits tasks, and waits until they are accepted."""
+
+    def __init__(self, trips: Trips) -> None:
+        self._submitter = Submitter(trips.send, lambda task, future, answer: future.done() or future.set_result(answer))
+
+    async def submit(self, task: Task) -> float:
+        future = asyncio.get_running_loop().create_future()
+        self._submitter.submit(task, future)
+        return await future
+
+
 async def turns() -> None:
     """Let everything that can run do so."""
     for _ in range(10):
@@ -44,7 +56,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 def test_a_lone_task_goes_at_once() -> None:
     async def test() -> None:
         trips = Trips()
-        submitted = asyncio.create_task(Submitter(trips.send).submit(task("a")))
+        submitted = asyncio.create_task(Client(trips).submit(task("a")))
         await turns()
         assert trips.sent == [["a"]]
         trips.answers.put_nowait(5.0)
@@ -56,10 +68,10 @@ def test_a_lone_task_goes_at_once() -> None:
 def test_what_comes_during_a_round_trip_goes_together_in_the_next() -> None:
     async def test() -> None:
         trips = Trips()
-        submitter = Submitter(trips.send)
-        first = asyncio.create_task(submitter.submit(task("a")))
+        client = Client(trips)
+        first = asyncio.create_task(client.submit(task("a")))
         await turns()
-        others = [asyncio.create_task(submitter.submit(task(name))) for name in "bcd"]
+        others = [asyncio.create_task(client.submit(task(name))) for name in "bcd"]
         await turns()
         assert trips.sent == [["a"]]
         trips.answers.put_nowait(1.0)
@@ -75,11 +87,11 @@ def test_what_comes_during_a_round_trip_goes_together_in_the_next() -> None:
 def test_a_round_trip_is_bounded_in_tasks_and_bytes() -> None:
     async def test() -> None:
         trips = Trips()
-        submitter = Submitter(trips.send)
+        client = Client(trips)
         large = [task(f"large{number}", MOST_BYTES // 2 + 1) for number in range(2)]
         small = [task(str(number)) for number in range(MOST_TASKS + 5)]
         huge = task("huge", MOST_BYTES * 2)
-        submitted = [asyncio.create_task(submitter.submit(each)) for each in (*large, *small, huge)]
+        submitted = [asyncio.create_task(client.submit(each)) for each in (*large, *small, huge)]
         for _ in range(10):
             trips.answers.put_nowait(1.0)
         await asyncio.gather(*submitted)
@@ -95,17 +107,17 @@ def test_a_round_trip_is_bounded_in_tasks_and_bytes() -> None:
 def test_a_failure_is_told_to_everyone_of_that_round_trip_and_nobody_else() -> None:
     async def test() -> None:
         trips = Trips()
-        submitter = Submitter(trips.send)
-        first = asyncio.create_task(submitter.submit(task("a")))
+        client = Client(trips)
+        first = asyncio.create_task(client.submit(task("a")))
         await turns()
-        second = asyncio.create_task(submitter.submit(task("b")))
+        second = asyncio.create_task(client.submit(task("b")))
         await turns()
         trips.answers.put_nowait(QueueFull("full"))
         with pytest.raises(QueueFull):
             await first
         trips.answers.put_nowait(3.0)
         assert await second == 3.0
-        third = asyncio.create_task(submitter.submit(task("c")))
+        third = asyncio.create_task(client.submit(task("c")))
         trips.answers.put_nowait(4.0)
         assert await third == 4.0
 
@@ -115,8 +127,8 @@ def test_a_failure_is_told_to_everyone_of_that_round_trip_and_nobody_else() -> N
 def test_a_client_that_leaves_does_not_disturb_the_others() -> None:
     async def test() -> None:
         trips = Trips()
-        submitter = Submitter(trips.send)
-        gone, stays = (asyncio.create_task(submitter.submit(task(name))) for name in "ab")
+        client = Client(trips)
+        gone, stays = (asyncio.create_task(client.submit(task(name))) for name in "ab")
         await turns()
         gone.cancel()
         trips.answers.put_nowait(1.0)

@@ -15,7 +15,7 @@ import falcon.asgi
 import orjson
 
 from app import addresses, jsonio, reloads, stages, store
-from app.executor import Executor, QueueFull, Task, Unavailable
+from app.executor import ACCEPTED, RAN_OUT, Executor, Outcome, QueueFull, Task, Unavailable
 from app.settings import Settings, get_settings
 from app.task_id import TaskIds
 from app.user_pipeline import UserPipeline
@@ -133,17 +133,17 @@ class Predict:
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
 
-        task = Task(self._ids.new(), request, mode, callback_uri)
+        task = Task(self._ids.new(), request, mode, callback_uri, wait)
         known = None
         if key := req.get_header("Idempotency-Key"):
             task.kept = True
             task.awaited = await self._bind(key, body, task)
             # A task that never got through is submitted in the other's place; were it there by now, nothing changes.
             known = None if task.awaited else await self._executor.status(task.id)
-        live = 0.0
+        outcome = ACCEPTED
         if known is None:
             try:
-                live = await self._executor.submit(task)
+                outcome = await self._executor.submit(task)
             except QueueFull as error:
                 raise falcon.HTTPTooManyRequests(
                     title="Too many requests", description=f"{error}; try again later.", retry_after=_RETRY_AFTER
@@ -151,12 +151,10 @@ class Predict:
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
-        if not task.awaited:
-            await self._answer_again(resp, task.id, mode, wait)
-        elif mode == "async" or (mode == "live" and live == 0):
-            _accepted(resp, task.id)
+        if task.awaited:
+            _answer(resp, task.id, outcome)
         else:
-            await self._answer(resp, task.id, wait or live)
+            await self._answer_again(resp, task.id, mode, wait)
 
     async def _bind(self, key: str, body: bytes, task: Task) -> bool:
         """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""
@@ -192,16 +190,6 @@ class Predict:
             _write_json(resp, status["result"])
         else:
             raise _ended_badly(status["status"], ", ".join(str(value) for value in status["result"]["args"]))
-
-    async def _answer(self, resp: falcon.asgi.Response, task_id: str, seconds: float) -> None:
-        outcome = await self._executor.wait(task_id, seconds)
-        if outcome is None:
-            _accepted(resp, task_id, falcon.HTTP_202)
-        elif outcome.status == "SUCCESS":
-            resp.content_type = falcon.MEDIA_JSON
-            resp.data = outcome.payload
-        else:
-            raise _ended_badly(outcome.status, orjson.loads(outcome.payload))
 
     async def _read(self, req: falcon.asgi.Request) -> bytes:
         """The request's body, never more of it than allowed."""
@@ -356,6 +344,18 @@ def _preference(req: falcon.asgi.Request, max_wait: float) -> tuple[str, float |
     if "respond-async" in preferences:
         return "async", None
     return "live", None  # a preference that cannot be understood is ignored, as the RFC says
+
+
+def _answer(resp: falcon.asgi.Response, task_id: str, outcome: Outcome) -> None:
+    if outcome.status == "SUCCESS":
+        resp.content_type = falcon.MEDIA_JSON
+        resp.data = outcome.payload
+    elif outcome is ACCEPTED:
+        _accepted(resp, task_id)
+    elif outcome is RAN_OUT:
+        _accepted(resp, task_id, falcon.HTTP_202)
+    else:
+        raise _ended_badly(outcome.status, orjson.loads(outcome.payload))
 
 
 def _accepted(resp: falcon.asgi.Response, task_id: str, status: str = falcon.HTTP_200) -> None:

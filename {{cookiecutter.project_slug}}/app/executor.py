@@ -25,16 +25,18 @@ class Task:
         id: the task's id, a UUID.
         request: what `verify_input` returned, as JSON.
         mode: "live" follows the live response setting; "sync" or "async" were asked for by the client.
+        wait: seconds for which the client of a "sync" task waits.
         callback_uri: where the answer of an asynchronous task goes, if anywhere.
         reply_to: where the executor wants its reply.
         kept: its result lives as long as that of an asynchronous task, however it is answered.
-        awaited: somebody is going to call `wait` for it.
+        awaited: the client wants the outcome, if that comes in time.
     """
 
     id: str
     request: bytes
     mode: str
     callback_uri: str | None
+    wait: float | None = None
     reply_to: str = ""
     kept: bool = False
     awaited: bool = True
@@ -53,6 +55,11 @@ class Outcome:
     payload: bytes
 
 
+# Instead of an outcome: nobody waits for this task; or somebody has, for long enough, and the work goes on.
+ACCEPTED = Outcome("ACCEPTED", b"")
+RAN_OUT = Outcome("RAN_OUT", b"")
+
+
 class Executor(Protocol):
     """Accepts tasks and tells how they ended. All methods run on the event loop and never block it.
 
@@ -68,18 +75,15 @@ class Executor(Protocol):
     async def stop(self) -> None:
         """Let go of connections; called once, after the last request."""
 
-    async def submit(self, task: Task) -> float:
-        """Accept a task for good; the live response setting in seconds (0: asynchronous).
+    async def submit(self, task: Task) -> Outcome:
+        """Accept a task for good and, where it is synchronous and awaited, wait; its outcome, ACCEPTED or RAN_OUT.
 
         Raises:
             QueueFull, Unavailable: the task was not accepted.
         """
 
-    async def wait(self, task_id: str, seconds: float) -> Outcome | None:
-        """The outcome of a task that was just submitted, or None when the wait ran out (the work goes on)."""
-
     def end_waits(self) -> None:
-        """This process is to end: let every `wait` run out now, as far as its task can be polled elsewhere."""
+        """This process is to end: let every wait run out now, as far as its task can be polled elsewhere."""
 
     async def status(self, task_id: str) -> dict[str, Any] | None:
         """The body of /status, None when the task is unknown. Raises Unavailable."""

@@ -21,7 +21,7 @@ from app.addresses import Policy
 from app.batch import BatchRunner, Call, failure
 from app.batch import Outcome as BatchOutcome
 from app.batch_size import BatchSize
-from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task
+from app.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
 from app.settings import Settings
 from app.user_pipeline import UserPipeline
 from app.user_thread import Stuck
@@ -84,7 +84,7 @@ class InlineExecutor:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._sender.__aexit__(None, None, None)
 
-    async def submit(self, task: Task) -> float:
+    async def submit(self, task: Task) -> Outcome:
         self._forget_expired()
         if len(self._waiting) >= self._settings.max_queue:
             raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
@@ -100,16 +100,14 @@ class InlineExecutor:
         self._records[task.id] = record
         self._waiting.append(record)
         self._work()
-        return live
-
-    async def wait(self, task_id: str, seconds: float) -> Outcome | None:
-        record = self._records[task_id]
+        if mode == "async" or not task.awaited:
+            return ACCEPTED
         try:
-            return await asyncio.wait_for(asyncio.shield(record.done), seconds)
+            return await asyncio.wait_for(asyncio.shield(record.done), task.wait or live)
         except asyncio.TimeoutError:
             record.mode = "poll"
             record.fields[b"mode"] = b"poll"
-            return None
+            return RAN_OUT
 
     def end_waits(self) -> None:
         pass  # nothing of this process can be polled when it has ended

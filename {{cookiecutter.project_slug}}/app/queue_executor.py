@@ -13,6 +13,7 @@ import logging
 import sys
 import uuid
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redis import asyncio as redis
@@ -23,7 +24,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from app import store
 from app.api_redis import Lane
 from app.celery_app import create_terms, send_ticket
-from app.executor import IDEMPOTENCY_EXPIRES, Outcome, QueueFull, Task, Unavailable
+from app.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
 from app.settings import Settings
 from app.submitter import Submitter
 
@@ -56,9 +57,9 @@ class QueueExecutor:
         self.ending = False
         self._settings = settings
         self._channel = store.REPLIES + uuid.uuid4().hex
-        self._waiting: dict[str, asyncio.Future[Outcome]] = {}
+        self._waiting: dict[str, _Wait] = {}
         self._terms = create_terms(settings)
-        self._submitter = Submitter(self._send)
+        self._submitter = Submitter(self._send, self._accepted)
         self._tickets_under_way = 0
         self._to_detach: set[str] = set()
         self._detaching: asyncio.Task[None] | None = None
@@ -83,20 +84,43 @@ class QueueExecutor:
                     await task
         await self._client.aclose()
 
-    async def submit(self, task: Task) -> float:
+    async def submit(self, task: Task) -> Outcome:
+        wait = _Wait(asyncio.get_running_loop().create_future())
         if not task.awaited:
-            return await self._submitter.submit(task)
-        # The future is there before the task is: the reply may come at once.
-        self._waiting[task.id] = asyncio.get_running_loop().create_future()
+            self._submitter.submit(task, wait.future)
+            return await wait.future
+        # One wait for both: that the task is accepted (or not), and its outcome.
+        self._waiting[task.id] = wait
         task.reply_to = self._channel
         try:
-            live = await self._submitter.submit(task)
-        except BaseException:
+            self._submitter.submit(task, wait.future)
+            outcome = await wait.future
+            return await self._detached(task.id) if outcome is RAN_OUT else outcome
+        finally:
+            if wait.timer:
+                wait.timer.cancel()
             del self._waiting[task.id]
-            raise
-        if task.mode == "async" or (task.mode == "live" and live == 0):
-            del self._waiting[task.id]
-        return live
+
+    def _accepted(self, task: Task, future: asyncio.Future[Outcome], live: float) -> None:
+        """Redis has the task: end the wait, or bound it."""
+        if future.done():  # the outcome was there first, or the client has gone
+            return
+        seconds = task.wait if task.mode == "sync" else live if task.mode == "live" else 0
+        if not seconds or not task.awaited:
+            future.set_result(ACCEPTED)
+        elif self.ending:
+            future.set_result(RAN_OUT)
+        else:
+            self._waiting[task.id].timer = future.get_loop().call_later(seconds, _run_out, future)
+
+    async def _detached(self, task_id: str) -> Outcome:
+        """What is to be told at the end of a wait: the outcome after all, or that the task goes on by itself."""
+        try:
+            found = await self._ask(store.detach(self._client, self._terms, task_id))
+        except Unavailable:
+            self._detach_later(task_id)
+            return RAN_OUT
+        return _outcome(found) if found else RAN_OUT
 
     async def _send(self, tasks: Sequence[Task]) -> float:
         settings = self._settings
@@ -138,26 +162,11 @@ class QueueExecutor:
         if error := future.exception():
             log.warning("The broker took no message (%s); the task waits until it does", error)
 
-    async def wait(self, task_id: str, seconds: float) -> Outcome | None:
-        future = self._waiting[task_id]
-        timer = asyncio.get_running_loop().call_later(seconds, _run_out, future)
-        try:
-            return await future
-        except asyncio.TimeoutError:
-            try:
-                found = await self._ask(store.detach(self._client, self._terms, task_id))
-            except Unavailable:
-                self._detach_later(task_id)
-                return None
-            return _outcome(found) if found else None
-        finally:
-            timer.cancel()
-            self._waiting.pop(task_id, None)
-
     def end_waits(self) -> None:
         self.ending = True
-        for future in self._waiting.values():
-            _run_out(future)
+        for wait in self._waiting.values():
+            if wait.timer:  # else it is not accepted yet
+                _run_out(wait.future)
 
     def _detach_later(self, task_id: str) -> None:
         """The client was told to poll, so the result must be kept for it, even if Redis cannot be told just now."""
@@ -227,16 +236,23 @@ class QueueExecutor:
                 self._resolve(task_id, _outcome(found))
 
     def _resolve(self, task_id: str, outcome: Outcome) -> None:
-        future = self._waiting.get(task_id)
-        if future and not future.done():
-            future.set_result(outcome)
+        wait = self._waiting.get(task_id)
+        if wait and not wait.future.done():
+            wait.future.set_result(outcome)
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A client that waits; there is a timer from when its task is accepted."""
+
+    future: asyncio.Future[Outcome]
+    timer: asyncio.TimerHandle | None = None
 
 
 def _run_out(future: asyncio.Future[Outcome]) -> None:
     """End a wait."""
     if not future.done():
-        future.set_exception(asyncio.TimeoutError())
-        future.exception()  # a client that has gone must not leave a warning behind
+        future.set_result(RAN_OUT)
 
 
 def _outcome(found: list[bytes]) -> Outcome:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from app.executor import Task, Unavailable
 
@@ -16,26 +17,33 @@ MOST_TASKS = 128
 MOST_BYTES = 4_000_000
 
 
-class Submitter:
+T = TypeVar("T")
+
+
+class Submitter(Generic[T]):
     """Collects tasks while a round trip is under way.
 
     Args:
-        send: stores tasks and returns what every one of them is answered; raises for all of them alike. Unavailable
+        send: stores tasks, and returns what holds for every one of them; raises for all of them alike. Unavailable
             ends the wait of all tasks, also of those that it was not called for yet.
+        accepted: called for each task that was stored, with its future and what `send` returned.
     """
 
-    def __init__(self, send: Callable[[Sequence[Task]], Awaitable[float]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[Task]], Awaitable[T]],
+        accepted: Callable[[Task, asyncio.Future[Any], T], None],
+    ) -> None:
         self._send = send
-        self._waiting: list[tuple[Task, asyncio.Future[float]]] = []
+        self._accepted = accepted
+        self._waiting: list[tuple[Task, asyncio.Future[Any]]] = []
         self._running: asyncio.Task | None = None
 
-    async def submit(self, task: Task) -> float:
-        """What `send` returned for the round trip that carried this task; raises what it raised."""
-        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    def submit(self, task: Task, future: asyncio.Future[Any]) -> None:
+        """Send a task soon. The future gets what `send` raises; what becomes of it otherwise is up to `accepted`."""
         self._waiting.append((task, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await future
 
     async def _run(self) -> None:
         try:
@@ -53,13 +61,12 @@ class Submitter:
                     if not isinstance(error, Exception):
                         raise
                 else:
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_result(answer)
+                    for task, future in batch:
+                        self._accepted(task, future, answer)
         finally:
             self._running = None
 
-    def _take(self) -> list[tuple[Task, asyncio.Future[float]]]:
+    def _take(self) -> list[tuple[Task, asyncio.Future[Any]]]:
         """The next tasks in order, as many as fit one message; the first always."""
         count, size = 0, 0
         for task, _ in self._waiting[:MOST_TASKS]:
