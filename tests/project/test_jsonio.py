@@ -173,6 +173,7 @@ def test_what_users_return_becomes_json(value: Any, text: str | None) -> None:
         ({"a": object()}, "$.a: object is not valid JSON"),
         ({"a": iter([])}, "$.a: list_iterator is not valid JSON"),
         ({(1, 2): 1}, "$: a key is of type tuple; keys must be text"),
+        ({"a": {1: "x", "1": "y"}}, "$.a: two keys are the same when they are text"),
         ({"a": {b"k": 1}}, "$.a: bytes is not valid JSON"),
         ({"a": "\ud800"}, "$.a: the text holds a lone surrogate, which is not valid Unicode"),
         ({"\ud800": 1}, "$: the text holds a lone surrogate, which is not valid Unicode"),

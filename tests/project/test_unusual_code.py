@@ -229,6 +229,11 @@ def test_code_that_catches_every_interruption_holds_up_the_api_for_seconds_only(
     assert "verify_input" in service.log("api")
 
 
+def test_code_that_leaves_the_projects_folder_takes_nobody_along(queue: Service) -> None:
+    assert queue.predict({"verify": "os.chdir('/'); answer = {}"}).status_code == 200
+    assert queue.get("/info").status_code == 200
+
+
 # ---- What the clients send, and what others write into Redis ----
 
 

@@ -23,7 +23,7 @@ from app.user_thread import Stuck
 
 log = logging.getLogger("denzel.api")
 
-INFO = Path("app/assets/info.txt")
+INFO = "assets/info.txt"
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 _RETRY_AFTER = 1  # seconds
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -275,11 +275,11 @@ class Info:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         try:
-            resp.data = INFO.read_bytes()
+            resp.data = (Path(__file__).parent / INFO).read_bytes()
         except OSError as error:
             raise falcon.HTTPNotFound(
                 title="No information",
-                description=f"{INFO} cannot be read ({error.strerror}); write into it what users should know.",
+                description=f"app/{INFO} cannot be read ({error.strerror}); write into it what users should know.",
             ) from error
         resp.content_type = falcon.MEDIA_TEXT
 

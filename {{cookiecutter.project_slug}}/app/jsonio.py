@@ -117,7 +117,10 @@ def _convert(value: Any, path: str, parents: tuple[int, ...], deepest: int) -> A
         raise TooDeep(f"{path[:60]}...: nested more than {deepest} levels deep")
     inside = (*parents, id(value))
     if isinstance(value, dict):
-        return {_key(key, path): _convert(item, _join(path, key), inside, deepest) for key, item in value.items()}
+        converted = {_key(key, path): _convert(item, _join(path, key), inside, deepest) for key, item in value.items()}
+        if len(converted) < len(value):
+            raise NotJSON(f"{path}: two keys are the same when they are text")
+        return converted
     if isinstance(value, list | tuple):
         return [_convert(item, f"{path}[{index}]", inside, deepest) for index, item in enumerate(value)]
     if isinstance(value, datetime | date | time):
