@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import redis
@@ -96,7 +96,7 @@ def test_an_outcome_may_come_before_the_word_that_its_task_was_accepted(run: Cal
         assert await submitted == Outcome("SUCCESS", b'{"a":1}')
         future = asyncio.get_running_loop().create_future()
         future.set_result(Outcome("SUCCESS", b"{}"))
-        accepted(Task(queue.task_id, b"{}", "sync", None, 10), future, 0.0)
+        accepted(Task(queue.task_id, b"{}", "sync", None, 10), future, store.Submitted(0.0, 1, 0, False))
 
     run(test)
 
@@ -153,6 +153,35 @@ def test_nobody_waits_for_an_asynchronous_task(run: Callable, mode: str) -> None
     async def test(queue: Queue) -> None:
         queue.redis.set(store.RESPONSE, 0)
         assert await queue.submit(mode) is ACCEPTED
+
+    run(test)
+
+
+@pytest.mark.parametrize("mode", ["async", "live"])
+def test_an_asynchronous_task_that_ends_at_once_is_answered_by_its_acceptance(run: Callable, mode: str) -> None:
+    """Also when the connection broke before the word of that came: then outcomes are looked for."""
+
+    async def test(queue: Queue) -> None:
+        queue.redis.set(store.RESPONSE, 0)
+        send = queue.executor._submitter._send
+
+        async def slowly(tasks: Sequence[Task]) -> store.Submitted:
+            submitted = await send(tasks)
+            queue.work()
+            await queue.executor._catch_up()
+            return submitted
+
+        queue.executor._submitter._send = slowly
+        assert await queue.submit(mode) is ACCEPTED
+
+    run(test)
+
+
+def test_what_comes_together_is_refused_only_where_there_is_no_room(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        answers = await asyncio.gather(*(queue.submit("async") for _ in range(3)), return_exceptions=True)
+        assert answers[0] is ACCEPTED
+        assert [str(answer) for answer in answers[1:]] == ["1 tasks are waiting already"] * 2
 
     run(test)
 

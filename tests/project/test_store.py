@@ -43,8 +43,10 @@ class Tasks:
     def submit(
         self, *ids: str, mode: str = "sync", uri: str | None = None, most: int = 1000, default: float = 5.0
     ) -> tuple[float, int]:
-        tasks = [Task(task_id, b'{"id":"%s"}' % task_id.encode(), mode, uri, "channel") for task_id in ids]
-        return self.call(store.submit, TERMS, tasks, most, default)[:2]
+        tasks = [Task(task_id, b'{"id":"%s"}' % task_id.encode(), mode, uri, reply_to="channel") for task_id in ids]
+        submitted = self.call(store.submit, TERMS, tasks, most, default)
+        self.refused = submitted.refused
+        return submitted[:2]
 
     def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:
         """Store what ended, claim more; the ids of the claimed tasks."""
@@ -170,16 +172,39 @@ def test_submitting_an_id_again_changes_nothing_whatever_became_of_it(tasks: Tas
 def test_what_was_accepted_is_not_refused_when_it_is_submitted_again_to_a_full_queue(tasks: Tasks) -> None:
     assert tasks.submit("a", "b", most=2) == (5.0, 2)
     assert tasks.submit("a", "b", most=2) == (5.0, 2)
-    assert tasks.submit("a", "c", most=2) == (5.0, -3)
+    assert tasks.submit("a", "c", "b", most=2) == (5.0, 2)
+    assert tasks.refused == {"c"}
     assert tasks.waiting == ["a", "b"]
 
 
-def test_submit_accepts_all_or_nothing(tasks: Tasks) -> None:
+def test_of_tasks_that_come_together_as_many_are_accepted_as_there_is_room_for(tasks: Tasks) -> None:
     assert tasks.submit("a", "b", most=3) == (5.0, 2)
-    assert tasks.submit("c", "d", most=3) == (5.0, -3)
-    assert tasks.record("c") == tasks.record("d") == {}
-    assert tasks.waiting == ["a", "b"]
-    assert tasks.submit("c", most=3) == (5.0, 3)
+    assert tasks.refused == set()
+    assert tasks.submit("c", "d", "e", most=3) == (5.0, 3)
+    assert tasks.refused == {"d", "e"}
+    assert tasks.record("d") == tasks.record("e") == {}
+    assert tasks.waiting == ["a", "b", "c"]
+
+
+def test_who_waits_for_a_task_that_was_submitted_by_another_who_does_not_is_told(tasks: Tasks, heard: Any) -> None:
+    task = Task("a", b'{"id":"a"}', "sync", None)
+    tasks.call(store.submit, TERMS, [task], 1000, 5.0)
+    tasks.submit("a")
+    assert tasks.work("token") == ["a"]
+    tasks.work("token", success("a"), most=0)
+    [(channel, line)] = heard()
+    assert (channel, line.partition(" {")[0]) == ("channel", "a SUCCESS")
+    tasks.submit("a")  # after its end
+    assert heard() == [(channel, line)]
+
+
+def test_nobody_is_told_of_an_asynchronous_task_that_is_there_already(tasks: Tasks, heard: Any) -> None:
+    tasks.submit("a", mode="async")
+    tasks.work("token")
+    tasks.work("token", success("a"), most=0)
+    tasks.submit("a")
+    assert heard() == []
+    assert tasks.call(store.outcome, "a") is None
 
 
 def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) -> None:
@@ -194,8 +219,8 @@ def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) ->
 
 def test_submit_leaves_tickets_to_another_broker(tasks: Tasks) -> None:
     terms = store.Terms("", b"ticket", 60, 86_400)
-    task = Task("a", b"{}", "sync", None, "channel")
-    assert tasks.call(store.submit, terms, [task], 1000, 5.0) == (5.0, 1, 1, False)
+    task = Task("a", b"{}", "sync", None, reply_to="channel")
+    assert tasks.call(store.submit, terms, [task], 1000, 5.0)[:4] == (5.0, 1, 1, False)
     assert tasks.tickets == 0
     assert tasks.call(store.beat, terms, "n", {"up": 1}, [], False) is True
     assert tasks.tickets == 0

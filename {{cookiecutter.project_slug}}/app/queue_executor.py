@@ -101,12 +101,14 @@ class QueueExecutor:
                 wait.timer.cancel()
             del self._waiting[task.id]
 
-    def _accepted(self, task: Task, future: asyncio.Future[Outcome], live: float) -> None:
-        """Redis has the task: end the wait, or bound it."""
+    def _accepted(self, task: Task, future: asyncio.Future[Outcome], submitted: store.Submitted) -> None:
+        """Redis has the task, or no room for it: end the wait, or bound it."""
         if future.done():  # the outcome was there first, or the client has gone
             return
-        seconds = task.wait if task.mode == "sync" else live if task.mode == "live" else 0
-        if not seconds or not task.awaited:
+        seconds = task.wait if task.mode == "sync" else submitted.live if task.mode == "live" else 0
+        if task.id in submitted.refused:
+            future.set_exception(QueueFull(f"{submitted.waiting} tasks are waiting already"))
+        elif not seconds or not task.awaited:
             future.set_result(ACCEPTED)
         elif self.ending:
             future.set_result(RAN_OUT)
@@ -122,17 +124,15 @@ class QueueExecutor:
             return RAN_OUT
         return _outcome(found) if found else RAN_OUT
 
-    async def _send(self, tasks: Sequence[Task]) -> float:
+    async def _send(self, tasks: Sequence[Task]) -> store.Submitted:
         settings = self._settings
         submitted = await self._ask(
             store.submit(self._lane, self._terms, tasks, settings.max_queue, settings.sync_timeout)
         )
-        if submitted.waiting < 0:
-            raise QueueFull(f"{-submitted.waiting - 1} tasks are waiting already")
         self._send_tickets(submitted.tickets)
         if submitted.held_back and self._nudging is None:
             self._nudging = asyncio.create_task(self._nudge())
-        return submitted.live
+        return submitted
 
     async def _nudge(self) -> None:
         """See to it that tasks which nobody was woken for do not wait for long."""

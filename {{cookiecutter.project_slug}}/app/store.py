@@ -279,32 +279,46 @@ end
 
 # ARGV: most waiting tasks, default timeout, ticket queue, ticket,
 #       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or '').
-# Returns the live setting in seconds as text, the number that wait (negative: full, nothing was accepted), how many
-# tickets it takes, and 1 if nobody was woken as a process will be back at once.
-# Sending the same ids again changes nothing, so that a retry after a lost connection is safe.
+# Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken as
+# a process will be back at once, and then the ids of those that were refused: the queue is full.
+# Sending the same ids again changes nothing, so that a retry after a lost connection is safe. Whoever waits for a task
+# that another has submitted, without waiting, is told like everybody.
 _SUBMIT = Script("""
+-- Lets an API process wait for a task that is there already.
+local function join(id, channel)
+    local key = TASK .. id
+    local status, mode, known, result, message = unpack(
+        redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'result', 'message'))
+    if mode ~= 'sync' or (known and known ~= '') then return end
+    if not final(status) then
+        redis.call('HSET', key, 'reply_to', channel)
+    else
+        redis.call('PUBLISH', channel, id .. ' ' .. status .. ' ' .. (status == 'SUCCESS' and result or message))
+    end
+end
+
 local live, full, quick = unpack(redis.call('MGET', 'synchronous_timeout', FULL, QUICK))
 -- What is no number of seconds (Redis can be written to by others, too) counts as not set.
 local number = tonumber(live or '')
 live = number and number >= 0 and number < 1e9 and tostring(number) or ARGV[2]
 local waiting = redis.call('LLEN', WAITING)
-local count = (#ARGV - 4) / 6
+local count, room = (#ARGV - 4) / 6, tonumber(ARGV[1]) - waiting
 if full then return redis.error_reply('OOM Redis is almost full') end
-if waiting + count > tonumber(ARGV[1]) then
-    for i = 5, #ARGV, 6 do count = count - redis.call('EXISTS', TASK .. ARGV[i]) end  -- accepted before
-    if waiting + count > tonumber(ARGV[1]) then return {live, -waiting - 1, 0, 0} end
-end
 
 -- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue. Records are written
 -- before anything else: a Redis that is full refuses the first write of a script, and then no other.
 local idle, listed
 if waiting == 0 and not quick then idle, listed = next_idle() end
 local part = idle and portion(idle, count) or 0
-local queued, ids, claimed = {}, {}, {}
+local queued, ids, claimed, refused = {}, {}, {}, {}
 for i = 5, #ARGV, 6 do
     local id, request, mode = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local key = TASK .. id
-    if redis.call('EXISTS', key) == 0 then
+    if redis.call('EXISTS', key) == 1 then
+        if ARGV[i + 4] ~= '' then join(id, ARGV[i + 4]) end
+    elseif #ids >= part and #queued >= room then
+        refused[#refused + 1] = id
+    else
         if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
         local record = {'status', 'PENDING', 'request', request, 'mode', mode, 'callback_uri', ARGV[i + 3],
                         'reply_to', ARGV[i + 4], 'accepted', now}
@@ -328,11 +342,11 @@ if #ids > 0 then
     note_claims(idle, ids)
     hand(idle, #queued, claimed)
 end
-if quick then return {live, waiting + count, 0, 1} end
-if #queued == 0 and waiting == 0 then return {live, count, 0, 0} end
+waiting = waiting + #queued
+if quick or waiting == 0 then return {live, waiting, 0, quick and 1 or 0, unpack(refused)} end
 -- One ticket for each task, as long as there is a process to take it.
-local tickets = wake(count, processes(), ARGV[3], ARGV[4])
-return {live, waiting + count, tickets, 0}
+local tickets = wake(count - #refused, processes(), ARGV[3], ARGV[4])
+return {live, waiting, tickets, 0, unpack(refused)}
 """)
 
 # ARGV: ticket queue, ticket. Returns the same last two numbers as a submission.
@@ -525,16 +539,17 @@ class Submitted(NamedTuple):
 
     Attributes:
         live: the live response setting in seconds, 0 means asynchronous.
-        waiting: how many tasks wait now. A negative number -n-1 says that n tasks wait, which leaves no room: nothing
-            was accepted.
+        waiting: how many tasks wait now.
         tickets: how many tickets it takes; they are written already unless they travel through another broker.
         held_back: nobody was woken, as a process will be back at once; `nudge` has to make sure.
+        refused: the ids of those for which there was no room.
     """
 
     live: float
     waiting: int
     tickets: int
     held_back: bool
+    refused: frozenset[str] = frozenset()
 
 
 async def submit(client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int, default_timeout: float) -> Submitted:
@@ -543,8 +558,8 @@ async def submit(client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int
     for task in tasks:
         kept = "1" if task.kept else ""
         arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
-    live, waiting, tickets, held_back = await _SUBMIT.call(client, *arguments)
-    return Submitted(float(live), waiting, tickets, bool(held_back))
+    live, waiting, tickets, held_back, *refused = await _SUBMIT.call(client, *arguments)
+    return Submitted(float(live), waiting, tickets, bool(held_back), frozenset(map(bytes.decode, refused)))
 
 
 async def nudge(client: Any, terms: Terms) -> tuple[int, bool]:
@@ -722,9 +737,9 @@ def replay(client: Any, task_id: str) -> bool:
 
 
 async def outcome(client: Any, task_id: str) -> list[bytes] | None:
-    """Status, result and message of a task that has ended, else None."""
-    found = await client.hmget(TASK + task_id, "status", "result", "message")
-    return found if found[0] and found[0].decode() in FINAL else None
+    """Status, result and message of a task that has ended and that somebody may wait for, else None."""
+    *found, mode = await client.hmget(TASK + task_id, "status", "result", "message", "mode")
+    return found if found[0] and found[0].decode() in FINAL and mode != b"async" else None
 
 
 def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
