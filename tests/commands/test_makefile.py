@@ -96,7 +96,7 @@ def test_variables_of_the_environment_are_not_taken_for_the_commands_own(make: R
     ("redirection", "said"), [(">/dev/full", "No space left on device"), (">&-", ""), ("| head -0", "")]
 )
 def test_output_that_cannot_be_written_is_no_traceback(baked: Path, redirection: str, said: str) -> None:
-    command = f"{sys.executable} -m commands doctor {redirection}"
+    command = f"{sys.executable} commands doctor {redirection}"
     done = subprocess.run(["sh", "-c", command], cwd=baked, capture_output=True, text=True, timeout=60)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

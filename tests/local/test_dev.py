@@ -81,7 +81,7 @@ def end_by(way: str, running: Dev) -> None:
     elif way == "SIGHUP of a closed terminal":
         os.killpg(pid, signal.SIGHUP)
     elif way == "kill -9 of dev":
-        os.kill(running.child("-m commands dev"), signal.SIGKILL)
+        os.kill(running.child(" commands dev"), signal.SIGKILL)
     elif way == "kill -9 of make":
         os.kill(pid, signal.SIGKILL)
     else:
@@ -125,7 +125,7 @@ def test_a_killed_one_can_be_started_again_at_once(plain: Path) -> None:
     ports = free_ports()
     with dev(plain, *ports) as first:
         wait_until_up(first)
-        os.kill(first.child("-m commands dev"), signal.SIGKILL)
+        os.kill(first.child(" commands dev"), signal.SIGKILL)
         first.make.wait(5)
         with dev(plain, *ports) as second:
             wait_until_up(second)
@@ -146,7 +146,7 @@ def test_a_stop_is_no_failure(plain: Path) -> None:
     procfile(plain)
     with dev(plain, *free_ports()) as running:
         wait_until_up(running)
-        os.kill(running.child("-m commands dev"), signal.SIGTERM)
+        os.kill(running.child(" commands dev"), signal.SIGTERM)
         assert running.make.wait(5) == 0
         assert running.text().splitlines()[-1] == "dev     | Stopped."
 
@@ -194,7 +194,7 @@ def test_it_says_where_it_is_while_it_runs(plain: Path) -> None:
     with dev(plain, f"API_PORT={api}", f"MONITOR_PORT={monitor}") as running:
         wait_until_up(running)
         marker = json.loads(running.marker.read_text())
-        assert marker["pid"] == running.child("-m commands dev")
+        assert marker["pid"] == running.child(" commands dev")
         assert marker["api_url"] == f"http://127.0.0.1:{api}"
         assert marker["monitor_url"] == f"http://127.0.0.1:{monitor}"
         assert re.fullmatch(r"redis://:\w+@127\.0\.0\.1:\d+/0", marker["redis_url"])

@@ -82,7 +82,7 @@ def test_callbacks_are_shown_as_they_arrive(installed: Path) -> None:
             assert json.loads(arrival[arrival.index("{") :]) == example["response"]
 
             # the same run shows how real services end when nobody can stop them in order
-            os.kill(running.child("-m commands dev"), signal.SIGKILL)
+            os.kill(running.child(" commands dev"), signal.SIGKILL)
             running.assert_gone(5.0)
         again = Receiver(installed, free_port())
         again.stop()

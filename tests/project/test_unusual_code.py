@@ -274,6 +274,42 @@ def test_a_response_comes_in_one_piece(queue: Service) -> None:
             assert connection.recv(65536).endswith(b"\r\n\r\npong")
 
 
+def test_the_body_of_a_request_whose_offer_was_not_seen_is_no_request(queue: Service) -> None:
+    ping = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", queue.ports["api"]), timeout=5) as connection:
+        connection.sendall(ping + head % len(ping))
+        received = connection.recv(65536)
+        connection.sendall(ping)
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += part
+    assert received.count(b"pong") == 1
+    assert b"HTTP/1.1 400 " in received
+    assert b"\r\nconnection: close\r\n" in received
+
+
+def test_trailers_without_end_are_refused(queue: Service) -> None:
+    [api] = children_of(queue.pid("api"))
+    before = megabytes(api)
+    begin = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    assert queue.raw(begin + b"x: " + b"y" * 50_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    for line in (b"", b": y\r\n" + b"x" * 100):
+        with socket.create_connection(("127.0.0.1", queue.ports["api"]), timeout=5) as connection:
+            connection.sendall(begin + b"x: ")
+            with pytest.raises(ConnectionError):
+                connection.sendall((line + b"y" * 100_000) * 1000)
+    assert megabytes(api) - before < 20
+
+
+def test_a_client_that_keeps_back_a_body_too_large_finds_the_connection_closed(queue: Service) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", queue.ports["api"]), timeout=5) as connection:
+        connection.sendall(head)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 413 ")
+
+
 def test_offers_without_end_are_refused(queue: Service) -> None:
     sent = b"\r\nUpgrade: " + b"x" * 200_000
     for begin in (b"", b"GET /ping HTTP/1.1"):

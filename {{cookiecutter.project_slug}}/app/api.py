@@ -92,6 +92,8 @@ class _App(falcon.asgi.App):
                     error = _too_large(self._max_body_bytes)
                     body = jsonio.dumps({"title": error.title, "description": error.description})
                     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+                    if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
+                        headers.append((b"connection", b"close"))
                     await send({"type": "http.response.start", "status": 413, "headers": headers})
                     await send({"type": "http.response.body", "body": body})
                     return

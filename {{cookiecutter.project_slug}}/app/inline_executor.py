@@ -219,6 +219,9 @@ class InlineExecutor:
     def _finish(self, record: _Record, status: str, result: bytes, message: bytes) -> None:
         if record.fields[b"status"].decode() in store.FINAL:
             return
+        record.task.request = b""
+        # A copy: small ones from orjson keep their buffer, 4 kB.
+        result = bytes(memoryview(result))
         record.fields.update({b"status": status.encode(), b"result": result, b"message": message, b"ended": _now()})
         settings = self._settings
         kept = record.mode != "sync" or record.task.kept

@@ -35,6 +35,8 @@ _LINGER = 1.0
 _STOPS_ACCEPTING = 10.0
 # A request's URL and headers together may have so many bytes.
 MOST_HEAD_BYTES = 65_536
+# So many may come of a body without any of its content (then they are trailers); one read brings this many at the most.
+_MOST_EMPTY_BYTES = 262_144
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -44,7 +46,9 @@ class Protocol(HttpToolsProtocol):
 
     _head_bytes: int | None = None  # of a request's head that is not complete yet
     _in_body = False
+    _empty_bytes = 0  # since the body's last content
     _held = b""  # the end of what has come of a head, if it may be the begin of an offer
+    _deaf = False  # nothing more is read from this connection
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
@@ -52,24 +56,39 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
             self._head_bytes += len(data)
+        if self._in_body:
+            self._empty_bytes += len(data)
+        else:
+            data, self._held = _without_upgrade(self._held + data)
+        if self._deaf:
+            return
         if max(self._head_bytes or 0, len(self._held)) > MOST_HEAD_BYTES:
             self._refuse(431, "Request head too large", f"URL and headers may have {MOST_HEAD_BYTES} bytes.")
-            return
-        if not self._in_body:
-            data, self._held = _without_upgrade(self._held + data)
-        super().data_received(data)
+        elif self._empty_bytes > _MOST_EMPTY_BYTES:
+            self._refuse(431, "Request trailers too large", f"Trailers may have {_MOST_EMPTY_BYTES} bytes.")
+        else:
+            super().data_received(data)
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_bytes, self._in_body = None, True
+        self._head_bytes, self._in_body, self._empty_bytes = None, True, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._empty_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An offer that was not seen, as its head came together with other requests: what follows makes no sense."""
+        self.cycle.keep_alive = False
+        self._deaf = True
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "Bad request", msg)
@@ -82,6 +101,7 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        self._deaf = True
 
 
 class _Joining:

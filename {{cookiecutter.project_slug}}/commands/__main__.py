@@ -1,4 +1,4 @@
-"""Run one command: ``python3 -m commands NAME [VARIABLE=value ...]``, as the Makefile does."""
+"""Run one command: ``python3 commands NAME [VARIABLE=value ...]``, as the Makefile does."""
 
 import importlib
 import os
@@ -77,4 +77,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    # Until now Python has looked for its own modules here, and not among the project's files of the same names.
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.exit(main(sys.argv[1:]))

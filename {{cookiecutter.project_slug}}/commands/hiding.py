@@ -1,9 +1,7 @@
 """Files of the project's folder that hide a module of the same name: Python looks there first.
 
-Little more than `os` is imported here: whatever else is needed may be the very module that is hidden.
+Nothing but `os` and `sys` is imported here: whatever else is needed may be the very module that is hidden.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -16,7 +14,8 @@ _NEVER_NEEDED = {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo
 
 def hidden_modules() -> list[str]:
     """The names of Python's own modules that are hidden."""
-    return sorted(_modules() & set(sys.stdlib_module_names) - _NEVER_NEEDED)
+    can_be = set(sys.stdlib_module_names) - set(sys.builtin_module_names) - _NEVER_NEEDED
+    return sorted(_modules() & can_be)
 
 
 def hidden_packages(site_packages: os.PathLike[str]) -> list[str]:
