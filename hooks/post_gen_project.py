@@ -64,7 +64,7 @@ STAGING = sorted({choice.places for table in OPTIONS.values() for choice in tabl
 # The user-owned files of the skeleton that an example replaces, by the SHA-256 of their text. A file whose
 # text differs was edited and is left alone.
 SKELETON = {
-    "app/logic/pipeline.py": "4815e920bb08f8442b54cd95fa737df8716c7bc81daa53a42ac2a56c4c8ea3b0",
+    "app/logic/pipeline.py": "56fafd3827f26084a7621d05087146a56751b9df6723e5fd1725b6ac4c68c29a",
     "requirements.txt": "12bb78b2c65f68a5c655f7ad2ea427128a2ba9eabf73e0e48953fa9ab7f746f3",
     "tests/test_pipeline.py": "efc9e9d40b956386e5f7c7952200b3be9e08f1df63e6b6feabb8e1a7c8cdbbd9",
     "tests/test_service.py": "6ba8b54d58ae6c285214bb585681f1323bca860e55089e0c4c67e38b4143f4ed",

@@ -46,6 +46,26 @@ def test_the_main_line_of_an_error_stands_below_its_worker(error: str) -> None:
     assert lines[-2:] == ["Worker: worker@iris - ERROR", "\tValueError: SETUP is not Up"]
 
 
+def test_the_status_tells_of_code_that_does_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "ROOT", tmp_path)
+    (tmp_path / "app/logic").mkdir(parents=True)
+    helper = tmp_path / "app/logic/helper.py"
+    helper.touch()
+    edited = helper.stat().st_mtime
+
+    def notes(**worker: float | str) -> list[str]:
+        return status.notes({"workers": [{"loaded": edited + 9}, worker]}, "make restart applies that")
+
+    assert notes(loaded=edited + 1) == []
+    assert notes(loaded=edited - 1) == ["app/logic/helper.py was edited after it was loaded: make restart applies that"]
+    refused = notes(loaded=edited - 1, reload_error="app/logic/helper.py, line 1: invalid syntax")
+    assert refused == [
+        "The version from before serves; the new one does not load: app/logic/helper.py, line 1: invalid syntax"
+    ]
+    assert status.notes(None, "") == status.notes({"workers": [{}]}, "") == []
+    assert status.layout(UP, PORTS, [("worker@iris", "UP", "")], refused).endswith(f"- UP\nNote: {refused[0]}")
+
+
 @pytest.mark.parametrize(
     ("document", "states"),
     [

@@ -88,7 +88,7 @@ def test_a_model_that_does_not_load_ends_the_wait_with_its_error(
         predict.run([])
     assert str(raised.value) == (
         "Worker: worker@iris - ERROR\n  load_model raised ValueError: no weights\n"
-        'Correct app/logic/pipeline.py, then run "make restart" (or end "make dev" and start it again). '
+        'Correct app/logic/pipeline.py, then run "make restart". '
         f"The request waits until then: curl {service.url}/status/one"
     )
 

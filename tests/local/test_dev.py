@@ -343,7 +343,7 @@ def test_wrong_settings_start_nothing(plain: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[:2] == [
         "Wrong settings (correct them in .env):",
-        "  MAX_QUEUE is 'abc': expected a whole number from 1 to 1e+09",
+        "  MAX_QUEUE is 'abc': expected a whole number from 1 to 1000000000",
     ]
 
 

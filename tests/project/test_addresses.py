@@ -164,6 +164,8 @@ def test_the_message_of_a_refused_address_says_how_to_allow_it() -> None:
         'callback_uri: "10.0.0.5" is not a public address (private); '
         'to allow it, add "10.0.0.5" to CALLBACK_ALLOW in .env'
     )
+    with pytest.raises(CallbackUriError, match="in a container this is the container, and your machine is host"):
+        Policy().check_uri("http://localhost:9000/")
     assert Policy().refusal("receiver", "172.18.0.5", 80) == (
         '"receiver" leads to 172.18.0.5, which is not a public address (private); '
         'to allow it, add "receiver" to CALLBACK_ALLOW in .env'

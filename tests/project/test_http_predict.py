@@ -14,10 +14,10 @@ ASYNC = "respond-async"
 
 
 def error_of(response) -> tuple[int, str, str]:
-    """Status, title and description of an error; there is nothing else in its body."""
+    """Status, title and description of an error; there is nothing else in its body, but for why JSON is malformed."""
     assert response.headers["Content-Type"] == "application/json"
     body = response.json()
-    assert set(body) == {"title", "description"}
+    assert set(body) == {"title", "description"} | ({"reason"} if body["title"] == "Malformed JSON" else set())
     return response.status_code, body["title"], body["description"]
 
 
@@ -136,7 +136,21 @@ def test_requests_on_one_connection_are_answered_in_turn(service: Service) -> No
     ids=lambda body: repr(body[:24]),
 )  # fmt: skip
 def test_malformed_json_is_refused(service: Service, body: bytes) -> None:
-    assert error_of(service.predict(body)) == (400, "Malformed JSON", "Could not decode the request body.")
+    response = service.predict(body)
+    assert error_of(response) == (400, "Malformed JSON", "Could not decode the request body.")
+    assert response.json()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "the request has no body"),
+        (b'{"a": 1,}', "line 1 column"),
+        (b"[18446744073709551616]", "an integer is beyond 64 bits"),
+    ],
+)
+def test_why_json_is_malformed_is_told(service: Service, body: bytes, reason: str) -> None:
+    assert reason in service.predict(body).json()["reason"]
 
 
 @pytest.mark.parametrize("number", [2**64 - 1, -(2**63), 1e308, 5e-324, 0.1234567890123456789])
@@ -183,13 +197,26 @@ def test_a_body_cut_off_is_no_request(service: Service, header: bytes, body: byt
 # ---- verify_input ---------------------------------------------------------------------------------------------------
 
 
+def test_what_looks_like_a_mistake_in_verify_input_is_in_the_log(service: Service) -> None:
+    """One of many in some time, so that clients cannot fill the log; others only with LOG_LEVEL=debug."""
+    mistake = {"verify_input": "request['no such key']"}
+    eventually(lambda: service.predict(mistake) and "KeyError: 'no such key'" in service.log("api"), "it is told")
+    for _ in range(20):
+        service.predict(mistake)
+        service.predict({"verify_input": "throw(ValueError('no such flower'))"})
+    log = service.log("api")
+    assert log.count("KeyError: 'no such key'") <= 4
+    assert "verify_input refused a request\nTraceback (most recent call last):\n  File" in log
+    assert "no such flower" not in log
+
+
 @pytest.mark.parametrize(
     ("expression", "description"),
     [
         ("throw(ValueError('no flowers'))", "no flowers"),
-        ("throw(KeyError('data'))", "'data'"),
+        ("throw(KeyError('data'))", "KeyError: 'data'"),
         ("throw(AssertionError())", "AssertionError"),
-        ("request['data']", "'data'"),
+        ("request['data']", "KeyError: 'data'"),
         ("undefined", "name 'undefined' is not defined"),
         ("throw(ValueError('a', 1))", "('a', 1)"),
         ("throw(ValueError('ü' * 3))", "üüü"),
@@ -238,7 +265,7 @@ def test_a_fault_of_verify_input_itself_is_not_the_requests(
     [
         ("undefined", "name 'undefined' is not defined", ("NameError", ["name 'undefined' is not defined"])),
         ("throw(ValueError())", "ValueError", ("ValueError", [])),
-        ("throw(KeyError('a'))", "'a'", ("KeyError", ["a"])),
+        ("throw(KeyError('a'))", "KeyError: 'a'", ("KeyError", ["a"])),
         ("throw(OSError(2, 'gone', 'x'))", "[Errno 2] gone: 'x'", ("FileNotFoundError", [2, "gone"])),
         ("throw(ValueError('a', (1, None)))", "('a', (1, None))", ("ValueError", ["a", [1, None]])),
         ("throw(ValueError(np.float64(1.5)))", "1.5", ("ValueError", [1.5])),

@@ -65,6 +65,7 @@ def test_a_pipeline_is_imported_anew_with_its_helpers(write: Callable[..., None]
         ("def predict(m, x): pass\nload_model = 1", "missing: verify_input, load_model, process"),
         ("", "missing: verify_input, load_model, process, predict"),
         ("x = '\0'", "app/logic/pipeline.py"),
+        (COMPLETE + "\nBATCHABLE = 'yes'", "app/logic/pipeline.py: BATCHABLE must be True or False, not 'yes'"),
     ],
     ids=lambda text: repr(text)[:30],
 )
@@ -75,6 +76,22 @@ def test_what_is_wrong_with_a_pipeline_is_told_with_its_line(
     assert message in problem()
     write(COMPLETE)
     assert stages.import_pipeline()
+
+
+def test_a_traceback_begins_in_the_users_code(write: Callable[..., None]) -> None:
+    write("import app.logic.helper", helper="import json\njson.loads('x')")
+    with pytest.raises(stages.PipelineError) as raised:
+        stages.import_pipeline()
+    lines = stages.traceback_of(raised.value).splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].endswith('app/logic/pipeline.py", line 1, in <module>')
+    assert lines[-1].startswith("json.decoder.JSONDecodeError: ")
+    write("x = = 1")
+    with pytest.raises(stages.PipelineError) as raised:
+        stages.import_pipeline()
+    lines = stages.traceback_of(raised.value).splitlines()
+    assert lines[0].endswith('app/logic/pipeline.py", line 1')
+    assert len(lines) == 4
 
 
 def test_a_missing_pipeline_is_told(write: Callable[..., None], tmp_path: Path) -> None:
@@ -100,7 +117,7 @@ class Odd(Exception):
         (ValueError("no"), "no", "ValueError: no", ["no"]),
         (ValueError(), "ValueError", "ValueError", []),
         (ValueError(""), "ValueError", "ValueError", [""]),
-        (KeyError("a"), "'a'", "KeyError: 'a'", ["a"]),
+        (KeyError("a"), "KeyError: 'a'", "KeyError: 'a'", ["a"]),
         (ValueError("a", 1, None), "('a', 1, None)", "ValueError: ('a', 1, None)", ["a", 1, None]),
         (ValueError({"a": {1}}), "{'a': {1}}", "ValueError: {'a': {1}}", ["{'a': {1}}"]),
         (ValueError("\ud800"), "\\ud800", "ValueError: \\ud800", ["'\\ud800'"]),

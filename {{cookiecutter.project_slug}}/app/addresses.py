@@ -148,8 +148,11 @@ class Policy:
         if kind := _not_public(found):
             name = host or address
             leads = "" if _literal_or_none(host) == found else f" leads to {found}, which"
+            own = found.is_loopback and (not leads or host == "localhost")
+            here = "; in a container this is the container, and your machine is host.docker.internal" if own else ""
             return (
-                f'"{name}"{leads} is not a public address ({kind}); to allow it, add "{name}" to CALLBACK_ALLOW in .env'
+                f'"{name}"{leads} is not a public address ({kind}); '
+                f'to allow it, add "{name}" to CALLBACK_ALLOW in .env{here}'
             )
         if self._ports and port not in self._ports:
             return self._port_refused(host, port)

@@ -26,6 +26,9 @@ log = logging.getLogger("denzel.api")
 INFO = "assets/info.txt"
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 _RETRY_AFTER = 1  # seconds
+# Errors that code raises by mistake; one is shown in so many seconds.
+_MISTAKES = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
+_SHOWN_FOR = 10.0
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -120,6 +123,7 @@ class Predict:
         self._pipeline = pipeline
         self._ids = ids
         self._allowed = addresses.Policy(settings.callback_allow, settings.callback_ports)
+        self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         body = await self._read(req)
@@ -127,8 +131,7 @@ class Predict:
         try:
             json_data = jsonio.loads(body)
         except ValueError as error:
-            log.debug("Malformed JSON: %s", error)
-            raise _malformed() from None
+            raise _Malformed(str(error) if body else "the request has no body") from None
         callback_uri = stages.callback_uri(json_data)
         request, verified_uri = await self._verify(json_data, body)
         callback_uri = verified_uri or callback_uri
@@ -222,13 +225,22 @@ class Predict:
                 title="Service busy", description=f"{error}.", retry_after=_RETRY_AFTER
             ) from None
         except jsonio.TooDeep:
-            raise _malformed() from None
+            raise _Malformed("nested too deep") from None
         except stages.BadAnswer:
             raise
         except Exception as error:
-            log.debug("verify_input refused a request", exc_info=True)
+            self._log_refusal(error)
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             raise falcon.HTTPBadRequest(title="Bad input format", description=stages.message_of(error)) from None
+
+    def _log_refusal(self, error: Exception) -> None:
+        """What looks like a mistake in the code rather than in the request is shown, as often as it helps."""
+        level = logging.DEBUG
+        if isinstance(error, _MISTAKES) and time.monotonic() > self._shown_until:
+            self._shown_until = time.monotonic() + _SHOWN_FOR
+            level = logging.WARNING
+        if log.isEnabledFor(level):
+            log.log(level, "verify_input refused a request\n%s", stages.traceback_of(error))
 
     async def _check_callback(self, uri: Any, mode: str) -> str | None:
         """The URI if a callback may go there; None in synchronous mode, where a bad one does not matter."""
@@ -372,8 +384,12 @@ def _ended_badly(status: str, message: str) -> falcon.HTTPError:
     return falcon.HTTPInternalServerError(title="Error invoking predict", description=message)
 
 
-def _malformed() -> falcon.HTTPError:
-    return falcon.HTTPBadRequest(title="Malformed JSON", description="Could not decode the request body.")
+class _Malformed(falcon.HTTPBadRequest):
+    """Not JSON; clients are told the reason, too."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(title="Malformed JSON", description="Could not decode the request body.")
+        self.reason = reason
 
 
 def _too_large(most: int) -> falcon.HTTPError:
@@ -404,7 +420,8 @@ def _write_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: fa
         )
     elif isinstance(error, falcon.HTTPMethodNotAllowed):
         title, description = "Method not allowed", f"This path takes: {error.headers['Allow']}."  # type: ignore[index]
-    _write_json(resp, {"title": title, "description": description or title})
+    reason = {"reason": error.reason} if isinstance(error, _Malformed) else {}
+    _write_json(resp, {"title": title, "description": description or title, **reason})
 
 
 async def _answer_unavailable(req: Any, resp: Any, error: Unavailable, params: dict) -> None:

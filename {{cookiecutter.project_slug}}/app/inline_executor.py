@@ -166,7 +166,7 @@ class InlineExecutor:
                 model = await self._thread.run("load_model", None, module.load_model)
             except Exception as error:
                 self._error = stages.loading_problem(error)
-                log.exception("%s; trying again in %g s", self._error, pause)
+                log.error("%s; trying again in %g s\n%s", self._error, pause, stages.traceback_of(error))
                 await asyncio.sleep(pause)
                 pause = min(60.0, pause * 2)
             else:

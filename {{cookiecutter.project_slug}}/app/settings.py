@@ -27,7 +27,7 @@ def _number(minimum: float, maximum: float, kind: type = float) -> Callable[[str
         except ValueError:
             value = None
         if value is None or not minimum <= value <= maximum:
-            raise ValueError(f"expected {word} from {minimum:g} to {maximum:g}")
+            raise ValueError(f"expected {word} from {minimum:g} to {maximum if kind is int else f'{maximum:g}'}")
         return value
 
     return parse
@@ -81,7 +81,10 @@ def _processes(most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if text.strip().lower() == "auto":
             return min(most, available_cores())
-        return int(_number(1, 1024, int)(text))
+        try:
+            return int(_number(1, 1024, int)(text))
+        except ValueError as error:
+            raise ValueError(f"{error}, or auto") from None
 
     return parse
 

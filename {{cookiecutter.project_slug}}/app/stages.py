@@ -48,6 +48,8 @@ def import_pipeline() -> ModuleType:
     missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
     if missing:
         raise PipelineError(f"{FILE} must define {', '.join(FUNCTIONS)}; missing: {', '.join(missing)}")
+    if not isinstance(getattr(module, "BATCHABLE", False), bool):
+        raise PipelineError(f"{FILE}: BATCHABLE must be True or False, not {module.BATCHABLE!r:.40}")
     return module
 
 
@@ -78,10 +80,19 @@ def loading_problem(error: BaseException) -> str:
     return f"load_model raised {describe(error)} ({_place(error)})"
 
 
+def traceback_of(error: BaseException) -> str:
+    """An error as Python shows it, from the user's first line on: how it was called from here helps nobody."""
+    shown = error.__cause__ if isinstance(error, PipelineError) and error.__cause__ else error
+    frames = shown.__traceback__
+    while frames and "app/logic/" not in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(shown), shown, frames, chain=False)).rstrip()
+
+
 def message_of(error: BaseException) -> str:
     """The exception's message, or its type's name when it has none."""
-    if isinstance(error, SystemExit) and not isinstance(error.code, str):
-        return describe(error)  # the 3 of exit(3) says nothing by itself
+    if (isinstance(error, SystemExit) and not isinstance(error.code, str)) or isinstance(error, KeyError):
+        return describe(error)  # the 3 of exit(3), or the key, says nothing by itself
     return _text(str, error) or type(error).__name__
 
 

@@ -233,6 +233,7 @@ class Supervisor:
         self._reloading = False
         self._replaced = 0
         self._reload_error: str | None = None
+        self._loaded = self._asked = self._started  # when the code that serves, and the newest, was asked for
         self._was_full = False
         self._unreleased: dict[str, bool] = {}  # tokens of processes that ended while Redis was away
 
@@ -301,6 +302,7 @@ class Supervisor:
     def _ask_for_reload(self) -> None:
         """New code is there. Counted here, so that who sees the count rise can wait for the end of this very reload."""
         self._reloads += 1
+        self._asked = time.time()
         self._reloading, self._replaced, self._reload_error = True, 0, None
         self._reload.set()
         self._news.set()
@@ -316,6 +318,8 @@ class Supervisor:
                 self._news.set()
             if not self._reload.is_set():  # else there is newer code
                 self._reloading = False
+                if self._reload_error is None:
+                    self._loaded = self._asked
                 self._news.set()
 
     async def _replace(self, old: Child) -> bool:
@@ -386,6 +390,8 @@ class Supervisor:
                 if found:
                     break
             assert found
+            if found[0] in ("LOADING", "ERROR"):  # what is loaded next is the code of then
+                self._loaded = time.time()
             if found[0] == "UP":
                 with contextlib.suppress(OSError):
                     Path(self._settings.ready_file).touch()
@@ -396,6 +402,7 @@ class Supervisor:
                 "up": sum(report[0] == "UP" for report in reports),
                 "busy": round(max((child.busy_for for child in self._predictors), default=0), 1),
                 "started": self._started,
+                "loaded": self._loaded,
                 "reloads": self._reloads,
                 "reloading": self._reloading,
                 "replaced": self._replaced,

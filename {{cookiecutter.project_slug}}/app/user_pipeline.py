@@ -79,5 +79,8 @@ class UserPipeline:
                 log.info("The pipeline can be used now")
 
     def _fail(self, error: stages.PipelineError, pause: float) -> None:
-        log.error("The pipeline cannot be used; trying again in %g s", pause, exc_info=error)
+        if str(error) == self.problem:
+            log.error("%s; trying again in %g s", error, pause)
+        else:
+            log.error("%s; trying again in %g s\n%s", error, pause, stages.traceback_of(error))
         self.problem = str(error)

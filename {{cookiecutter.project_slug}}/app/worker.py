@@ -79,7 +79,7 @@ def main() -> None:
 
 def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
     """The user's module and the loaded model; tries again for ever, after 1 second, doubling to 60."""
-    pause = 1.0
+    pause, last = 1.0, ""
     while True:
         if state.state != process_state.ERROR:  # an error stays visible while the next try runs
             state.set(process_state.LOADING)
@@ -91,7 +91,11 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
             if isinstance(error, KeyboardInterrupt):
                 raise
             problem = stages.loading_problem(error)
-            log.exception("%s; trying again in %g s", problem, pause)
+            if problem == last:
+                log.error("%s; trying again in %g s", problem, pause)
+            else:
+                log.error("%s; trying again in %g s\n%s", problem, pause, stages.traceback_of(error))
+            last = problem
             state.set(process_state.ERROR, problem)
             time.sleep(pause)
             pause = min(60.0, pause * 2)

@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from commands import checks, embedded_redis, processes
+from commands import advice, checks, embedded_redis, processes
+from commands.docker import containers
 from commands.install import VENV, ensure_installed
 from commands.project import (
     DEV_FILE,
@@ -123,6 +124,11 @@ def _check_ports(host: str, ports: dict[str, int]) -> None:
         raise CommandError(f"API_PORT and MONITOR_PORT are both {ports['API_PORT']}: they must differ.")
     for variable, number in ports.items():
         if port_taken(host if variable == "API_PORT" else "127.0.0.1", number):
+            if any(number in container.ports for found in containers().values() for container in found):
+                raise CommandError(
+                    f"This project's own containers have port {number}: stop them (make stop), "
+                    f"or pass another one: make dev {variable}={number % 65535 + 1}"
+                )
             raise CommandError(
                 f"Port {number} is already taken! Pass an available one: make dev {variable}={number + 1}"
                 if number < 65535
@@ -431,6 +437,8 @@ class Dev:
             if reason and reason != said:
                 said = reason
                 self.log.note(f"Not ready yet: {reason}")
+                if hint := advice.for_dev(reason):
+                    self.log.note(hint[0].upper() + hint[1:])
             await asyncio.sleep(0.3)
         lines = [
             f"Ready after {time.monotonic() - started:.1f} s",

@@ -111,6 +111,9 @@ def _env() -> str:
     names = [line.partition("=")[0].strip() for line in lines if "=" in line and not line.lstrip().startswith("#")]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise CommandError(f"{', '.join(twice)}: given more than once, and only the last one counts")
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
+            raise Note(f"line {number} is not NAME=value: {line.strip()[:60]}")
     if unknown := sorted(set(values) - _known_names()):
         raise Note(f"nothing reads {', '.join(unknown)}: misspelt, or meant for a program of yours?")
     return f"{len(values)} settings"

@@ -304,7 +304,7 @@ def _pip(requirements: list[str]) -> None:
         try:
             for line in process.stdout:
                 log.write(line)
-                last = [*last[-11:], line.rstrip()]
+                last = [*last[-39:], line.rstrip()]
                 progress.show(line.strip())
             code = process.wait()
         finally:
@@ -312,7 +312,9 @@ def _pip(requirements: list[str]) -> None:
                 process.terminate()
                 process.wait()
     if code:
-        text = "\n".join(line for line in last if line)
+        # From where pip begins to say why; the last lines are of little use by themselves.
+        begins = [number for number, line in enumerate(last) if re.match(r"\s*(ERROR|error|×)", line)]
+        text = "\n".join(line for line in last[min([*begins, max(0, len(last) - 12)]) :] if line)
         raise CommandError(f"{text}\npip failed; its whole output is in {LOG.relative_to(ROOT)}")
 
 

@@ -82,7 +82,7 @@ def shutdown(arguments: list[str]) -> int:
     values = parse_arguments(arguments, {"PURGE": "0"})
     purge = switch(values["PURGE"], "PURGE")
     require_docker()
-    require_own(containers())
+    require_own(found := containers())
     name = read_env()["COMPOSE_PROJECT_NAME"]
     options = ["--volumes"] if purge else []
     if compose("down", "--remove-orphans", *options) != 0:
@@ -100,6 +100,8 @@ def shutdown(arguments: list[str]) -> int:
                 raise CommandError(f"The image {name} could not be removed: {removed.stderr.strip()}")
         prune()
         say(f"Removed the containers, the data and the image of {name}.")
+    elif not found:
+        say(f"There are no containers of {name}.")
     else:
         say(f"Removed the containers of {name}; its queue, results and settings stay for the next launch.")
     return 0

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from commands import advice
 from commands.client import pretty, printable, send, shown
-from commands.project import ROOT, CommandError, api_url, colour, parse_arguments, say
+from commands.project import ROOT, CommandError, api_url, colour, parse_arguments, running_dev, say
 from commands.readiness import fetch_ready, indented, worker_states
 
 EXAMPLES = ROOT / "app" / "assets" / "examples"
@@ -101,7 +102,7 @@ def _default() -> str:
 def _listed() -> str:
     if found := names():
         return f"There are: {', '.join(found)}"
-    return f"There is none yet: each is a file NAME.json there, {_FORM}."
+    return f"There is none yet: each is a file NAME.json in {EXAMPLES.relative_to(ROOT)}/, {_FORM}."
 
 
 def _task_id(document: Any) -> str | None:
@@ -159,10 +160,18 @@ def _not_ready(api: str, url: str) -> str:
         if state == "ERROR":
             raise CommandError(
                 f"Worker: {name} - ERROR\n{indented(error or 'See: make logworker')}\n"
-                'Correct app/logic/pipeline.py, then run "make restart" (or end "make dev" and start it again). '
+                f"{_advice(error)}. "
                 f"The request waits until then: curl {url}"
             )
     return str(document.get("reason") or "the worker is not ready")
+
+
+def _advice(error: str) -> str:
+    if running_dev():
+        text = advice.for_dev(error) or 'correct it, then end "make dev" and start it again'
+    else:
+        text = advice.for_containers(error)
+    return text[0].upper() + text[1:]
 
 
 def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
@@ -180,6 +189,8 @@ def _judge(example: dict[str, Any], document: Any, failed: bool) -> int:
         say(colour("As the example expects.", "green"))
         return 0
     say("\n".join([colour("Not what the example expects:", "red"), *(f"  {printable(line)}" for line in found[:20])]))
+    if isinstance(document, dict) and document.get("title") in ("Error invoking predict", "FAILURE"):
+        say("The traceback: make logworker")
     return 1
 
 

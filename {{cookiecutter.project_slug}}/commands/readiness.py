@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
+from commands import advice
 from commands.docker import containers, last_lines
 from commands.project import CommandError, positive_number, read_env, say
 
@@ -130,9 +131,10 @@ def launch_timeout() -> float:
 
 def worker_failed(name: str, error: str) -> str:
     """What to say of a worker whose model does not load."""
+    error = error or last_lines("denzel")
     return (
-        f"Worker: {name} - ERROR\n{indented(error or last_lines('denzel'))}\n"
-        'The containers stay: correct app/logic/pipeline.py, then run "make restart". '
+        f"Worker: {name} - ERROR\n{indented(error)}\n"
+        f"The containers stay: {advice.for_containers(error)}. "
         "The whole log: make logs SERVICE=denzel"
     )
 

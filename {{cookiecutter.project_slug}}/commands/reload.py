@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from commands import advice
 from commands.docker import Container, docker, last_lines
 from commands.project import CommandError, say
 from commands.readiness import api_reloads, fetch_ready, indented, launch_timeout
@@ -63,8 +64,8 @@ def _reload_workers(containers: list[Container], url: str) -> None:
         if worker["reload_error"]:
             raise CommandError(
                 f"Worker: {name} - ERROR\n{indented(worker['reload_error'])}\n"
-                "The version from before goes on serving: correct app/logic/pipeline.py, "
-                'then run "make restart". The whole log: make logs SERVICE=denzel'
+                f"The version from before goes on serving: {advice.for_containers(worker['reload_error'])}. "
+                "The whole log: make logs SERVICE=denzel"
             )
 
 

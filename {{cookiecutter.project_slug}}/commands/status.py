@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from commands.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
 from commands.project import (
     BUILDING_FILE,
+    ROOT,
     CommandError,
     colour,
     listening,
@@ -63,7 +66,7 @@ def _container_status(found: dict[str, list[Container]], building: dict[str, Any
     document = None
     if states["api"] in ("UP", "LOADING..."):
         document = fetch_ready(url(place["API_HOST"], ports["api"]))
-    return layout(states, ports, worker_states(document))
+    return layout(states, ports, worker_states(document), notes(document, "make restart applies that"))
 
 
 def _dev_status(dev: dict[str, Any]) -> str:
@@ -79,7 +82,20 @@ def _dev_status(dev: dict[str, Any]) -> str:
             "redis": "UP" if _listens(dev["redis_url"]) else "LOADING...",
         }
     ports = {name: str(urlsplit(dev[f"{name}_url"]).port) for name in ("api", "monitor")}
-    return layout(states, ports, worker_states(document))
+    return layout(states, ports, worker_states(document), notes(document, 'end "make dev" and start it again'))
+
+
+def notes(document: dict[str, Any] | None, how: str) -> list[str]:
+    """What else there is to know: code that was refused, or edited since it was loaded."""
+    workers = (document or {}).get("workers") or []
+    for worker in workers:
+        if error := worker.get("reload_error"):
+            return [f"The version from before serves; the new one does not load: {_main_line(error)}"]
+    loaded = min((worker.get("loaded") or math.inf for worker in workers), default=math.inf)
+    for path in sorted((ROOT / "app/logic").rglob("*.py")):
+        if path.stat().st_mtime > loaded:
+            return [f"{path.relative_to(ROOT)} was edited after it was loaded: {how}"]
+    return []
 
 
 def service_state(found: list[Container]) -> str:
@@ -99,8 +115,10 @@ def _container_state(container: Container) -> str:
     return {"starting": "LOADING...", "unhealthy": "UNAVAILABLE"}.get(container.health, "UP")
 
 
-def layout(states: dict[str, str], ports: dict[str, str], workers: list[tuple[str, str, str]]) -> str:
-    """The services with their states and ports, then the workers, each with the main line of its error."""
+def layout(
+    states: dict[str, str], ports: dict[str, str], workers: list[tuple[str, str, str]], notes: Sequence[str] = ()
+) -> str:
+    """The services with their states and ports, then the workers, each with the main line of its error, then notes."""
     lines = ["Services:"]
     for service in SERVICES:
         state = states[service]
@@ -111,6 +129,7 @@ def layout(states: dict[str, str], ports: dict[str, str], workers: list[tuple[st
         if state == "ERROR" and error.strip():
             # the word UP stands for the state alone
             lines.append("\t" + re.sub(r"\bUP\b", "Up", _main_line(error.strip())))
+    lines += [f"Note: {note}" for note in notes]
     return "\n".join(lines)
 
 

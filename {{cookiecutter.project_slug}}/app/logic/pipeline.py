@@ -3,7 +3,7 @@
     request -> verify_input -> process -> predict -> answer
 
 The working directory is the project's folder: open files as "./app/assets/...". Helpers of your own belong in
-other modules of app/logic. `make restart` applies an edit.
+other modules of app/logic: "from app.logic.cleaning import clean". `make restart` applies an edit.
 """
 
 

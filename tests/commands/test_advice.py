@@ -1,0 +1,61 @@
+"""What users are told to do about an error of their own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from commands import advice
+
+MISSING = "app/logic/pipeline.py, line 1: ModuleNotFoundError: No module named {!r}"
+NO_FILE = (
+    "load_model raised FileNotFoundError: [Errno 2] No such file or directory: {!r} (app/logic/pipeline.py, line 9)"
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder."""
+    (tmp_path / "app/logic").mkdir(parents=True)
+    monkeypatch.setattr(advice, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("unidecode", "unidecode"), ("sklearn.svm", "scikit-learn"), ("PIL", "pillow")]
+)
+def test_a_missing_package(root: Path, module: str, package: str) -> None:
+    added = f"add the package {package} to requirements.txt, then "
+    assert advice.for_containers(MISSING.format(module)) == f'{added}run "make updatepipreqs"'
+    assert advice.for_dev(MISSING.format(module)) == f'{added}end "make dev" and start it again'
+
+
+@pytest.mark.parametrize("file", ["cleaning.py", "cleaning/__init__.py"])
+def test_a_module_of_the_projects_own(root: Path, file: str) -> None:
+    (root / "app/logic" / file).parent.mkdir(exist_ok=True)
+    (root / "app/logic" / file).touch()
+    how = 'import it as "from app.logic import cleaning" or "from app.logic.cleaning import ..."'
+    assert advice.for_containers(MISSING.format("cleaning")) == f'{how}, then run "make restart"'
+    assert advice.for_dev(MISSING.format("cleaning")) == how
+
+
+def test_the_file_that_the_error_names_is_to_be_corrected(root: Path) -> None:
+    error = "app/logic/cleaning.py, line 4: '(' was never closed"
+    assert advice.for_containers(error) == 'correct app/logic/cleaning.py, then run "make restart"'
+    assert advice.for_containers("killed") == 'correct app/logic/pipeline.py, then run "make restart"'
+    assert advice.for_dev(error) == ""
+
+
+def test_a_file_that_containers_do_not_have(root: Path) -> None:
+    (root / "model.joblib").touch()
+    for path in ("model.joblib", str(root / "model.joblib")):
+        text = advice.for_containers(NO_FILE.format(path))
+        assert text.startswith(f"containers have nothing of this folder but app/: put {path} into app/assets/")
+    text = advice.for_containers(NO_FILE.format("other.joblib"))
+    assert text == 'correct app/logic/pipeline.py, then run "make restart"'
+
+
+def test_a_model_that_was_saved_with_a_function_of_a_notebook(root: Path) -> None:
+    error = "load_model raised AttributeError: Can't get attribute 'clean' on <module 'app.worker' from '/opt/x'>"
+    assert advice.for_dev(error).startswith("move clean, which the model was saved with, from your notebook")
