@@ -200,7 +200,7 @@ def test_a_body_cut_off_is_no_request(service: Service, header: bytes, body: byt
 def test_what_looks_like_a_mistake_in_verify_input_is_in_the_log(service: Service) -> None:
     """One of many in some time, so that clients cannot fill the log; others only with LOG_LEVEL=debug."""
     mistake = {"verify_input": "request['no such key']"}
-    eventually(lambda: service.predict(mistake) and "KeyError: 'no such key'" in service.log("api"), "it is told")
+    eventually(lambda: [service.predict(mistake)] and "KeyError: 'no such key'" in service.log("api"), "it is told")
     for _ in range(20):
         service.predict(mistake)
         service.predict({"verify_input": "throw(ValueError('no such flower'))"})
