@@ -31,6 +31,13 @@ def test_a_missing_package(root: Path, module: str, package: str) -> None:
     assert advice.for_dev(MISSING.format(module)) == f'{added}end "make dev" and start it again'
 
 
+def test_a_package_that_is_required_but_not_installed(root: Path) -> None:
+    (root / "requirements.txt").write_text("# mine\nScikit_Learn>=1.7,<2\n\npandas\n")
+    text = "the package scikit-learn, which stands in requirements.txt, is not installed yet: "
+    assert advice.for_containers(MISSING.format("sklearn")) == f'{text}run "make updatepipreqs"'
+    assert advice.for_dev(MISSING.format("sklearn")) == f'{text}end "make dev" and start it again'
+
+
 @pytest.mark.parametrize("file", ["cleaning.py", "cleaning/__init__.py"])
 def test_a_module_of_the_projects_own(root: Path, file: str) -> None:
     (root / "app/logic" / file).parent.mkdir(exist_ok=True)

@@ -344,11 +344,14 @@ def test_a_requirement_that_fails_says_so_and_leaves_the_service_untouched(proje
 def test_updatepipreqs_installs_what_is_missing(project: Project, inbox: Inbox) -> None:
     with (project.path / "requirements.txt").open("a", encoding="utf-8") as file:
         file.write("colorama==0.4.6\n")
+    hint = "requirements.txt has changed since the image was built: make updatepipreqs installs that."
+    assert hint in project.run("restart").err
     said = project.run("updatepipreqs").out
     assert "PIP INSTALLING..." in said
     assert "OS COMMANDS..." not in said
     installed = project.run("shell", stdin="python -c 'import colorama; print(colorama.__version__)'\n")
     assert installed.out.strip() == "0.4.6"
+    assert hint not in project.run("restart").err
     assert project.predict(request_body(inbox)).json() == PREDICTIONS
     # what was replaced is not left behind
     label = f"label=denzel.project={project.slug}"

@@ -86,7 +86,7 @@ def traceback_of(error: BaseException) -> str:
     frames = shown.__traceback__
     while frames and "app/logic/" not in frames.tb_frame.f_code.co_filename:
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(shown), shown, frames, chain=False)).rstrip()
+    return "".join(traceback.format_exception(type(shown), shown, frames)).rstrip()
 
 
 def message_of(error: BaseException) -> str:

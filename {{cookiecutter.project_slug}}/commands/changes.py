@@ -45,6 +45,17 @@ def unseen_by_compose(found: dict[str, list[Container]]) -> set[str]:
     }
 
 
+def uninstalled(found: dict[str, list[Container]]) -> dict[str, str]:
+    """The requirement files that are not those which the image was built with, and the command that installs each."""
+    running = next((container for container in found.get("api", []) if container.state == "running"), None)
+    changed = {}
+    for name, command in {"requirements.txt": "make updatepipreqs", "requirements.sh": "make updateosreqs"}.items():
+        done = docker("exec", running.id, "cat", name) if running else None
+        if done and done.returncode == 0 and done.stdout != (ROOT / name).read_text(encoding="utf-8"):
+            changed[name] = command
+    return changed
+
+
 def _config(*arguments: str) -> str:
     done = compose_output("config", *arguments)
     if done.returncode != 0:

@@ -29,6 +29,7 @@ from commands.project import (
     read_env,
     say,
     switch,
+    warn,
 )
 from commands.readiness import wait_until_ready
 
@@ -59,6 +60,8 @@ def restart(arguments: list[str]) -> int:
     parse_arguments(arguments, {})
     found = require_created()
     _check(found)
+    for name, command in changes.uninstalled(found).items():
+        warn(f"{name} has changed since the image was built: {command} installs that.")
     replaced, worn = changes.seen_by_compose(found), changes.unseen_by_compose(found) & (CODE | BESIDE)
     if (replaced | worn) <= BESIDE and reload.possible(found, api_url()):
         reload.run(found, api_url())
