@@ -28,7 +28,7 @@ def test_where_nothing_runs_it_says_what_to_start(plain: Path) -> None:
     assert done.returncode == 2
     assert re.match(r"The project is not running\b.*make launch.*make dev", done.stderr)
     (plain / "app" / "assets" / "examples" / "one.json").unlink()
-    assert "There is none yet: each is a file NAME.json there" in make(plain, "predict").stderr
+    assert "There is none yet: each is a file NAME.json in app/assets/examples/" in make(plain, "predict").stderr
 
 
 # ------------------------------------------------------------------------------------------ make receiver

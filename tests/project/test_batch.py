@@ -108,7 +108,11 @@ def test_only_requests_alike_but_for_their_data_and_callback_are_merged() -> Non
 
 def test_a_poisoned_request_fails_alone() -> None:
     pipeline = Pipeline()
-    assert run(pipeline, {"data": {"a": 1}}, {"data": {"a": 999}}, {"data": {"a": 3}}) == [{"a": 2}, "999", {"a": 6}]
+    assert run(pipeline, {"data": {"a": 1}}, {"data": {"a": 999}}, {"data": {"a": 3}}) == [
+        {"a": 2},
+        "KeyError: 999",
+        {"a": 6},
+    ]
     assert pipeline.calls == [3, 1, 1, 1]
 
 

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 from clients import Clients
 
-from app import serving
+from app import process_state, serving
 from tests.project.services import Service, children_of, eventually
 
 HEADER = "Denzel-Reloads"
@@ -157,6 +157,8 @@ def test_who_has_connected_before_a_stop_is_answered(running: Service) -> None:
         children = list(children_of(master))
         for process in children:
             os.kill(process, signal.SIGSTOP)
+        # Until then another signal may be delivered first.
+        eventually(lambda: all(process_state.is_stopped(process) for process in children), "they are frozen")
         connections = []
         for _ in range(20):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.ports["api"]), timeout=15))

@@ -383,6 +383,7 @@ class Supervisor:
 
     async def _beat(self) -> None:
         """Tell once a second, and at news, how the workers are: to Redis, and to the container's health check."""
+        loading = False
         while True:
             reports = [child.report() for child in self._predictors]
             for state in ("UP", "LOADING", "ERROR", "UNAVAILABLE"):  # one process that is up serves
@@ -390,8 +391,9 @@ class Supervisor:
                 if found:
                     break
             assert found
-            if found[0] in ("LOADING", "ERROR"):  # what is loaded next is the code of then
+            if loading or found[0] in ("LOADING", "ERROR"):  # what loads next, or has just loaded, is the code of now
                 self._loaded = time.time()
+            loading = found[0] in ("LOADING", "ERROR")
             if found[0] == "UP":
                 with contextlib.suppress(OSError):
                     Path(self._settings.ready_file).touch()
