@@ -137,7 +137,7 @@ def test_sigterm_lets_the_current_task_end_and_leaves_the_others_for_later(singl
     begun(single, "current")
     later = single.submit({"note": "later"})
     os.kill(single.pid("denzel"), signal.SIGTERM)
-    eventually(lambda: "Stopping; the current work is finished first" in single.log("denzel"), "it is told to stop")
+    eventually(lambda: "Warm shutdown" in single.log("denzel"), "the process is told to stop")
     (single.project / "last").touch()
     assert single.stop("denzel") == 0
     record = single.status(current)
