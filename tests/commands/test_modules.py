@@ -60,7 +60,8 @@ def test_the_status_tells_of_code_that_does_not_serve(tmp_path: Path, monkeypatc
     assert notes(loaded=edited - 1) == ["app/logic/helper.py was edited after it was loaded: make restart applies that"]
     refused = notes(loaded=edited - 1, reload_error="app/logic/helper.py, line 1: invalid syntax")
     assert refused == [
-        "The version from before serves; the new one does not load: app/logic/helper.py, line 1: invalid syntax"
+        "The version from before serves; the new one does not load: app/logic/helper.py, line 1: invalid syntax: "
+        'correct app/logic/helper.py, then run "make restart"'
     ]
     assert status.notes(None, "") == status.notes({"workers": [{}]}, "") == []
     assert status.layout(UP, PORTS, [("worker@iris", "UP", "")], refused).endswith(f"- UP\nNote: {refused[0]}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from commands import advice
 from commands.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
 from commands.project import (
     BUILDING_FILE,
@@ -90,7 +91,8 @@ def notes(document: dict[str, Any] | None, how: str) -> list[str]:
     workers = (document or {}).get("workers") or []
     for worker in workers:
         if error := worker.get("reload_error"):
-            return [f"The version from before serves; the new one does not load: {_main_line(error)}"]
+            how = advice.for_containers(error)
+            return [f"The version from before serves; the new one does not load: {_main_line(error)}: {how}"]
     loaded = min((worker.get("loaded") or math.inf for worker in workers), default=math.inf)
     for path in sorted((ROOT / "app/logic").rglob("*.py")):
         if path.stat().st_mtime > loaded:
