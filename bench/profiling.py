@@ -117,8 +117,8 @@ def innermost(stack: str) -> tuple[str, str]:
     file, function = match["file"], match["function"]
     if found := _PACKAGE.search(file):
         return _ALIKE.get(found[1], found[1]), function
-    if "/app/" in file:
-        return "app." + file.rpartition("/app/")[2].removesuffix(".py").replace("/", "."), function
+    if "/denzel/" in file:
+        return "denzel." + file.rpartition("/denzel/")[2].removesuffix(".py").replace("/", "."), function
     return "Python: " + Path(file).stem if file.endswith(".py") else "Python", function
 
 

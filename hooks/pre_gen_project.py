@@ -32,6 +32,14 @@ CHOICES = {
 # Files travel through these folders on their way to their place: what exists already is the user's.
 STAGING = ("ci/github", "examples/iris")
 
+# What lay flat in app/ as long as there was no denzel/: the framework's, by the names that it ever had there.
+ONCE_IN_APP = (
+    "addresses", "api", "api_redis", "batch", "batch_size", "callbacks", "celery_app", "control", "dispatcher",
+    "executor", "gunicorn_conf", "gunicorn_worker", "in_place", "inline_executor", "jsonio", "lane", "monitoring",
+    "process_state", "pubsub", "queue_executor", "reloads", "serving", "settings", "stages", "store", "submitter",
+    "supervisor", "task_id", "user_pipeline", "user_thread", "webhook", "worker", "worker_redis",
+)  # fmt: skip
+
 
 def problems(answers: Mapping[str, Any]) -> Iterable[str]:
     """Yield one sentence for each answer that cannot be used."""
@@ -83,11 +91,23 @@ def remove_empty_folders(project: Path, slug: str) -> None:
             return
 
 
+def remove_old_framework(project: Path) -> None:
+    """Remove the framework's files from app/, where a project of an earlier template has them.
+
+    Where there is a denzel/, app/ is the user's alone, whatever its files are called.
+    """
+    if (project / "denzel").exists():
+        return
+    for name in ONCE_IN_APP:
+        (project / "app" / f"{name}.py").unlink(missing_ok=True)
+
+
 def main() -> int:
     answers = json.loads(ANSWERS)
     project = Path.cwd()
     found = [*problems(answers), *folder_problems(project)]
     if not found:
+        remove_old_framework(project)
         return 0
     print("\nThe project was not generated:", file=sys.stderr)
     for problem in found:

@@ -62,9 +62,9 @@ class QueueClient:
         # the modules of the queue read the settings when they are imported
         environment = {"REDIS_URL": redis_url, "BROKER_URL": broker_url, "CALLBACK_SECRET": secret}
         with mock.patch.dict(os.environ, environment):
-            from app.queue_executor import QueueExecutor
-            from app.settings import Settings
-            from app.task_id import TaskIds
+            from denzel.queue_executor import QueueExecutor
+            from denzel.settings import Settings
+            from denzel.task_id import TaskIds
 
             self._executor = QueueExecutor(Settings.from_environment())
         self._ids = TaskIds(secret)
@@ -73,7 +73,7 @@ class QueueClient:
 
     def submit(self, request: bytes, callback_uri: str | None) -> str:
         """Accept an asynchronous task; its id."""
-        from app.executor import Task
+        from denzel.executor import Task
 
         task = Task(self._ids.new(), request, "async", callback_uri)
         self._loop.run(self._executor.submit(task))

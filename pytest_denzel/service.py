@@ -255,7 +255,7 @@ class Worker(Tasks):
         Raises:
             ServiceError: the task is unknown (404), or Redis is out of reach (503).
         """
-        from app.executor import Unavailable
+        from denzel.executor import Unavailable
 
         try:
             body = self._client.status(task_id)

@@ -40,7 +40,7 @@ import os, signal
 for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            found = b"app.worker" in file.read().split(b"\\0")
+            found = b"denzel.worker" in file.read().split(b"\\0")
     except OSError:
         continue
     if found:
@@ -134,7 +134,7 @@ class DockerTier(Tier):
 
     def response(self, mode: str, timeout: float | None) -> None:
         words = ["response", mode, *([str(timeout)] if timeout is not None else [])]
-        done = _docker("exec", self._container(API), "python", "-m", "app.control", *words)
+        done = _docker("exec", self._container(API), "python", "-m", "denzel.control", *words)
         if done.returncode:
             raise ValueError(done.stderr.strip())
 

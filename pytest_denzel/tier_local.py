@@ -151,7 +151,7 @@ class LocalTier(_Processes):
 
         words = ["response", mode, *([str(timeout)] if timeout is not None else [])]
         done = subprocess.run(
-            [sys.executable, "-m", "app.control", *words],
+            [sys.executable, "-m", "denzel.control", *words],
             cwd=self.project.root, env=self._environment(), capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
@@ -159,7 +159,7 @@ class LocalTier(_Processes):
 
     def kill_worker_process(self) -> int:
         for pid, command in self._processes_of(WORKER).items():
-            if "app.worker" in command:
+            if "denzel.worker" in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     return pid

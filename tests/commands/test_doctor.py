@@ -238,7 +238,7 @@ def test_files_that_the_containers_cannot_read(project: Path) -> None:
     (project / "app/logic/pipeline.py").chmod(0)
     verdict, text = doctor(project)["Folder"]
     assert verdict == "PROBLEM"
-    assert text.endswith("cannot read app/logic/pipeline.py. Let them: chmod -R a+rX app entrypoints proxy")
+    assert text.endswith("cannot read app/logic/pipeline.py. Let them: chmod -R a+rX app denzel entrypoints proxy")
 
 
 def test_a_disk_that_is_full(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

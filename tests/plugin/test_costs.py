@@ -12,7 +12,7 @@ import pytest
 from tests.plugin.conftest import Project
 
 # Whatever takes long to import, or has no business in a run that uses none of it.
-HEAVY = {"app", "celery", "commands", "docker", "falcon", "kombu", "orjson", "redis", "requests", "responses"}
+HEAVY = {"app", "denzel", "celery", "commands", "docker", "falcon", "kombu", "orjson", "redis", "requests", "responses"}
 HEAVY |= {"testcontainers", "asyncio", "http.server", "urllib.request"}
 
 SHOWS_MODULES = """
@@ -46,7 +46,7 @@ def test_without_a_project_only_the_hooks_are_there(pytester: pytest.Pytester, c
 def test_a_project_whose_pipeline_alone_is_tested_imports_nothing_of_the_services(project: Project) -> None:
     project.test(SHOWS_MODULES.format(fixture="pipeline", heavy=HEAVY))
     result = project.run("tests", "-s", "-q", "-p", "no:xdist", "-p", "no:timeout")
-    assert modules(result, "MODULES") <= {"app", "commands", "orjson"}
+    assert modules(result, "MODULES") <= {"app", "commands", "denzel", "orjson"}
 
 
 def cpu_seconds(*options: str) -> float:

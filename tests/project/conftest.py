@@ -14,7 +14,7 @@ from bakery import TEMPLATE, bake
 
 from tests.project.services import Service
 
-# The service's modules, as they lie in the template: `import app.jsonio`.
+# The service's modules, as they lie in the template: `import denzel.jsonio`.
 sys.path.append(str(TEMPLATE))
 
 PIPELINES = Path(__file__).parent / "pipelines"

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from app.addresses import CallbackUriError, Policy, PolicyError
+from denzel.addresses import CallbackUriError, Policy, PolicyError
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
 

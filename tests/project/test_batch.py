@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.batch import BatchRunner
-from app.in_place import Overdue
+from denzel.batch import BatchRunner
+from denzel.in_place import Overdue
 
 
 class Pipeline(ModuleType):

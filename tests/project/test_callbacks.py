@@ -20,11 +20,11 @@ import redis
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from app import callbacks, webhook
-from app.addresses import Policy
-from app.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
-from app.settings import read_secret
-from app.webhook import Answer, Sender
+from denzel import callbacks, webhook
+from denzel.addresses import Policy
+from denzel.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
+from denzel.settings import read_secret
+from denzel.webhook import Answer, Sender
 from tests.project.callbacks_helpers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
 from tests.project.services import Service, eventually, free_port
 
@@ -722,7 +722,7 @@ def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
 )
 def test_settings_that_cannot_be_read_are_named(redis_service: Service, settings: dict, message: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "app.callbacks"],
+        [sys.executable, "-m", "denzel.callbacks"],
         cwd=redis_service.project, env=redis_service.environment | settings,
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip

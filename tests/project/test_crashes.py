@@ -107,7 +107,7 @@ def test_a_task_that_kills_its_process_is_given_up_and_stops_no_other(busy: Serv
     }
     assert record["attempts"] == 3
     assert len(set(runs_of(busy, "poison"))) == 3
-    dead = busy.run("app.control", "dead").stdout
+    dead = busy.run("denzel.control", "dead").stdout
     assert poison in dead
     assert "os._exit(7)" in dead
 

@@ -272,20 +272,20 @@ def test_the_response_is_switched_live_in_every_api_process(switched: Service) -
         (("async",), "Responses are asynchronous", "async"),
         (("sync", "7.5"), "Responses are synchronous, with a timeout of 7.5 s", "sync"),
     ):
-        done = switched.run("app.control", "response", *arguments)
+        done = switched.run("denzel.control", "response", *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (0, sentence + "\n", "")
         assert modes(switched) == {mode}
 
 
 def test_a_preference_outweighs_the_live_setting(switched: Service) -> None:
-    switched.run("app.control", "response", "async")
+    switched.run("denzel.control", "response", "async")
     assert switched.predict({"a": 1}, prefer="wait=5").json() == {"answer": {"a": 1}}
-    switched.run("app.control", "response", "sync", "5")
+    switched.run("denzel.control", "response", "sync", "5")
     assert "Location" in switched.predict({"a": 1}, prefer=ASYNC).headers
 
 
 def test_the_live_timeout_is_how_long_a_request_waits(switched: Service) -> None:
-    switched.run("app.control", "response", "sync", "0.3")
+    switched.run("denzel.control", "response", "sync", "0.3")
     began = time.monotonic()
     response = switched.predict({"predict": "{'waited': wait_for('slow')}"})
     assert 0.25 < time.monotonic() - began < 3
@@ -295,7 +295,7 @@ def test_the_live_timeout_is_how_long_a_request_waits(switched: Service) -> None
 
 
 def test_a_live_timeout_beyond_what_a_client_may_ask_for_holds(waiting: Service) -> None:
-    waiting.run("app.control", "response", "sync", "2")
+    waiting.run("denzel.control", "response", "sync", "2")
     began = time.monotonic()
     assert waiting.predict({"a": 1}).status_code == 202
     assert time.monotonic() - began > 1.9
@@ -317,7 +317,7 @@ def test_a_live_timeout_beyond_what_a_client_may_ask_for_holds(waiting: Service)
 def test_a_wrong_setting_is_refused_in_one_line_and_changes_nothing(
     waiting: Service, arguments: list[str], message: str
 ) -> None:
-    done = waiting.run("app.control", "response", *arguments)
+    done = waiting.run("denzel.control", "response", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
@@ -326,9 +326,9 @@ def test_a_wrong_setting_is_refused_in_one_line_and_changes_nothing(
 
 @pytest.mark.parametrize("arguments", [[], ["response"], ["response", "sync", "1", "2"], ["nonsense"]])
 def test_a_wrong_command_shows_the_commands(waiting: Service, arguments: list[str]) -> None:
-    done = waiting.run("app.control", *arguments)
+    done = waiting.run("denzel.control", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "app.control response" in done.stderr
+    assert "denzel.control response" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -339,7 +339,7 @@ def test_what_env_says_holds_until_the_first_switch(new_service: Callable[..., S
     assert response.status_code == 200
     assert "Location" in response.headers
     assert error_of(service.predict({"callback_uri": "nonsense"}))[0] == 400
-    service.run("app.control", "response", "sync", "0.1")
+    service.run("denzel.control", "response", "sync", "0.1")
     assert service.predict({"callback_uri": "nonsense"}).status_code == 202
     service.restart("redis")
     assert service.redis.get("synchronous_timeout") == b"0.1"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from app.in_place import BUDGET, CALLS, MOST_BYTES, InPlace, Overdue
-from app.user_thread import UserThread
+from denzel.in_place import BUDGET, CALLS, MOST_BYTES, InPlace, Overdue
+from denzel.user_thread import UserThread
 from tests.project.services import Service, eventually
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method takes SIGALRM, which is needed here

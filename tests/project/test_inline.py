@@ -116,7 +116,7 @@ def test_callbacks_of_failures_are_sent(inline: Service, receivers: Receivers, p
 
 
 def test_the_response_setting_is_that_of_env(inline: Service) -> None:
-    done = inline.run("app.control", "response", "async")
+    done = inline.run("denzel.control", "response", "async")
     assert done.returncode == 1
     assert "SYNC_TIMEOUT in .env" in done.stderr
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import jsonio
+from denzel import jsonio
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,13 @@ def test_a_task_that_does_not_listen_is_killed_once_and_kept_to_be_replayed(limi
     assert behind[0].json() == {"answer": {"a": 2}}
     assert process not in limited.predictors()
 
-    assert task_id in limited.run("app.control", "dead").stdout
+    assert task_id in limited.run("denzel.control", "dead").stdout
     (limited.project / "replay").touch()
-    done = limited.run("app.control", "replay", task_id)
+    done = limited.run("denzel.control", "replay", task_id)
     assert (done.returncode, done.stdout) == (0, "1 task queued again\n")
     assert limited.wait(task_id)["result"] == {"replayed": True}
-    assert limited.run("app.control", "dead").stdout == "No task was given up\n"
-    assert limited.run("app.control", "replay", task_id).returncode == 1
+    assert limited.run("denzel.control", "dead").stdout == "No task was given up\n"
+    assert limited.run("denzel.control", "replay", task_id).returncode == 1
 
 
 @pytest.fixture

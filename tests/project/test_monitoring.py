@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app import monitoring
-from app.monitoring import Allowance, TaskEvents
+from denzel import monitoring
+from denzel.monitoring import Allowance, TaskEvents
 
 
 class Recorder:

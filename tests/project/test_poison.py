@@ -75,7 +75,7 @@ def test_integers_that_verify_input_makes_may_be_of_any_size(service: Service) -
 
 
 def test_a_task_that_breaks_the_loop_of_the_process_is_given_up(service: Service) -> None:
-    breaking = "setattr(__import__('app.batch').batch, 'failure', None) or 1 / 0"
+    breaking = "setattr(__import__('denzel.batch').batch, 'failure', None) or 1 / 0"
     *others, poison = together(service, *map(good, range(3)), breaking)
     check_good(service, others)
     record = service.wait(poison, timeout=40)
@@ -204,7 +204,7 @@ def test_a_process_is_dead_even_if_its_own_children_live_on(service: Service) ->
 
 
 def control(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return service.run("app.control", *arguments)
+    return service.run("denzel.control", *arguments)
 
 
 def test_given_up_tasks_are_listed_with_their_requests_and_run_again(service: Service, receivers: Receivers) -> None:
@@ -296,7 +296,7 @@ def test_what_cannot_be_done_again_says_why(service: Service, arguments: list[st
 @pytest.mark.parametrize("arguments", [["dead"], ["replay", "all"], ["redeliver", "x"]])
 def test_without_a_queue_nothing_can_be_done_again(batched: Service, arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "app.control", *arguments],
+        [sys.executable, "-m", "denzel.control", *arguments],
         cwd=batched.project, env={**batched.environment, "EXECUTOR": "inline"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1

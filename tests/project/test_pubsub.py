@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app import callbacks, pubsub
+from denzel import callbacks, pubsub
 from tests.project.callbacks_helpers import Receivers, Sending
 from tests.project.services import Service, eventually
 
@@ -114,7 +114,7 @@ def test_a_silent_connection_is_an_error_for_who_listens(
 def quick(new_project: Callable[[], object]) -> Iterator[Service]:
     """A service in which those who listen ask for a sign of life often."""
     project = new_project()
-    module = project / "app/pubsub.py"
+    module = project / "denzel/pubsub.py"
     text = module.read_text()
     assert text.count("ASK_EVERY = 5.0\n") == 1
     module.write_text(text.replace("ASK_EVERY = 5.0\n", f"ASK_EVERY = {SOON}\n"))

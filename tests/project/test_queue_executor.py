@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 import redis
 
-from app import store
-from app.celery_app import create_terms
-from app.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
-from app.queue_executor import QueueExecutor
-from app.settings import Settings
+from denzel import store
+from denzel.celery_app import create_terms
+from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
+from denzel.queue_executor import QueueExecutor
+from denzel.settings import Settings
 from tests.project.services import Service
 
 

@@ -93,12 +93,12 @@ def test_a_frozen_redis_is_told_within_two_seconds_and_recovered_from(healthy: S
 
 
 def test_a_dead_redis_is_told_at_once_and_recovered_from(healthy: Service) -> None:
-    healthy.run("app.control", "response", "sync", "9")
+    healthy.run("denzel.control", "response", "sync", "9")
     healthy.kill("redis")
     check_unavailable(healthy)
     _, seconds = timed(lambda: healthy.predict({"a": 1}))
     assert seconds < 1
-    done = healthy.run("app.control", "response", "async")
+    done = healthy.run("denzel.control", "response", "async")
     assert done.returncode == 1
     assert done.stderr.startswith("Failed to change the response setting: Redis does not answer")
     assert done.stderr.count("\n") == 1

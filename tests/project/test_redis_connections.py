@@ -15,11 +15,11 @@ import redis
 import requests
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from app import api_redis, store
-from app.api_redis import Lane
-from app.celery_app import create_celery
-from app.settings import Settings
-from app.worker_redis import WorkerRedis
+from denzel import api_redis, store
+from denzel.api_redis import Lane
+from denzel.celery_app import create_celery
+from denzel.settings import Settings
+from denzel.worker_redis import WorkerRedis
 from tests.project.services import Service, eventually
 
 ADD = store.Script("return {ARGV[1], ARGV[2], now}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, available_cores
+from denzel.settings import Settings, SettingsError, available_cores
 from tests.project.services import Service
 
 

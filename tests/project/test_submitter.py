@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.executor import QueueFull, Task
-from app.submitter import MOST_BYTES, MOST_TASKS, Submitter
+from denzel.executor import QueueFull, Task
+from denzel.submitter import MOST_BYTES, MOST_TASKS, Submitter
 
 
 def task(name: str, size: int = 1) -> Task:

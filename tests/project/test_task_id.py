@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from app.task_id import TaskIds
+from denzel.task_id import TaskIds
 
 IDS = TaskIds("a secret")
 

@@ -37,7 +37,7 @@ def iris(new_service: Callable[..., Service]) -> Service:
     (service.project / "app/assets/iris_svc.pkl").write_bytes(pickle.dumps(model))
     service.start("redis", "api", "denzel")
     service.wait_ready()
-    assert service.run("app.control", "response", "async").returncode == 0
+    assert service.run("denzel.control", "response", "async").returncode == 0
     return service
 
 
@@ -62,13 +62,13 @@ def test_asynchronous_predictions_arrive_at_the_callback_uri(iris: Service, rece
 
 
 def test_synchronous_predictions_are_the_answer(iris: Service, receivers: Receivers) -> None:
-    iris.run("app.control", "response", "sync", "5.0")
+    iris.run("denzel.control", "response", "sync", "5.0")
     try:
         response = iris.predict(request(receivers, callback_uri="http://waithook.invalid/john_q"))
         assert response.status_code == 200
         assert response.content == PREDICTIONS
     finally:
-        iris.run("app.control", "response", "async")
+        iris.run("denzel.control", "response", "async")
 
 
 def test_an_error_of_verify_input_is_the_response(iris: Service, receivers: Receivers) -> None:

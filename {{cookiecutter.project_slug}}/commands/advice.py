@@ -20,7 +20,7 @@ _PACKAGES = {
     "yaml": "pyyaml",
 }
 _MISSING_MODULE = re.compile(r"No module named '(\w+)")
-_NOT_IN_MODULE = re.compile(r"Can't get attribute '([\w.]+)' on <module '(?:__main__|app\.worker|gunicorn)")
+_NOT_IN_MODULE = re.compile(r"Can't get attribute '([\w.]+)' on <module '(?:__main__|denzel\.worker|gunicorn)")
 _NO_FILE = re.compile(r"No such file or directory: '([^']+)'")
 _PLACE = re.compile(r"\b(app/logic/[\w/]+\.py), line")
 

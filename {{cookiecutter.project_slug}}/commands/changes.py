@@ -10,8 +10,8 @@ from commands.project import ROOT, CommandError
 # What the processes of a container have read from the project's folder and keep for as long as the container runs.
 # The user's own code is not here: a reload takes it up.
 _READS = {
-    "api": ("app/*.py",),
-    "denzel": ("app/*.py",),
+    "api": ("denzel/**/*.py", "denzel/**/*.lua"),
+    "denzel": ("denzel/**/*.py", "denzel/**/*.lua"),
     "proxy": ("proxy/*", "entrypoints/proxy.sh"),
 }
 

@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 
-from app.settings import Settings, SettingsError
 from commands import hiding
 from commands.docker import GPU_FILE, compose_files, compose_output, docker
 from commands.project import ROOT, CommandError, count, positive_number, read_env
+from denzel.settings import Settings, SettingsError
 
 _TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 

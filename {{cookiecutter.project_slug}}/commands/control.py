@@ -1,4 +1,4 @@
-"""``make dead``, ``replay`` and ``redeliver``: the tasks that were given up; and `app.control` for other commands."""
+"""``make dead``, ``replay`` and ``redeliver``: the tasks that were given up; `denzel.control` for other commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _tell(*words: str) -> int:
 
 
 def control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.CompletedProcess[str]:
-    """Run ``app.control`` where the service runs: in the first of these containers that does, else under `make dev`.
+    """Run ``denzel.control`` where the service runs: in the first of these containers that does, else under `make dev`.
 
     Raises:
         CommandError: nothing runs.
@@ -49,7 +49,7 @@ def control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Com
         if dev["services"] == ["api"]:
             where["EXECUTOR"] = "inline"
         return subprocess.run(
-            [ROOT / ".venv" / "bin" / "python", "-m", "app.control", *words],
+            [ROOT / ".venv" / "bin" / "python", "-m", "denzel.control", *words],
             cwd=ROOT,
             env=compose_environment(**read_env() | where),
             capture_output=True,
@@ -58,7 +58,7 @@ def control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Com
     found = require_created()
     for service in services:
         if any(container.state == "running" for container in found.get(service, [])):
-            return compose_output("exec", "--no-TTY", service, "python", "-m", "app.control", *words)
+            return compose_output("exec", "--no-TTY", service, "python", "-m", "denzel.control", *words)
     raise CommandError(f'The service {services[0]} is not running. Start it: "make start"')
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from app.settings import Settings
 from commands import checks, embedded_redis, permissions
 from commands.docker import (
     GPU_FILE,
@@ -43,6 +42,7 @@ from commands.project import (
     running_dev,
     say,
 )
+from denzel.settings import Settings
 
 OLDEST_COMPOSE = (2, 20, 2)  # the first one that knows a health check's start_interval
 IMAGE_SPACE, VENV_SPACE = 4, 2  # GB that an image and a .venv with a few large packages take

@@ -7,7 +7,7 @@ import os
 import sys
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OURS = {"app", "commands", "tests"}
+_OURS = {"app", "commands", "denzel", "tests"}
 # Of Python's own, those that no program needs.
 _NEVER_NEEDED = {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
 

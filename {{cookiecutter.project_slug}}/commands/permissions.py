@@ -10,7 +10,7 @@ from pathlib import Path
 from commands.project import ROOT, CommandError, update_env
 
 NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
-MOUNTED = ("app", "entrypoints", "proxy")
+MOUNTED = ("app", "denzel", "entrypoints", "proxy")
 
 
 def prepare() -> None:

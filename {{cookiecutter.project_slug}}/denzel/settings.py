@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.addresses import Policy
+from denzel.addresses import Policy
 
 
 class SettingsError(ValueError):

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from app import serving
-from app.process_state import die_with_parent
-from app.settings import get_settings
+from denzel import serving
+from denzel.process_state import die_with_parent
+from denzel.settings import get_settings
 
 _settings = get_settings()
 

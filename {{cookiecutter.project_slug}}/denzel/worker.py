@@ -1,6 +1,6 @@
 """One prediction process: holds the model, takes messages from the queue, runs the pipeline, stores the answers.
 
-    python -m app.worker        started by the supervisor, one per core by default
+    python -m denzel.worker        started by the supervisor, one per core by default
 
 It consumes with Celery's solo pool: the model and the consumer share one process, so that a request crosses no
 further pipe; the supervisor keeps watch from outside. A Celery message is a ticket: it says that tasks wait.
@@ -26,13 +26,13 @@ from celery.exceptions import CeleryError, SecurityWarning
 from celery.worker import state as worker_state
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from app import process_state, stages, store
-from app.batch import BatchRunner, failure
-from app.batch_size import BatchSize
-from app.celery_app import WORK, app, create_terms, send_ticket
-from app.monitoring import TaskEvents
-from app.settings import Settings, get_settings
-from app.worker_redis import WorkerRedis
+from denzel import process_state, stages, store
+from denzel.batch import BatchRunner, failure
+from denzel.batch_size import BatchSize
+from denzel.celery_app import WORK, app, create_terms, send_ticket
+from denzel.monitoring import TaskEvents
+from denzel.settings import Settings, get_settings
+from denzel.worker_redis import WorkerRedis
 
 log = logging.getLogger("denzel.worker")
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from app.executor import Task, Unavailable
+from denzel.executor import Task, Unavailable
 
 # More than this in one message would hold up Redis for everybody else.
 MOST_TASKS = 128

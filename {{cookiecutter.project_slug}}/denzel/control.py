@@ -1,10 +1,10 @@
 """Commands that talk to a running service, called by the Makefile inside the api container (or in `make dev`).
 
-python -m app.control response sync [SECONDS]
-python -m app.control response async
-python -m app.control dead                    the tasks that were given up
-python -m app.control replay ID|all           run them again
-python -m app.control redeliver ID            send a callback again
+python -m denzel.control response sync [SECONDS]
+python -m denzel.control response async
+python -m denzel.control dead                    the tasks that were given up
+python -m denzel.control replay ID|all           run them again
+python -m denzel.control redeliver ID            send a callback again
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from app import store
-from app.settings import SettingsError, get_settings
+from denzel import store
+from denzel.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
 
@@ -75,7 +75,7 @@ def replay(client: Any, task_id: str) -> str:
 
 def redeliver(client: Any, task_id: str) -> str:
     """Send a task's callback again."""
-    from app.callbacks import redeliver as send_again
+    from denzel.callbacks import redeliver as send_again
 
     problems = {
         "unknown": f"There is no task {task_id!r}",

@@ -7,8 +7,8 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from app import jsonio, stages
-from app.user_thread import UserThread
+from denzel import jsonio, stages
+from denzel.user_thread import UserThread
 
 log = logging.getLogger("denzel.api")
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from app import stages
-from app.in_place import InPlace, Overdue
+from denzel import stages
+from denzel.in_place import InPlace, Overdue
 
 log = logging.getLogger("denzel.api")
 

@@ -26,8 +26,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from app.addresses import CallbackUriError, Policy
-from app.settings import read_secret
+from denzel.addresses import CallbackUriError, Policy
+from denzel.settings import read_secret
 
 # A receiver's answer is read up to this size, so that its connection can be used again.
 _MAX_ANSWER = 65_536

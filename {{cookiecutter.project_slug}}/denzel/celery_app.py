@@ -13,8 +13,8 @@ from kombu import Connection
 from kombu.serialization import register
 from redis.connection import parse_url
 
-from app import store
-from app.settings import Settings, get_settings
+from denzel import store
+from denzel.settings import Settings, get_settings
 
 # The Celery task that a ticket asks for: claim what waits, and work until nothing does.
 WORK = "denzel.work"

@@ -16,16 +16,16 @@ from typing import Any
 
 import orjson
 
-from app import jsonio, stages, store
-from app.addresses import Policy
-from app.batch import BatchRunner, Call, failure
-from app.batch import Outcome as BatchOutcome
-from app.batch_size import BatchSize
-from app.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
-from app.settings import Settings
-from app.user_pipeline import UserPipeline
-from app.user_thread import Stuck
-from app.webhook import Sender
+from denzel import jsonio, stages, store
+from denzel.addresses import Policy
+from denzel.batch import BatchRunner, Call, failure
+from denzel.batch import Outcome as BatchOutcome
+from denzel.batch_size import BatchSize
+from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
+from denzel.settings import Settings
+from denzel.user_pipeline import UserPipeline
+from denzel.user_thread import Stuck
+from denzel.webhook import Sender
 
 log = logging.getLogger("denzel.api")
 

@@ -25,8 +25,8 @@ from gunicorn.errors import HaltServer
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
-from app import jsonio
-from app.reloads import ACCEPTING, BOARD, LEAVING, STARTING
+from denzel import jsonio
+from denzel.reloads import ACCEPTING, BOARD, LEAVING, STARTING
 
 # Seconds for which connections on which nothing is under way are kept by a process that leaves: a request may be on
 # its way.

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from app import jsonio, stages
-from app.in_place import Overdue
+from denzel import jsonio, stages
+from denzel.in_place import Overdue
 
 log = logging.getLogger("denzel.worker")
 

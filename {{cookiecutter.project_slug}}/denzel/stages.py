@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from app import jsonio
+from denzel import jsonio
 
 MODULE = "app.logic.pipeline"
 FILE = "app/logic/pipeline.py"

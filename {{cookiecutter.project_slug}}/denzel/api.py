@@ -14,16 +14,17 @@ import falcon
 import falcon.asgi
 import orjson
 
-from app import addresses, jsonio, reloads, stages, store
-from app.executor import ACCEPTED, RAN_OUT, Executor, Outcome, QueueFull, Task, Unavailable
-from app.settings import Settings, get_settings
-from app.task_id import TaskIds
-from app.user_pipeline import UserPipeline
-from app.user_thread import Stuck
+from denzel import addresses, jsonio, reloads, stages, store
+from denzel.executor import ACCEPTED, RAN_OUT, Executor, Outcome, QueueFull, Task, Unavailable
+from denzel.settings import Settings, get_settings
+from denzel.task_id import TaskIds
+from denzel.user_pipeline import UserPipeline
+from denzel.user_thread import Stuck
 
 log = logging.getLogger("denzel.api")
 
-INFO = "assets/info.txt"
+ROOT = Path(__file__).parent.parent
+INFO = "app/assets/info.txt"
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 _RETRY_AFTER = 1  # seconds
 # Errors that code raises by mistake; one is shown in so many seconds.
@@ -59,10 +60,10 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
 def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
     # Only what is used is imported: without a queue neither Celery nor Redis is needed.
     if settings.executor == "inline":
-        from app.inline_executor import InlineExecutor
+        from denzel.inline_executor import InlineExecutor
 
         return InlineExecutor(settings, pipeline)
-    from app.queue_executor import QueueExecutor
+    from denzel.queue_executor import QueueExecutor
 
     return QueueExecutor(settings)
 
@@ -289,11 +290,11 @@ class Info:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         try:
-            resp.data = (Path(__file__).parent / INFO).read_bytes()
+            resp.data = (ROOT / INFO).read_bytes()
         except OSError as error:
             raise falcon.HTTPNotFound(
                 title="No information",
-                description=f"app/{INFO} cannot be read ({error.strerror}); write into it what users should know.",
+                description=f"{INFO} cannot be read ({error.strerror}); write into it what users should know.",
             ) from error
         resp.content_type = falcon.MEDIA_TEXT
 
