@@ -31,7 +31,7 @@ class ApiClient:
     def __init__(self, project: Project, pipeline: Pipeline, secret: str) -> None:
         from falcon.testing import ASGIConductor
 
-        from denzel.api import create_app
+        from denzel.api.application import create_app
         from denzel.settings import Settings
 
         pipeline.model  # noqa: B018 - raises here what load_model raises
@@ -47,7 +47,7 @@ class ApiClient:
                 "CALLBACK_SECRET": secret,
             }
         )
-        with mock.patch("denzel.stages.import_pipeline", return_value=_Loaded(pipeline)):
+        with mock.patch("denzel.pipeline.stages.import_pipeline", return_value=_Loaded(pipeline)):
             self.app = create_app(settings)
         self._loop = Loop("denzel-api")
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))

@@ -20,7 +20,7 @@ MODULE = "app.logic.pipeline"
 
 # Modules whose frames at the head of a traceback say nothing to the user.
 _OURS = ("pytest_denzel", "importlib", "_pytest")
-_FRAMEWORK = ("denzel.stages", "denzel.jsonio")
+_FRAMEWORK = ("denzel.pipeline.stages", "denzel.jsonio")
 
 
 class PipelineBroken(Exception):
@@ -105,7 +105,7 @@ class Pipeline:
     @property
     def _stages(self) -> ModuleType:
         try:
-            return importlib.import_module("denzel.stages")
+            return importlib.import_module("denzel.pipeline.stages")
         except ImportError as error:
             raise PipelineBroken(messages.framework_missing(error)) from None
 

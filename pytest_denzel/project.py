@@ -15,7 +15,7 @@ PIPELINE = Path("app/logic/pipeline.py")
 EXAMPLES = Path("app/assets/examples")
 
 # The framework's own file tells a project from any other folder, also when its pipeline is missing.
-_MARKS = (PIPELINE, Path("denzel/stages.py"))
+_MARKS = (PIPELINE, Path("denzel/pipeline/stages.py"))
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,9 @@ class QueueClient:
         # the modules of the queue read the settings when they are imported
         environment = {"REDIS_URL": redis_url, "BROKER_URL": broker_url, "CALLBACK_SECRET": secret}
         with mock.patch.dict(os.environ, environment):
-            from denzel.queue_executor import QueueExecutor
+            from denzel.api.task_id import TaskIds
+            from denzel.queue.executor import QueueExecutor
             from denzel.settings import Settings
-            from denzel.task_id import TaskIds
 
             self._executor = QueueExecutor(Settings.from_environment())
         self._ids = TaskIds(secret)

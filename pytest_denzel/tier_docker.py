@@ -40,7 +40,7 @@ import os, signal
 for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            found = b"denzel.worker" in file.read().split(b"\\0")
+            found = b"denzel.worker.process" in file.read().split(b"\\0")
     except OSError:
         continue
     if found:

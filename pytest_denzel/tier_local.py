@@ -159,7 +159,7 @@ class LocalTier(_Processes):
 
     def kill_worker_process(self) -> int:
         for pid, command in self._processes_of(WORKER).items():
-            if "denzel.worker" in command:
+            if "denzel.worker.process" in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     return pid

@@ -27,8 +27,8 @@ class LocalTarget:
     @property
     def disturbances(self) -> Mapping[str, Disturbance]:
         return {
-            "kill a prediction process": lambda draw: self._kill_process("denzel.worker", draw),
-            "kill the callback sender": lambda draw: self._kill_process("denzel.callbacks", draw),
+            "kill a prediction process": lambda draw: self._kill_process("denzel.worker.process", draw),
+            "kill the callback sender": lambda draw: self._kill_process("denzel.callbacks.courier", draw),
             "kill denzel": lambda draw: self._kill("denzel", draw),
             "kill api": lambda draw: self._kill("api", draw),
             "kill redis": lambda draw: self._kill("redis", draw),
@@ -62,7 +62,7 @@ class LocalTarget:
         return time.monotonic()
 
     def _freeze_predictor(self, draw: random.Random) -> float:
-        pid = self._signal("denzel.worker", signal.SIGSTOP, draw)
+        pid = self._signal("denzel.worker.process", signal.SIGSTOP, draw)
         hit = time.monotonic()
         time.sleep(draw.uniform(0.5, FROZEN))
         with contextlib.suppress(ProcessLookupError):

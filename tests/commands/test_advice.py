@@ -64,5 +64,6 @@ def test_a_file_that_containers_do_not_have(root: Path) -> None:
 
 
 def test_a_model_that_was_saved_with_a_function_of_a_notebook(root: Path) -> None:
-    error = "load_model raised AttributeError: Can't get attribute 'clean' on <module 'denzel.worker' from '/opt/x'>"
+    module = "<module 'denzel.worker.process' from '/opt/x'>"
+    error = f"load_model raised AttributeError: Can't get attribute 'clean' on {module}"
     assert advice.for_dev(error).startswith("move clean, which the model was saved with, from your notebook")

@@ -142,12 +142,12 @@ def test_what_a_worker_told_before_is_not_taken_for_its_answer(now: dict | None,
     ("service", "written", "health", "needs_a_start"),
     [
         ("api", "app/logic/pipeline.py", "healthy", False),
-        ("api", "denzel/api.py", "healthy", True),
-        ("denzel", "denzel/worker.py", "unhealthy", True),
+        ("api", "denzel/api/application.py", "healthy", True),
+        ("denzel", "denzel/worker/process.py", "unhealthy", True),
         ("denzel", "app/assets/info.txt", "unhealthy", False),
         ("proxy", "proxy/nginx.conf", "healthy", True),
-        ("monitor", "denzel/api.py", "starting", False),
-        ("monitor", "denzel/api.py", "unhealthy", True),
+        ("monitor", "denzel/api/application.py", "starting", False),
+        ("monitor", "denzel/api/application.py", "unhealthy", True),
     ],
 )
 def test_a_container_needs_a_start_when_the_framework_is_newer_or_it_is_unwell(

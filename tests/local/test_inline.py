@@ -76,7 +76,9 @@ def example(project: Path) -> dict[str, Any]:
 
 def test_the_api_runs_alone(inline: Dev) -> None:
     lines = list(inline.processes().values())
-    assert not [line for line in lines if re.search("redis-server|denzel.supervisor|denzel.worker|flower", line)]
+    assert not [
+        line for line in lines if re.search("redis-server|denzel.worker.supervisor|denzel.worker.process|flower", line)
+    ]
     assert [line for line in lines if "gunicorn" in line]
 
 

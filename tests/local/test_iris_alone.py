@@ -113,7 +113,14 @@ def test_real_services_stop_in_time_and_leave_nothing(installed: Path, number: s
         url = running.wait_until_ready()["api_url"]
         example = json.loads((installed / "app/assets/examples/two_flowers.json").read_text())
         assert post(url, example["request"]) == example["response"]
-        programs = "redis-server", "gunicorn", "denzel.supervisor", "denzel.worker", "denzel.callbacks", "flower"
+        programs = (
+            "redis-server",
+            "gunicorn",
+            "denzel.worker.supervisor",
+            "denzel.worker.process",
+            "denzel.callbacks.courier",
+            "flower",
+        )
         lines = " ".join(running.processes().values())
         assert all(program in lines for program in programs), lines
         started = time.monotonic()

@@ -121,7 +121,7 @@ def test_what_would_fail_on_the_wire_fails_with_its_path_and_stage(
     result.stdout.fnmatch_lines(
         [
             ">   *pipeline.run({'a': 1})",
-            f"E *denzel.stages.BadAnswer: {message}",
+            f"E *denzel.pipeline.stages.BadAnswer: {message}",
             f"E *stage: {function} (app/logic/pipeline.py)",
         ]
     )
@@ -171,7 +171,7 @@ def test_an_error_names_its_stage_and_shows_the_user_s_traceback_alone(project: 
     )
     shown = result.stdout.str()
     assert "pytest_denzel/" not in shown
-    assert "denzel/stages.py" not in shown
+    assert "denzel/pipeline/stages.py" not in shown
 
 
 def test_a_load_model_that_raises_is_called_once_and_told_every_time(project: Project) -> None:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from denzel import process_state
+from denzel.worker import process_state
 from tests.project.services import Service, eventually
 
 

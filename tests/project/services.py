@@ -185,7 +185,9 @@ class Service:
 
     def predictors(self) -> list[int]:
         """The ids of the prediction processes."""
-        return sorted(pid for pid, command in children_of(self.pid("denzel")).items() if "denzel.worker" in command)
+        return sorted(
+            pid for pid, command in children_of(self.pid("denzel")).items() if "denzel.worker.process" in command
+        )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a Python module of the project, as `docker compose exec` would."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from denzel.batch import BatchRunner
-from denzel.in_place import Overdue
+from denzel.pipeline.batch import BatchRunner
+from denzel.pipeline.on_loop import Overdue
 
 
 class Pipeline(ModuleType):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from denzel.batch_size import TARGET, BatchSize
+from denzel.pipeline.batch_size import TARGET, BatchSize
 
 
 def drive(size: BatchSize, duration: Callable[[int], float], waiting: int = 1000, batches: int = 200) -> list[int]:

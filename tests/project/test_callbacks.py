@@ -20,11 +20,11 @@ import redis
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from denzel import callbacks, webhook
 from denzel.addresses import Policy
-from denzel.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
+from denzel.callbacks import courier, sender
+from denzel.callbacks.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
+from denzel.callbacks.sender import Answer, Sender
 from denzel.settings import read_secret
-from denzel.webhook import Answer, Sender
 from tests.project.callbacks_helpers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
 from tests.project.services import Service, eventually, free_port
 
@@ -151,7 +151,7 @@ def test_callbacks_go_out_at_once(sending: Sending, receivers: Receivers) -> Non
     for number in range(2, 8):
         sending.finish(receiver.url)
         receiver.wait(number)
-    assert time.monotonic() - began < callbacks.POLL * 3, "without a wake-up each would wait for the next look"
+    assert time.monotonic() - began < courier.POLL * 3, "without a wake-up each would wait for the next look"
 
 
 def test_errors_are_tried_again_with_growing_delays(sending: Sending, receivers: Receivers) -> None:
@@ -538,9 +538,9 @@ def test_a_callback_sent_but_not_recorded_is_sent_again(sending: Sending, receiv
     receiver.wait()
     sending.kill()
     assert sending.state(task_id) == {}
-    assert 0 < sending.redis.zscore("denzel:callbacks", task_id) - time.time() <= callbacks.LEASE
+    assert 0 < sending.redis.zscore("denzel:callbacks", task_id) - time.time() <= courier.LEASE
     sending.start()
-    sending.wait(task_id, state="delivered", timeout=callbacks.LEASE + 15)
+    sending.wait(task_id, state="delivered", timeout=courier.LEASE + 15)
     first, second = receiver.received
     assert first.task_id == second.task_id == task_id
     assert first.body == second.body
@@ -548,7 +548,7 @@ def test_a_callback_sent_but_not_recorded_is_sent_again(sending: Sending, receiv
 
 def test_leases_are_renewed_while_a_receiver_takes_its_time(redis_service: Service, receivers: Receivers) -> None:
     redis_service.redis.flushall()
-    receiver = receivers.open(Reply(after=callbacks.LEASE + 3))
+    receiver = receivers.open(Reply(after=courier.LEASE + 3))
     with Sending(redis_service, CALLBACK_TIMEOUT=60) as sending:
         (task_id,) = sending.finish(receiver.url)
         receiver.wait()
@@ -691,7 +691,7 @@ def test_redeliver_sends_again_with_a_fresh_span(sending: Sending, receivers: Re
     receiver = receivers.open(Reply(410), Reply())
     (task_id,) = sending.finish(receiver.url)
     sending.wait(task_id, state="gone")
-    assert callbacks.redeliver(sending.redis, task_id) == "queued"
+    assert courier.redeliver(sending.redis, task_id) == "queued"
     assert sending.wait(task_id, state="delivered")["attempts"] == 1
 
 
@@ -699,9 +699,9 @@ def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
     def task(**fields: str) -> str:
         empty_redis.delete("denzel:task:x")
         empty_redis.hset("denzel:task:x", mapping={"mode": "async", "callback_uri": "http://x/", **fields})
-        return callbacks.redeliver(empty_redis, "x")
+        return courier.redeliver(empty_redis, "x")
 
-    assert callbacks.redeliver(empty_redis, "x") == "unknown"
+    assert courier.redeliver(empty_redis, "x") == "unknown"
     assert task(status="STARTED") == "not ended"
     assert task(status="SUCCESS", callback_uri="") == "no callback"
     assert task(status="SUCCESS", mode="sync") == "no callback"
@@ -722,7 +722,7 @@ def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
 )
 def test_settings_that_cannot_be_read_are_named(redis_service: Service, settings: dict, message: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "denzel.callbacks"],
+        [sys.executable, "-m", "denzel.callbacks.courier"],
         cwd=redis_service.project, env=redis_service.environment | settings,
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
@@ -738,7 +738,7 @@ def test_settings_that_cannot_be_read_are_named(redis_service: Service, settings
 def test_retries_spread_over_the_span_and_end_with_it() -> None:
     state, now, delays = {}, 1_000_000.0, []
     while True:
-        state, delay = callbacks.advance(state, Answer(500, "HTTP 500", seconds=1), now, DAY)
+        state, delay = courier.advance(state, Answer(500, "HTTP 500", seconds=1), now, DAY)
         if delay is None:
             break
         assert state["state"] == "pending"
@@ -754,30 +754,30 @@ def test_retries_spread_over_the_span_and_end_with_it() -> None:
     assert state["state"] == "failed"
     assert state["attempts"] == len(delays) + 1
     assert state["next_attempt"] is None
-    assert len(state["history"]) == callbacks.HISTORY
+    assert len(state["history"]) == courier.HISTORY
     assert len(json.dumps(state)) < 2000
 
 
 def test_delays_differ_so_that_retries_do_not_come_all_at_once() -> None:
-    delays = {callbacks.advance({}, Answer(500, "HTTP 500"), 0, DAY)[1] for _ in range(100)}
+    delays = {courier.advance({}, Answer(500, "HTTP 500"), 0, DAY)[1] for _ in range(100)}
     assert len(delays) == 100
 
 
 def test_a_span_of_zero_means_one_attempt() -> None:
-    state, delay = callbacks.advance({}, Answer(None, "no answer"), 0, 0)
+    state, delay = courier.advance({}, Answer(None, "no answer"), 0, 0)
     assert (state["state"], delay) == ("failed", None)
 
 
 @pytest.mark.parametrize(("wish", "delay"), [(0.0, 5), (300.0, 300), (7200.0, 7200), (1e9, DAY)])
 def test_wishes_are_honoured_within_the_span(wish: float, delay: float) -> None:
-    _, found = callbacks.advance({}, Answer(429, "HTTP 429", retry_after=wish), 0, DAY)
+    _, found = courier.advance({}, Answer(429, "HTTP 429", retry_after=wish), 0, DAY)
     assert found == pytest.approx(delay, rel=0.21)
 
 
 def test_postponed_attempts_grow_their_delay_and_end_with_the_span() -> None:
     state, now, count = {}, 0.0, 0
     while True:
-        state, delay = callbacks.postpone(state, "not tried", now, DAY)
+        state, delay = courier.postpone(state, "not tried", now, DAY)
         count += 1
         if delay is None:
             break
@@ -797,13 +797,13 @@ def test_postponed_attempts_grow_their_delay_and_end_with_the_span() -> None:
     ],
 )  # fmt: skip
 def test_retry_after_is_read(text: str | None, seconds: float | None) -> None:
-    assert webhook.parse_retry_after(text) == seconds
+    assert sender.parse_retry_after(text) == seconds
 
 
 @pytest.mark.parametrize("offset", [100, 5000])
 def test_retry_after_may_be_a_date(offset: int) -> None:
     text = formatdate(time.time() + offset, usegmt=True)
-    assert webhook.parse_retry_after(text) == pytest.approx(offset, abs=5)
+    assert sender.parse_retry_after(text) == pytest.approx(offset, abs=5)
 
 
 # ---- Signatures ----
@@ -812,13 +812,13 @@ def test_retry_after_may_be_a_date(offset: int) -> None:
 def test_the_signature_is_that_of_the_specification() -> None:
     key = read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
-    signature = webhook.signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
+    signature = sender.signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_secrets_are_read_with_and_without_padding() -> None:
     assert read_secret("") == b""
-    assert read_secret("whsec_YWI=") == webhook.read_secret("whsec_YWI") == b"ab"
+    assert read_secret("whsec_YWI=") == sender.read_secret("whsec_YWI") == b"ab"
     for wrong in ("whsec_a", "whsec_ä", "whsec_a b", "whsec_!!!!"):
         with pytest.raises(ValueError, match="CALLBACK_SECRET"):
             read_secret(wrong)

@@ -18,7 +18,8 @@ import uvicorn
 import uvloop
 from clients import Clients
 
-from denzel import process_state, serving
+from denzel.server.server import Server, Worker
+from denzel.worker import process_state
 from tests.project.services import Service, children_of, eventually
 
 HEADER = "Denzel-Reloads"
@@ -103,7 +104,7 @@ def test_clients_are_served_by_the_old_code_while_the_new_one_is_imported(runnin
 def test_api_processes_that_do_not_start_leave_the_old_ones_at_work(running: Service) -> None:
     service = running
     before = children_of(service.pid("api")).keys()
-    settings = service.project / "denzel/api.py"
+    settings = service.project / "denzel/api/application.py"
     settings.write_text(settings.read_text() + "\nraise RuntimeError('broken')\n")
     assert reload(service).split()[1:] == ["1", "0", "1"]
     assert service.predict({"a": 1}).json() == {"answer": {"a": 1}}
@@ -201,9 +202,9 @@ def test_who_connects_as_a_process_stops_to_accept_is_answered() -> None:
 
     async def main() -> list[bytes]:
         app = App()
-        config = uvicorn.Config(app, lifespan="off", **serving.Worker.CONFIG_KWARGS)
+        config = uvicorn.Config(app, lifespan="off", **Worker.CONFIG_KWARGS)
         config.load()
-        server = serving.Server(config, app, age=0, patience=5)
+        server = Server(config, app, age=0, patience=5)
         server.lifespan = config.lifespan_class(config)
         listener = socket.create_server(("127.0.0.1", 0))
         address = listener.getsockname()
@@ -267,7 +268,7 @@ def test_a_process_that_never_runs_out_of_tasks_hears_what_it_is_asked(running: 
     with Clients(service.url) as clients:
         eventually(lambda: clients.answered > 50, "the clients are answered")
         asked = service.run(
-            *("celery", "--app", "denzel.celery_app", "inspect", "ping"),
+            *("celery", "--app", "denzel.queue.broker", "inspect", "ping"),
             *("--destination", "worker@tested", "--timeout", "10"),
         )
     assert "1 node online" in asked.stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from denzel.settings import Settings
-from denzel.supervisor import gpu_of
+from denzel.worker.supervisor import gpu_of
 from tests.project.services import Service, eventually
 
 
@@ -39,7 +39,7 @@ def test_each_gpu_has_a_process_of_its_own(service: Service) -> None:
 
 def test_a_prediction_process_is_started_anew_and_not_forked_from_one_that_has_loaded(service: Service) -> None:
     for pid in service.predictors():
-        assert b"denzel.worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        assert b"denzel.worker.process" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     answers = [service.predict({}).json() for _ in range(10)]
     assert {answer["pid"] for answer in answers} <= set(service.predictors())
     assert {answer["device"] for answer in answers} <= {"0", "1"}

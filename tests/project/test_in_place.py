@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from denzel.in_place import BUDGET, CALLS, MOST_BYTES, InPlace, Overdue
-from denzel.user_thread import UserThread
+from denzel.pipeline.on_loop import BUDGET, CALLS, MOST_BYTES, InPlace, Overdue
+from denzel.pipeline.thread import UserThread
 from tests.project.services import Service, eventually
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method takes SIGALRM, which is needed here

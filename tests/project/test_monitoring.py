@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from denzel import monitoring
-from denzel.monitoring import Allowance, TaskEvents
+from denzel.worker import monitoring
+from denzel.worker.monitoring import Allowance, TaskEvents
 
 
 class Recorder:

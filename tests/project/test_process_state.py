@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from bakery import TEMPLATE
 
-from denzel import process_state
-from denzel.process_state import ProcessState
+from denzel.worker import process_state
+from denzel.worker.process_state import ProcessState
 from tests.project.services import eventually
 
 
@@ -28,7 +28,7 @@ def child(script: str, state: ProcessState | None = None, **options: object) -> 
     """A process of the service that runs this script."""
     environment = {**os.environ, "PYTHONPATH": str(TEMPLATE), **(state.environment if state else {})}
     return subprocess.Popen(
-        [sys.executable, "-c", f"from denzel.process_state import *\n{script}"],
+        [sys.executable, "-c", f"from denzel.worker.process_state import *\n{script}"],
         env=environment,
         pass_fds=[state.fd] if state else [],
         stdout=subprocess.PIPE,

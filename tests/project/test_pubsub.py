@@ -15,7 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from denzel import callbacks, pubsub
+from denzel.callbacks import courier
+from denzel.queue import pubsub
 from tests.project.callbacks_helpers import Receivers, Sending
 from tests.project.services import Service, eventually
 
@@ -114,7 +115,7 @@ def test_a_silent_connection_is_an_error_for_who_listens(
 def quick(new_project: Callable[[], object]) -> Iterator[Service]:
     """A service in which those who listen ask for a sign of life often."""
     project = new_project()
-    module = project / "denzel/pubsub.py"
+    module = project / "denzel/queue/pubsub.py"
     text = module.read_text()
     assert text.count("ASK_EVERY = 5.0\n") == 1
     module.write_text(text.replace("ASK_EVERY = 5.0\n", f"ASK_EVERY = {SOON}\n"))
@@ -183,4 +184,4 @@ def test_callbacks_are_sent_at_once_again_after_a_silent_connection(quick: Servi
         for number in range(2, 8):
             sending.finish(receiver.url)
             receiver.wait(number)
-        assert time.monotonic() - began < callbacks.POLL * 3, "without a wake-up each would wait for the next look"
+        assert time.monotonic() - began < courier.POLL * 3, "without a wake-up each would wait for the next look"

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 import redis
 
-from denzel import store
-from denzel.celery_app import create_terms
 from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
-from denzel.queue_executor import QueueExecutor
+from denzel.queue import store
+from denzel.queue.broker import create_terms
+from denzel.queue.executor import QueueExecutor
 from denzel.settings import Settings
 from tests.project.services import Service
 

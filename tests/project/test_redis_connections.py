@@ -15,11 +15,11 @@ import redis
 import requests
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from denzel import api_redis, store
-from denzel.api_redis import Lane
-from denzel.celery_app import create_celery
+from denzel.queue import api_connection, store
+from denzel.queue.api_connection import Lane
+from denzel.queue.broker import create_celery
+from denzel.queue.worker_connection import WorkerRedis
 from denzel.settings import Settings
-from denzel.worker_redis import WorkerRedis
 from tests.project.services import Service, eventually
 
 ADD = store.Script("return {ARGV[1], ARGV[2], now}")
@@ -160,7 +160,7 @@ def test_a_user_who_may_not_listen_is_told(redis_service: Service, caplog: pytes
 
 
 def test_a_silent_connection_is_closed(new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_redis, "ASK_EVERY", 0.3)
+    monkeypatch.setattr(api_connection, "ASK_EVERY", 0.3)
     service = new_service()
     service.start("redis")
 

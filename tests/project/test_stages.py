@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import app
-from denzel import stages
+from denzel.pipeline import stages
 
 COMPLETE = (
     "def verify_input(x): return x\ndef load_model(): pass\ndef process(m, x): return x\ndef predict(m, x): return x\n"

@@ -12,9 +12,9 @@ import pytest
 import redis
 from redis import asyncio as redis_asyncio
 
-from denzel import store
 from denzel.executor import Task
-from denzel.worker_redis import WorkerRedis
+from denzel.queue import store
+from denzel.queue.worker_connection import WorkerRedis
 from tests.project.services import Service, eventually
 
 TERMS = store.Terms(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from denzel.executor import QueueFull, Task
-from denzel.submitter import MOST_BYTES, MOST_TASKS, Submitter
+from denzel.queue.submitter import MOST_BYTES, MOST_TASKS, Submitter
 
 
 def task(name: str, size: int = 1) -> Task:

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from denzel.task_id import TaskIds
+from denzel.api.task_id import TaskIds
 
 IDS = TaskIds("a secret")
 

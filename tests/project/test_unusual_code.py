@@ -207,7 +207,9 @@ def test_threads_of_user_code_keep_no_process(new_service: Callable[..., Service
     os.kill(service.pid("denzel"), signal.SIGHUP)
     eventually(lambda: service.ready()["workers"][0]["replaced"] == 1, "another has taken over", 20)
     eventually(lambda: replaced not in service.predictors(), "it ends", 20)
-    service.submit({"predict": "sys.modules['denzel.batch'].failure = None\n1 / 0"})  # an error in our own loop
+    service.submit(
+        {"predict": "sys.modules['denzel.pipeline.batch'].failure = None\n1 / 0"}
+    )  # an error in our own loop
     assert service.wait(service.submit({}), 40)["status"] == "SUCCESS"
 
 

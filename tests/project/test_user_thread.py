@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from denzel.user_thread import Stuck, UserThread
+from denzel.pipeline.thread import Stuck, UserThread
 
 
 @pytest.fixture

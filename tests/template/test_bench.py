@@ -64,8 +64,11 @@ def test_a_process_is_idle_only_while_a_request_waits(bench: Any) -> None:
     ("stack", "found"),
     [
         ("a (/v/bin/gunicorn:8);run (/v/lib/python3.11/site-packages/falcon/asgi/app.py:1)", ("falcon", "run")),
-        ("main (/cache/projects/iris/denzel/worker.py:3)", ("denzel.worker", "main")),
-        ("x (/cache/denzel/worker.py:3);loads (/usr/lib/python3.11/json/__init__.py:9)", ("Python: __init__", "loads")),
+        ("main (/cache/projects/iris/denzel/worker/process.py:3)", ("denzel.worker.process", "main")),
+        (
+            "x (/cache/denzel/worker/process.py:3);loads (/usr/lib/python3.11/json/__init__.py:9)",
+            ("Python: __init__", "loads"),
+        ),
         ("predict (/v/lib/python3.11/site-packages/sklearn/svm/_base.py:4)", ("scikit-learn", "predict")),
         ("<module>", ("Python", "<module>")),
     ],

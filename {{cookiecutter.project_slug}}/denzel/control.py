@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from denzel import store
+from denzel.queue import store
 from denzel.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
@@ -75,7 +75,7 @@ def replay(client: Any, task_id: str) -> str:
 
 def redeliver(client: Any, task_id: str) -> str:
     """Send a task's callback again."""
-    from denzel.callbacks import redeliver as send_again
+    from denzel.callbacks.courier import redeliver as send_again
 
     problems = {
         "unknown": f"There is no task {task_id!r}",

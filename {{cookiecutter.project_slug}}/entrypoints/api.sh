@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the API. API_BIND says where it listens (host:port); denzel/gunicorn_conf.py holds the rest.
+# Starts the API. API_BIND says where it listens (host:port); denzel/server/gunicorn_conf.py holds the rest.
 set -eu
 cd "$(dirname "$0")/.."
 
-exec gunicorn --config python:denzel.gunicorn_conf "denzel.api:create_app()"
+exec gunicorn --config python:denzel.server.gunicorn_conf "denzel.api.application:create_app()"

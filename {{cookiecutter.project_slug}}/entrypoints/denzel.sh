@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-exec python -m denzel.supervisor
+exec python -m denzel.worker.supervisor

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export FLOWER_BASIC_AUTH="admin:${MONITOR_PASSWORD:?is missing in .env}"
 unset MONITOR_PASSWORD
 
-exec celery --app denzel.celery_app flower \
+exec celery --app denzel.queue.broker flower \
   --address="${MONITOR_BIND_HOST:-127.0.0.1}" \
   --port="${MONITOR_PORT:-5555}" \
   --max_tasks=10000

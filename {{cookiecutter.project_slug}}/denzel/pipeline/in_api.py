@@ -7,8 +7,9 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from denzel import jsonio, stages
-from denzel.user_thread import UserThread
+from denzel import jsonio
+from denzel.pipeline import stages
+from denzel.pipeline.thread import UserThread
 
 log = logging.getLogger("denzel.api")
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from denzel import jsonio, stages
-from denzel.in_place import Overdue
+from denzel import jsonio
+from denzel.pipeline import stages
+from denzel.pipeline.on_loop import Overdue
 
 log = logging.getLogger("denzel.worker")
 

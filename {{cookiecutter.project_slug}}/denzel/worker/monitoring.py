@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from celery.worker.state import SOFTWARE_INFO
 
-from denzel.celery_app import PREDICT, app
+from denzel.queue.broker import PREDICT, app
 
 log = logging.getLogger("denzel.worker")
 

@@ -1,6 +1,6 @@
 """Keeps the processes of the denzel container running: the prediction processes and the sender of callbacks.
 
-    python -m denzel.supervisor
+    python -m denzel.worker.supervisor
 
 It restarts what ends, gives back the tasks of a process that died, tells how the workers are (the heartbeat in Redis
 that /ready reads), and writes the log. It holds no model, so nothing that user code does can stop it.
@@ -27,11 +27,12 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from denzel import process_state, store
-from denzel.celery_app import create_terms, send_ticket
-from denzel.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
-from denzel.pubsub import messages
+from denzel.queue import store
+from denzel.queue.broker import create_terms, send_ticket
+from denzel.queue.pubsub import messages
 from denzel.settings import Settings, get_settings
+from denzel.worker import process_state
+from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
 
 log = logging.getLogger("denzel.supervisor")
 
@@ -252,7 +253,7 @@ class Supervisor:
         self._name = name.result()
         log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
-        self._start(Child("The callback sender", "denzel.callbacks", {}))
+        self._start(Child("The callback sender", "denzel.callbacks.courier", {}))
         for index in range(self._settings.worker_concurrency):
             self._start_predictor(gpu_of(index, self._settings.gpu_count))
         duties = (self._watch_reload, self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled)
@@ -283,7 +284,7 @@ class Supervisor:
         # Celery needs a name for each process; the first one's is the node's own.
         node = self._name if number == 1 else f"{short}.{number}@{slug}"
         environment = {"DENZEL_NODE": node, **gpu}
-        child = Child(f"Prediction process {number}", "denzel.worker", environment, number, self._release)
+        child = Child(f"Prediction process {number}", "denzel.worker.process", environment, number, self._release)
         self._predictors.append(child)
         self._start(child)
         return child

@@ -21,12 +21,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from denzel import store
-from denzel.api_redis import Lane
-from denzel.celery_app import create_terms, send_ticket
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
+from denzel.queue import store
+from denzel.queue.api_connection import Lane
+from denzel.queue.broker import create_terms, send_ticket
+from denzel.queue.submitter import Submitter
 from denzel.settings import Settings
-from denzel.submitter import Submitter
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
-from denzel.webhook import Answer
+from denzel.callbacks.sender import Answer
 
 CONNECTIONS = 1000
 SLOW_SHARE = 0.75  # of the connections, for receivers that have not shown to be quick

@@ -14,16 +14,19 @@ import falcon
 import falcon.asgi
 import orjson
 
-from denzel import addresses, jsonio, reloads, stages, store
+from denzel import addresses, jsonio
+from denzel.api.task_id import TaskIds
 from denzel.executor import ACCEPTED, RAN_OUT, Executor, Outcome, QueueFull, Task, Unavailable
+from denzel.pipeline import stages
+from denzel.pipeline.in_api import UserPipeline
+from denzel.pipeline.thread import Stuck
+from denzel.queue import store
+from denzel.server import board
 from denzel.settings import Settings, get_settings
-from denzel.task_id import TaskIds
-from denzel.user_pipeline import UserPipeline
-from denzel.user_thread import Stuck
 
 log = logging.getLogger("denzel.api")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 INFO = "app/assets/info.txt"
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 _RETRY_AFTER = 1  # seconds
@@ -60,10 +63,10 @@ def create_app(settings: Settings | None = None, executor: Executor | None = Non
 def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
     # Only what is used is imported: without a queue neither Celery nor Redis is needed.
     if settings.executor == "inline":
-        from denzel.inline_executor import InlineExecutor
+        from denzel.inline.executor import InlineExecutor
 
         return InlineExecutor(settings, pipeline)
-    from denzel.queue_executor import QueueExecutor
+    from denzel.queue.executor import QueueExecutor
 
     return QueueExecutor(settings)
 
@@ -304,7 +307,7 @@ class Ping:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.content_type = falcon.MEDIA_TEXT
-        resp.set_header(reloads.HEADER, reloads.BOARD.text)
+        resp.set_header(board.HEADER, board.BOARD.text)
         resp.data = b"pong"
 
 

@@ -1,6 +1,6 @@
 """The sender of callbacks: a process of its own, so that a slow receiver never holds a model.
 
-    python -m denzel.callbacks
+    python -m denzel.callbacks.courier
 
 What is to be sent waits in Redis, in the sorted set `denzel:callbacks` of task ids by due time: put there
 together with the result, and taken out only when the callback has been delivered or given up. In between an
@@ -34,12 +34,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from denzel import jsonio, process_state, store
+from denzel import jsonio
 from denzel.addresses import CallbackUriError, Policy
-from denzel.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
-from denzel.pubsub import messages
+from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
+from denzel.callbacks.sender import Answer, Sender
+from denzel.queue import store
+from denzel.queue.pubsub import messages
 from denzel.settings import Settings, get_settings
-from denzel.webhook import Answer, Sender
+from denzel.worker import process_state
 
 log = logging.getLogger("denzel.callbacks")
 

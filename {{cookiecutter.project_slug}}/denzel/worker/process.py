@@ -1,6 +1,6 @@
 """One prediction process: holds the model, takes messages from the queue, runs the pipeline, stores the answers.
 
-    python -m denzel.worker        started by the supervisor, one per core by default
+    python -m denzel.worker.process        started by the supervisor, one per core by default
 
 It consumes with Celery's solo pool: the model and the consumer share one process, so that a request crosses no
 further pipe; the supervisor keeps watch from outside. A Celery message is a ticket: it says that tasks wait.
@@ -26,13 +26,15 @@ from celery.exceptions import CeleryError, SecurityWarning
 from celery.worker import state as worker_state
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from denzel import process_state, stages, store
-from denzel.batch import BatchRunner, failure
-from denzel.batch_size import BatchSize
-from denzel.celery_app import WORK, app, create_terms, send_ticket
-from denzel.monitoring import TaskEvents
+from denzel.pipeline import stages
+from denzel.pipeline.batch import BatchRunner, failure
+from denzel.pipeline.batch_size import BatchSize
+from denzel.queue import store
+from denzel.queue.broker import WORK, app, create_terms, send_ticket
+from denzel.queue.worker_connection import WorkerRedis
 from denzel.settings import Settings, get_settings
-from denzel.worker_redis import WorkerRedis
+from denzel.worker import process_state
+from denzel.worker.monitoring import TaskEvents
 
 log = logging.getLogger("denzel.worker")
 

@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from denzel.pubsub import ASK_EVERY
+from denzel.queue.pubsub import ASK_EVERY
 
 log = logging.getLogger("denzel.api")
 

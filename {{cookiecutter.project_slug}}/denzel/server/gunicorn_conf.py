@@ -2,23 +2,24 @@
 
 from functools import partial
 
-from denzel import serving
-from denzel.process_state import die_with_parent
+from denzel.server.server import Worker as ServingWorker
+from denzel.server.server import reload, stop
 from denzel.settings import get_settings
+from denzel.worker.process_state import die_with_parent
 
 _settings = get_settings()
 
 
-class Worker(serving.Worker):
+class Worker(ServingWorker):
     """A process of the API."""
 
-    PATIENCE = min(_settings.stop_grace, serving.Worker.PATIENCE)
+    PATIENCE = min(_settings.stop_grace, ServingWorker.PATIENCE)
 
 
 def on_starting(server):
     """On SIGHUP, new processes come up before the old ones leave; a stop cuts off nobody."""
-    server.reload = partial(serving.reload, server)
-    server.stop = partial(serving.stop, server)
+    server.reload = partial(reload, server)
+    server.stop = partial(stop, server)
 
 
 def post_fork(server, worker):

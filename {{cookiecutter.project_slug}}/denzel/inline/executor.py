@@ -16,16 +16,18 @@ from typing import Any
 
 import orjson
 
-from denzel import jsonio, stages, store
+from denzel import jsonio
 from denzel.addresses import Policy
-from denzel.batch import BatchRunner, Call, failure
-from denzel.batch import Outcome as BatchOutcome
-from denzel.batch_size import BatchSize
+from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
+from denzel.pipeline import stages
+from denzel.pipeline.batch import BatchRunner, Call, failure
+from denzel.pipeline.batch import Outcome as BatchOutcome
+from denzel.pipeline.batch_size import BatchSize
+from denzel.pipeline.in_api import UserPipeline
+from denzel.pipeline.thread import Stuck
+from denzel.queue import store
 from denzel.settings import Settings
-from denzel.user_pipeline import UserPipeline
-from denzel.user_thread import Stuck
-from denzel.webhook import Sender
 
 log = logging.getLogger("denzel.api")
 

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 from denzel import jsonio
-from denzel.reloads import ACCEPTING, BOARD, LEAVING, STARTING
+from denzel.server.board import ACCEPTING, BOARD, LEAVING, STARTING
 
 # Seconds for which connections on which nothing is under way are kept by a process that leaves: a request may be on
 # its way.

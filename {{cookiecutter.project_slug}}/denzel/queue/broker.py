@@ -13,7 +13,7 @@ from kombu import Connection
 from kombu.serialization import register
 from redis.connection import parse_url
 
-from denzel import store
+from denzel.queue import store
 from denzel.settings import Settings, get_settings
 
 # The Celery task that a ticket asks for: claim what waits, and work until nothing does.

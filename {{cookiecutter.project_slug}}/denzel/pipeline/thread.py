@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from denzel import stages
-from denzel.in_place import InPlace, Overdue
+from denzel.pipeline import stages
+from denzel.pipeline.on_loop import InPlace, Overdue
 
 log = logging.getLogger("denzel.api")
 
