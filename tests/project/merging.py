@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from denzel.worker import process_state
+from denzel.processes import is_stopped
 from tests.project.services import Service, eventually
 
 
@@ -48,7 +48,7 @@ def frozen(service: Service) -> int | None:
     """The service's process, frozen; None, and it goes on, if it was waiting for the next task just then."""
     [process] = service.predictors()
     os.kill(process, signal.SIGSTOP)
-    eventually(lambda: process_state.is_stopped(process), "it is frozen")
+    eventually(lambda: is_stopped(process), "it is frozen")
     if not service.redis.exists("denzel:idle"):
         return process
     os.kill(process, signal.SIGCONT)

@@ -24,7 +24,7 @@ from denzel.addresses import Policy
 from denzel.callbacks import courier, sender
 from denzel.callbacks.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
 from denzel.callbacks.sender import Answer, Sender
-from denzel.settings import read_secret
+from denzel.signing import read_secret, signature
 from tests.project.callbacks_helpers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
 from tests.project.services import Service, eventually, free_port
 
@@ -812,13 +812,13 @@ def test_retry_after_may_be_a_date(offset: int) -> None:
 def test_the_signature_is_that_of_the_specification() -> None:
     key = read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
-    signature = sender.signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
-    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    signed = signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_secrets_are_read_with_and_without_padding() -> None:
     assert read_secret("") == b""
-    assert read_secret("whsec_YWI=") == sender.read_secret("whsec_YWI") == b"ab"
+    assert read_secret("whsec_YWI=") == read_secret("whsec_YWI") == b"ab"
     for wrong in ("whsec_a", "whsec_ä", "whsec_a b", "whsec_!!!!"):
         with pytest.raises(ValueError, match="CALLBACK_SECRET"):
             read_secret(wrong)

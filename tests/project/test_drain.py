@@ -18,8 +18,8 @@ import uvicorn
 import uvloop
 from clients import Clients
 
+from denzel.processes import is_stopped
 from denzel.server.server import Server, Worker
-from denzel.worker import process_state
 from tests.project.services import Service, children_of, eventually
 
 HEADER = "Denzel-Reloads"
@@ -159,7 +159,7 @@ def test_who_has_connected_before_a_stop_is_answered(running: Service) -> None:
         for process in children:
             os.kill(process, signal.SIGSTOP)
         # Until then another signal may be delivered first.
-        eventually(lambda: all(process_state.is_stopped(process) for process in children), "they are frozen")
+        eventually(lambda: all(is_stopped(process) for process in children), "they are frozen")
         connections = []
         for _ in range(20):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.ports["api"]), timeout=15))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from denzel.addresses import Policy
+from denzel.signing import read_secret
 
 
 class SettingsError(ValueError):
@@ -60,19 +59,6 @@ def _accepted(check: Callable[[str], object]) -> Callable[[str], str]:
         return text
 
     return parse
-
-
-def read_secret(text: str) -> bytes:
-    """The key in CALLBACK_SECRET; empty when there is none.
-
-    Raises:
-        ValueError: it is not `whsec_` and base64.
-    """
-    encoded = text.strip().removeprefix("whsec_").rstrip("=")
-    try:
-        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("CALLBACK_SECRET cannot be read; expected whsec_ and base64") from None
 
 
 def _processes(most: int) -> Callable[[str], int]:

@@ -20,7 +20,7 @@ from denzel.executor import ACCEPTED, RAN_OUT, Executor, Outcome, QueueFull, Tas
 from denzel.pipeline import stages
 from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.thread import Stuck
-from denzel.queue import store
+from denzel.record import FINAL
 from denzel.server import board
 from denzel.settings import Settings, get_settings
 
@@ -189,11 +189,11 @@ class Predict:
         if not seconds:
             return _accepted(resp, task_id)
         until = time.monotonic() + seconds
-        while (status := await self._executor.status(task_id)) and status["status"] not in store.FINAL:
+        while (status := await self._executor.status(task_id)) and status["status"] not in FINAL:
             if time.monotonic() > until or self._executor.ending:
                 break
             await asyncio.sleep(0.1)
-        if status is None or status["status"] not in store.FINAL:
+        if status is None or status["status"] not in FINAL:
             _accepted(resp, task_id, falcon.HTTP_202)
         elif status["status"] == "SUCCESS":
             _write_json(resp, status["result"])
@@ -275,7 +275,7 @@ class Status:
         found = await self._executor.cancel(task_id) if _TASK_ID(task_id) else None
         if found is None:
             raise self._unknown(task_id)
-        if found in store.FINAL:
+        if found in FINAL:
             raise falcon.HTTPConflict(title="Already ended", description=f"The task has ended already: {found}.")
         resp.status = falcon.HTTP_202
         _write_json(resp, await self._executor.status(task_id) or {"status": "REVOKED", "result": None})

@@ -38,10 +38,11 @@ from denzel import jsonio
 from denzel.addresses import CallbackUriError, Policy
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
 from denzel.callbacks.sender import Answer, Sender
+from denzel.processes import die_with_parent
 from denzel.queue import store
 from denzel.queue.pubsub import messages
+from denzel.record import FINAL, status_body
 from denzel.settings import Settings, get_settings
-from denzel.worker import process_state
 
 log = logging.getLogger("denzel.callbacks")
 
@@ -201,7 +202,7 @@ def body_of(record: dict[bytes, bytes]) -> bytes:
     if record[b"status"] == b"SUCCESS":
         return record[b"result"]
     # What the failure's arguments may be, orjson cannot always write.
-    body = {key: value for key, value in store.status_body(record).items() if key != "callback"}
+    body = {key: value for key, value in status_body(record).items() if key != "callback"}
     return jsonio.dumps(body, jsonio.DEEPER)
 
 
@@ -364,7 +365,7 @@ class Courier:
             self._wake.set()
 
     async def _attempt(self, delivery: Delivery, record: dict[bytes, bytes]) -> Note:
-        if record.get(b"status", b"").decode() not in store.FINAL:  # gone, or queued anew, meanwhile
+        if record.get(b"status", b"").decode() not in FINAL:  # gone, or queued anew, meanwhile
             return Note(delivery.id, None)
         answer = await self._sender.send(delivery.id, delivery.uri, body_of(record))
         delivery.receiver.learn(answer)
@@ -449,7 +450,7 @@ def _connections() -> int:
 
 def main() -> None:
     """Run the process."""
-    process_state.die_with_parent()
+    die_with_parent()
     try:
         settings = get_settings()
         policy = Policy(settings.callback_allow, settings.callback_ports)

@@ -7,9 +7,6 @@ CALLBACK_SECRET can check them with any of its libraries.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import io
 import os
 import re
@@ -27,7 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from denzel.addresses import CallbackUriError, Policy
-from denzel.settings import read_secret
+from denzel.signing import read_secret, signature
 
 # A receiver's answer is read up to this size, so that its connection can be used again.
 _MAX_ANSWER = 65_536
@@ -224,12 +221,6 @@ def _verdict(status: int) -> str | None:
     if status == 410:
         return "HTTP 410: the receiver wants no more"
     return f"HTTP {status}"
-
-
-def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
-    """The header `webhook-signature`: version, and HMAC-SHA256 over `id.timestamp.body` in base64."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
 def parse_retry_after(text: str | None) -> float | None:

@@ -26,7 +26,7 @@ from denzel.pipeline.batch import Outcome as BatchOutcome
 from denzel.pipeline.batch_size import BatchSize
 from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.thread import Stuck
-from denzel.queue import store
+from denzel.record import FINAL, status_body
 from denzel.settings import Settings
 
 log = logging.getLogger("denzel.api")
@@ -117,14 +117,14 @@ class InlineExecutor:
     async def status(self, task_id: str) -> dict[str, Any] | None:
         self._forget_expired()
         record = self._records.get(task_id)
-        return store.status_body(record.fields) if record else None
+        return status_body(record.fields) if record else None
 
     async def cancel(self, task_id: str) -> str | None:
         record = self._records.get(task_id)
         if record is None:
             return None
         found = record.fields[b"status"].decode()
-        if found not in store.FINAL:
+        if found not in FINAL:
             # What runs already is let end; its answer is discarded.
             result = orjson.dumps({"args": ["cancelled"], "type": "TaskRevokedError"})
             self._finish(record, "REVOKED", result, b'"The task was cancelled."')
@@ -219,7 +219,7 @@ class InlineExecutor:
         return await self._thread.run_short("predict", patience, runner.run, lambda: (call,), size, succeeded)
 
     def _finish(self, record: _Record, status: str, result: bytes, message: bytes) -> None:
-        if record.fields[b"status"].decode() in store.FINAL:
+        if record.fields[b"status"].decode() in FINAL:
             return
         record.task.request = b""
         # A copy: small ones from orjson keep their buffer, 4 kB.
@@ -239,7 +239,7 @@ class InlineExecutor:
         if record.fields[b"status"] == b"SUCCESS":
             body = record.fields[b"result"]
         else:
-            body = jsonio.dumps(store.status_body(record.fields), jsonio.DEEPER)
+            body = jsonio.dumps(status_body(record.fields), jsonio.DEEPER)
         for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
             answer = await self._sender.send(record.task.id, uri, body)
             delivered = answer.status is not None and 200 <= answer.status < 300

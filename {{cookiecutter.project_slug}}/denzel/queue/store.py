@@ -43,6 +43,8 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
+from denzel.record import FINAL, status_body
+
 TASK = "denzel:task:"
 WAITING = "denzel:waiting"
 DELAYED = "denzel:delayed"
@@ -64,7 +66,6 @@ CALLBACKS_WAKE = "denzel:callbacks:wake"
 RESPONSE = "synchronous_timeout"  # Denzel's own key: seconds to wait, 0 = asynchronous
 QUEUE = "denzel"  # the Celery queue, where the tickets lie
 
-FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 # A heartbeat older than this means that the worker is gone or stuck (seconds; one is written every second).
 STALE = 5
@@ -740,27 +741,6 @@ async def outcome(client: Any, task_id: str) -> list[bytes] | None:
     """Status, result and message of a task that has ended and that somebody may wait for, else None."""
     *found, mode = await client.hmget(TASK + task_id, "status", "result", "message", "mode")
     return found if found[0] and found[0].decode() in FINAL and mode != b"async" else None
-
-
-def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
-    """The body of /status from a task's record."""
-    fields = {key.decode(): value for key, value in record.items()}
-    body: dict[str, Any] = {
-        "status": fields["status"].decode(),
-        "result": json.loads(fields["result"]) if fields.get("result") else None,
-    }
-    for name in ("accepted", "started", "ended"):
-        if fields.get(name):
-            body[name] = float(fields[name])
-    if fields.get("worker"):
-        body["worker"] = fields["worker"].decode()
-    if fields.get("attempts"):
-        body["attempts"] = int(fields["attempts"])
-    if fields.get("callback"):
-        body["callback"] = json.loads(fields["callback"])
-    elif fields.get("callback_uri") and fields.get("mode") == b"async":
-        body["callback"] = {"state": "pending", "attempts": 0}
-    return body
 
 
 async def status(client: Any, task_id: str) -> dict[str, Any] | None:

@@ -2,10 +2,10 @@
 
 from functools import partial
 
+from denzel.processes import die_with_parent
+from denzel.server import master
 from denzel.server.server import Worker as ServingWorker
-from denzel.server.server import reload, stop
 from denzel.settings import get_settings
-from denzel.worker.process_state import die_with_parent
 
 _settings = get_settings()
 
@@ -18,8 +18,8 @@ class Worker(ServingWorker):
 
 def on_starting(server):
     """On SIGHUP, new processes come up before the old ones leave; a stop cuts off nobody."""
-    server.reload = partial(reload, server)
-    server.stop = partial(stop, server)
+    server.reload = partial(master.reload, server)
+    server.stop = partial(master.stop, server)
 
 
 def post_fork(server, worker):

@@ -29,6 +29,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
+from denzel.processes import die_with_parent
 from denzel.queue import store
 from denzel.queue.broker import WORK, app, create_terms, send_ticket
 from denzel.queue.worker_connection import WorkerRedis
@@ -57,7 +58,7 @@ _LINGER = 0.2
 
 def main() -> None:
     """Load the model, then consume until told to stop."""
-    process_state.die_with_parent()
+    die_with_parent()
     settings = get_settings()
     logging.basicConfig(
         level=settings.log_level.upper(),

@@ -27,6 +27,7 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from denzel.processes import die_with_parent, is_stopped
 from denzel.queue import store
 from denzel.queue.broker import create_terms, send_ticket
 from denzel.queue.pubsub import messages
@@ -176,7 +177,7 @@ class Child:
         """Whether a prediction process can be expected to run what it has claimed: not if it was frozen while idle."""
         if self.state is None:
             return False
-        return self.busy_for > 0 or self.state.silent_for <= _HANGS_AFTER or not process_state.is_stopped(self.pid)
+        return self.busy_for > 0 or self.state.silent_for <= _HANGS_AFTER or not is_stopped(self.pid)
 
     def signal(self, number: int) -> None:
         """Send a signal, if the process runs."""
@@ -210,7 +211,7 @@ class Child:
             return "UNAVAILABLE", "the broker is out of reach"
         if self.state.busy_for is None and self.state.silent_for > _HANGS_AFTER:
             return "UNAVAILABLE", f"{self.title} does not look for messages"
-        if self.busy_for and process_state.is_stopped(self.pid):
+        if self.busy_for and is_stopped(self.pid):
             return "UNAVAILABLE", f"{self.title} has been stopped from outside (SIGSTOP)"
         return "UP", None
 
@@ -564,7 +565,7 @@ class _Formatter(logging.Formatter):
 
 def main(settings: Settings | None = None) -> Any:
     """Run the processes of this container."""
-    process_state.die_with_parent()
+    die_with_parent()
     settings = settings or get_settings()
     configure_logging(settings)
     asyncio.run(Supervisor(settings).run())

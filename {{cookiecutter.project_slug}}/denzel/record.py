@@ -1,0 +1,29 @@
+"""A task's record, the hash that Redis or the inline executor keeps of it, and what /status shows of that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+
+
+def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
+    """The body of /status from a task's record."""
+    fields = {key.decode(): value for key, value in record.items()}
+    body: dict[str, Any] = {
+        "status": fields["status"].decode(),
+        "result": json.loads(fields["result"]) if fields.get("result") else None,
+    }
+    for name in ("accepted", "started", "ended"):
+        if fields.get(name):
+            body[name] = float(fields[name])
+    if fields.get("worker"):
+        body["worker"] = fields["worker"].decode()
+    if fields.get("attempts"):
+        body["attempts"] = int(fields["attempts"])
+    if fields.get("callback"):
+        body["callback"] = json.loads(fields["callback"])
+    elif fields.get("callback_uri") and fields.get("mode") == b"async":
+        body["callback"] = {"state": "pending", "attempts": 0}
+    return body
