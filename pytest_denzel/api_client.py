@@ -47,7 +47,7 @@ class ApiClient:
                 "CALLBACK_SECRET": secret,
             }
         )
-        with mock.patch("denzel.pipeline.stages.import_pipeline", return_value=_Loaded(pipeline)):
+        with mock.patch("denzel.pipeline.loading.import_pipeline", return_value=_Loaded(pipeline)):
             self.app = create_app(settings)
         self._loop = Loop("denzel-api")
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))

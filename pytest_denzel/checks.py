@@ -140,7 +140,7 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
 
 
 def _refusal_problem(pipeline: Pipeline, body: Any, seconds: float) -> str | None:
-    from denzel.pipeline.stages import BadAnswer
+    from denzel.pipeline.errors import BadAnswer
 
     try:
         with _time_limit(seconds):

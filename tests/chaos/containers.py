@@ -47,7 +47,7 @@ class ContainerTarget:
     def disturbances(self) -> Mapping[str, Disturbance]:
         found: dict[str, Disturbance] = {
             "kill a prediction process": lambda draw: self._kill_process("denzel.worker.process", draw),
-            "kill the callback sender": lambda draw: self._kill_process("denzel.callbacks.courier", draw),
+            "kill the callback sender": lambda draw: self._kill_process("denzel.callbacks", draw),
             "freeze redis": lambda draw: self._freeze("redis", draw),
             "freeze denzel": lambda draw: self._freeze("denzel", draw),
         }

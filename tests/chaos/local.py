@@ -28,7 +28,7 @@ class LocalTarget:
     def disturbances(self) -> Mapping[str, Disturbance]:
         return {
             "kill a prediction process": lambda draw: self._kill_process("denzel.worker.process", draw),
-            "kill the callback sender": lambda draw: self._kill_process("denzel.callbacks.courier", draw),
+            "kill the callback sender": lambda draw: self._kill_process("denzel.callbacks", draw),
             "kill denzel": lambda draw: self._kill("denzel", draw),
             "kill api": lambda draw: self._kill("api", draw),
             "kill redis": lambda draw: self._kill("redis", draw),

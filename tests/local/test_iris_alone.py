@@ -118,7 +118,7 @@ def test_real_services_stop_in_time_and_leave_nothing(installed: Path, number: s
             "gunicorn",
             "denzel.worker.supervisor",
             "denzel.worker.process",
-            "denzel.callbacks.courier",
+            "denzel.callbacks",
             "flower",
         )
         lines = " ".join(running.processes().values())

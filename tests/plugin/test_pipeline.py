@@ -121,7 +121,7 @@ def test_what_would_fail_on_the_wire_fails_with_its_path_and_stage(
     result.stdout.fnmatch_lines(
         [
             ">   *pipeline.run({'a': 1})",
-            f"E *denzel.pipeline.stages.BadAnswer: {message}",
+            f"E *denzel.pipeline.errors.BadAnswer: {message}",
             f"E *stage: {function} (app/logic/pipeline.py)",
         ]
     )

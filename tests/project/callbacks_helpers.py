@@ -189,7 +189,7 @@ class Sending:
         """Start the process."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "denzel.callbacks.courier"],
+                [sys.executable, "-m", "denzel.callbacks"],
                 cwd=self.service.project,
                 env=self.service.environment | {name: str(value) for name, value in self.settings.items()},
                 stdout=log,

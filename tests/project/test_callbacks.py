@@ -22,6 +22,7 @@ from standardwebhooks import Webhook
 
 from denzel.addresses import Policy
 from denzel.callbacks import courier, sender
+from denzel.callbacks.delivery import HISTORY, advance, postpone
 from denzel.callbacks.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
 from denzel.callbacks.sender import Answer, Sender
 from denzel.signing import read_secret, signature
@@ -722,7 +723,7 @@ def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
 )
 def test_settings_that_cannot_be_read_are_named(redis_service: Service, settings: dict, message: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "denzel.callbacks.courier"],
+        [sys.executable, "-m", "denzel.callbacks"],
         cwd=redis_service.project, env=redis_service.environment | settings,
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
@@ -738,7 +739,7 @@ def test_settings_that_cannot_be_read_are_named(redis_service: Service, settings
 def test_retries_spread_over_the_span_and_end_with_it() -> None:
     state, now, delays = {}, 1_000_000.0, []
     while True:
-        state, delay = courier.advance(state, Answer(500, "HTTP 500", seconds=1), now, DAY)
+        state, delay = advance(state, Answer(500, "HTTP 500", seconds=1), now, DAY)
         if delay is None:
             break
         assert state["state"] == "pending"
@@ -754,30 +755,30 @@ def test_retries_spread_over_the_span_and_end_with_it() -> None:
     assert state["state"] == "failed"
     assert state["attempts"] == len(delays) + 1
     assert state["next_attempt"] is None
-    assert len(state["history"]) == courier.HISTORY
+    assert len(state["history"]) == HISTORY
     assert len(json.dumps(state)) < 2000
 
 
 def test_delays_differ_so_that_retries_do_not_come_all_at_once() -> None:
-    delays = {courier.advance({}, Answer(500, "HTTP 500"), 0, DAY)[1] for _ in range(100)}
+    delays = {advance({}, Answer(500, "HTTP 500"), 0, DAY)[1] for _ in range(100)}
     assert len(delays) == 100
 
 
 def test_a_span_of_zero_means_one_attempt() -> None:
-    state, delay = courier.advance({}, Answer(None, "no answer"), 0, 0)
+    state, delay = advance({}, Answer(None, "no answer"), 0, 0)
     assert (state["state"], delay) == ("failed", None)
 
 
 @pytest.mark.parametrize(("wish", "delay"), [(0.0, 5), (300.0, 300), (7200.0, 7200), (1e9, DAY)])
 def test_wishes_are_honoured_within_the_span(wish: float, delay: float) -> None:
-    _, found = courier.advance({}, Answer(429, "HTTP 429", retry_after=wish), 0, DAY)
+    _, found = advance({}, Answer(429, "HTTP 429", retry_after=wish), 0, DAY)
     assert found == pytest.approx(delay, rel=0.21)
 
 
 def test_postponed_attempts_grow_their_delay_and_end_with_the_span() -> None:
     state, now, count = {}, 0.0, 0
     while True:
-        state, delay = courier.postpone(state, "not tried", now, DAY)
+        state, delay = postpone(state, "not tried", now, DAY)
         count += 1
         if delay is None:
             break

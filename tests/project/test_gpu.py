@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from denzel.settings import Settings
-from denzel.worker.supervisor import gpu_of
+from denzel.worker.child import gpu_of
 from tests.project.services import Service, eventually
 
 

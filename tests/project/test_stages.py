@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import app
-from denzel.pipeline import stages
+from denzel.pipeline import errors, loading, stages
+from denzel.pipeline.errors import BadAnswer
 
 COMPLETE = (
     "def verify_input(x): return x\ndef load_model(): pass\ndef process(m, x): return x\ndef predict(m, x): return x\n"
@@ -38,16 +39,16 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def problem() -> str:
-    with pytest.raises(stages.PipelineError) as caught:
-        stages.import_pipeline()
+    with pytest.raises(loading.PipelineError) as caught:
+        loading.import_pipeline()
     return str(caught.value)
 
 
 def test_a_pipeline_is_imported_anew_with_its_helpers(write: Callable[..., None]) -> None:
     write(COMPLETE + "from app.logic.helper import number", helper="number = 1")
-    assert stages.import_pipeline().number == 1
+    assert loading.import_pipeline().number == 1
     write(COMPLETE + "from app.logic.helper import number", helper="number = 22")
-    assert stages.import_pipeline().number == 22
+    assert loading.import_pipeline().number == 22
 
 
 @pytest.mark.parametrize(
@@ -75,21 +76,21 @@ def test_what_is_wrong_with_a_pipeline_is_told_with_its_line(
     write(text, helper="\nx = (")
     assert message in problem()
     write(COMPLETE)
-    assert stages.import_pipeline()
+    assert loading.import_pipeline()
 
 
 def test_a_traceback_begins_in_the_users_code(write: Callable[..., None]) -> None:
     write("import app.logic.helper", helper="import json\njson.loads('x')")
-    with pytest.raises(stages.PipelineError) as raised:
-        stages.import_pipeline()
-    lines = stages.traceback_of(raised.value).splitlines()
+    with pytest.raises(loading.PipelineError) as raised:
+        loading.import_pipeline()
+    lines = errors.traceback_of(raised.value).splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[1].endswith('app/logic/pipeline.py", line 1, in <module>')
     assert lines[-1].startswith("json.decoder.JSONDecodeError: ")
     write("x = = 1")
-    with pytest.raises(stages.PipelineError) as raised:
-        stages.import_pipeline()
-    lines = stages.traceback_of(raised.value).splitlines()
+    with pytest.raises(loading.PipelineError) as raised:
+        loading.import_pipeline()
+    lines = errors.traceback_of(raised.value).splitlines()
     assert lines[0].endswith('app/logic/pipeline.py", line 1')
     assert len(lines) == 4
 
@@ -130,9 +131,9 @@ class Odd(Exception):
     ids=lambda value: type(value).__name__,
 )
 def test_errors_are_told(error: BaseException, message: str, description: str, arguments: list[Any]) -> None:
-    assert stages.message_of(error) == message
-    assert stages.describe(error) == description
-    assert stages.result_of(error) == {"args": arguments, "type": type(error).__name__}
+    assert errors.message_of(error) == message
+    assert errors.describe(error) == description
+    assert errors.result_of(error) == {"args": arguments, "type": type(error).__name__}
 
 
 def module_of(**functions: Any) -> ModuleType:
@@ -153,12 +154,12 @@ def test_a_stage_gets_what_the_one_before_returned() -> None:
 
 @pytest.mark.parametrize("request_data", [{}, [], 0, "", False])
 def test_verify_input_must_return_something(request_data: Any) -> None:
-    with pytest.raises(stages.BadAnswer, match="end it with `return json_data`"):
+    with pytest.raises(BadAnswer, match="end it with `return json_data`"):
         stages.verified(module_of(verify_input=lambda data: None), request_data)
     assert stages.verified(module_of(verify_input=lambda data: data), None) is None
 
 
 @pytest.mark.parametrize("answer", [[], "text", None, 1, ({},)])
 def test_predict_must_return_a_dictionary(answer: Any) -> None:
-    with pytest.raises(stages.BadAnswer, match=f"predict must return a dictionary, not {type(answer).__name__}"):
+    with pytest.raises(BadAnswer, match=f"predict must return a dictionary, not {type(answer).__name__}"):
         stages.dumps_predictions(answer)

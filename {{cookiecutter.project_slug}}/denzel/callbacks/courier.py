@@ -1,6 +1,4 @@
-"""The sender of callbacks: a process of its own, so that a slow receiver never holds a model.
-
-    python -m denzel.callbacks.courier
+"""Sees every callback to its end: leases what is due, has it sent, records what came of it.
 
 What is to be sent waits in Redis, in the sorted set `denzel:callbacks` of task ids by due time: put there
 together with the result, and taken out only when the callback has been delivered or given up. In between an
@@ -18,31 +16,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import random
-import resource
-import signal
-import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-import uvloop
 from redis import asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from denzel import jsonio
 from denzel.addresses import CallbackUriError, Policy
+from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
 from denzel.callbacks.sender import Answer, Sender
-from denzel.processes import die_with_parent
 from denzel.queue import store
 from denzel.queue.pubsub import messages
-from denzel.record import FINAL, status_body
-from denzel.settings import Settings, get_settings
+from denzel.record import FINAL
 
 log = logging.getLogger("denzel.callbacks")
 
@@ -53,8 +41,6 @@ PACE = 0.005  # between two exchanges with Redis under load, so that each carrie
 KEEP = 3600  # a record outlives the next attempt by this, at least
 DRAIN = 5.0  # for attempts under way when the process is to stop; shorter than containers are given
 
-FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
-HISTORY = 10  # attempts shown in /status
 
 BATCH = 128  # ids leased at a time
 WARN_AGAIN = 60  # a receiver that fails is logged this often
@@ -145,65 +131,6 @@ def redeliver(client: Any, task_id: str) -> str:
 
 
 # ---- How a delivery stands: the field `callback` of a task's record ----
-
-
-def advance(state: dict[str, Any], answer: Answer, now: float, span: float) -> tuple[dict[str, Any], float | None]:
-    """The state after an attempt, and the seconds until the next one (None: this was the last)."""
-    attempt = {"at": round(now - answer.seconds, 3), "status": answer.status, "error": answer.error}
-    state = {
-        **state,
-        "attempts": state.get("attempts", 0) + 1,
-        "since": state.get("since", round(now, 3)),
-        "last_status": answer.status,
-        "last_error": answer.error,
-        "history": [*state.get("history", ()), {**attempt, "seconds": round(answer.seconds, 3)}][-HISTORY:],
-    }
-    if answer.error is None:
-        return {**state, "state": "delivered", "next_attempt": None, "delivered_at": round(now, 3)}, None
-    if answer.status == 410:
-        return {**state, "state": "gone", "next_attempt": None}, None
-    delay = None if answer.refused else _next_delay(state, now, span, answer.retry_after)
-    return _planned(state, delay, now), delay
-
-
-def postpone(state: dict[str, Any], reason: str, now: float, span: float) -> tuple[dict[str, Any], float | None]:
-    """The state after an attempt that was left out, and the seconds until the next one (None: give up)."""
-    state = {**state, "postponed": state.get("postponed", 0) + 1, "since": state.get("since", round(now, 3))}
-    state.update(attempts=state.get("attempts", 0), last_error=reason)
-    delay = _next_delay(state, now, span, None)
-    return _planned(state, delay, now), delay
-
-
-def _planned(state: dict[str, Any], delay: float | None, now: float) -> dict[str, Any]:
-    if delay is None:
-        return {**state, "state": "failed", "next_attempt": None}
-    return {**state, "state": "pending", "next_attempt": round(now + delay, 3)}
-
-
-def _next_delay(state: dict[str, Any], now: float, span: float, retry_after: float | None) -> float | None:
-    """Growing, with jitter, no earlier than the receiver wishes; the last attempt comes as the span ends."""
-    left = state["since"] + span - now
-    if left < 1:
-        return None
-    tries = state["attempts"] + state.get("postponed", 0)
-    delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(tries - 1, 20)) * random.uniform(0.8, 1.2)
-    return min(left, max(delay, retry_after or 0.0))
-
-
-def _read_state(text: bytes) -> dict[str, Any]:
-    try:
-        return dict(orjson.loads(text or b"{}"))
-    except (TypeError, ValueError):  # damaged by hand: better delivered again than stuck
-        return {}
-
-
-def body_of(record: dict[bytes, bytes]) -> bytes:
-    """What a callback says: the predictions exactly as the synchronous answer, or the body of /status."""
-    if record[b"status"] == b"SUCCESS":
-        return record[b"result"]
-    # What the failure's arguments may be, orjson cannot always write.
-    body = {key: value for key, value in status_body(record).items() if key != "callback"}
-    return jsonio.dumps(body, jsonio.DEEPER)
 
 
 # ---- The process ----
@@ -425,48 +352,3 @@ class Courier:
                 await self._exchange(0)
                 if not self._notes:
                     return
-
-
-async def serve(settings: Settings, policy: Policy, sender: Sender) -> None:
-    """Deliver callbacks until SIGTERM or SIGINT."""
-    client = redis.Redis.from_url(
-        settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
-    )
-    async with sender:
-        courier = Courier(client, sender, policy, settings.callback_retry_span, settings.result_expires, _connections())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, courier.stop)
-        await courier.run()
-    await client.aclose()
-
-
-def _connections() -> int:
-    """As many connections as the open files that the system grants allow for."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
-    return min(CONNECTIONS, files // 2)
-
-
-def main() -> None:
-    """Run the process."""
-    die_with_parent()
-    try:
-        settings = get_settings()
-        policy = Policy(settings.callback_allow, settings.callback_ports)
-        sender = Sender(policy, settings.callback_secret, settings.callback_timeout)
-    except ValueError as error:
-        sys.exit(str(error))
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stdout,
-    )
-    uvloop.run(serve(settings, policy, sender))
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)  # a name server that does not answer keeps a thread, which an ordinary exit would wait for
-
-
-if __name__ == "__main__":
-    main()

@@ -20,7 +20,7 @@ from denzel import jsonio
 from denzel.addresses import Policy
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
-from denzel.pipeline import stages
+from denzel.pipeline import errors, loading
 from denzel.pipeline.batch import BatchRunner, Call, failure
 from denzel.pipeline.batch import Outcome as BatchOutcome
 from denzel.pipeline.batch_size import BatchSize
@@ -167,8 +167,8 @@ class InlineExecutor:
             try:
                 model = await self._thread.run("load_model", None, module.load_model)
             except Exception as error:
-                self._error = stages.loading_problem(error)
-                log.error("%s; trying again in %g s\n%s", self._error, pause, stages.traceback_of(error))
+                self._error = loading.loading_problem(error)
+                log.error("%s; trying again in %g s\n%s", self._error, pause, errors.traceback_of(error))
                 await asyncio.sleep(pause)
                 pause = min(60.0, pause * 2)
             else:

@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from denzel import jsonio
-from denzel.pipeline import stages
+from denzel.pipeline import errors, stages
+from denzel.pipeline.errors import BadAnswer
 from denzel.pipeline.on_loop import Overdue
 
 log = logging.getLogger("denzel.worker")
@@ -103,7 +104,7 @@ class BatchRunner:
                 log.info(
                     "A merged call of %d tasks failed (%s): running them apart",
                     len(call.requests),
-                    stages.describe(error),
+                    errors.describe(error),
                 )
             else:
                 yield outcomes
@@ -118,7 +119,7 @@ class BatchRunner:
         except Overdue:  # it is run again elsewhere
             raise
         except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
-            log.warning("A task failed: %s", stages.describe(error), exc_info=True)
+            log.warning("A task failed: %s", errors.describe(error), exc_info=True)
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             return failure(error)
 
@@ -127,7 +128,7 @@ class BatchRunner:
         for answer in self._answers(call.take_parsed()):
             try:
                 outcomes.append(("SUCCESS", stages.dumps_predictions(answer), b""))
-            except stages.BadAnswer as error:
+            except BadAnswer as error:
                 log.warning("A task failed: %s", error)
                 outcomes.append(failure(error))
         return outcomes
@@ -182,7 +183,7 @@ def _mergeable(text: bytes) -> tuple[dict[str, Any] | None, bytes]:
 def failure(error: BaseException) -> Outcome:
     """The outcome of a request whose pipeline raised."""
     try:
-        return "FAILURE", jsonio.dumps(stages.result_of(error)), jsonio.dumps(stages.message_of(error))
+        return "FAILURE", jsonio.dumps(errors.result_of(error)), jsonio.dumps(errors.message_of(error))
     except Exception:  # of the error's own attributes
         name = type(error).__name__
         return "FAILURE", jsonio.dumps({"args": [], "type": name}), jsonio.dumps(name)

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from denzel import jsonio
-from denzel.pipeline import stages
+from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.thread import UserThread
 
 log = logging.getLogger("denzel.api")
@@ -31,8 +31,8 @@ class UserPipeline:
         self._patience = patience
         self._retrying: asyncio.Task[None] | None = None
         try:
-            self.module = stages.import_pipeline()
-        except stages.PipelineError as error:
+            self.module = loading.import_pipeline()
+        except loading.PipelineError as error:
             self._fail(error, _FIRST_PAUSE)
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class UserPipeline:
             Exception: what it raised.
         """
         if self.module is None:
-            raise stages.PipelineError(self.problem)
+            raise loading.PipelineError(self.problem)
         parsed = [json_data]
 
         def arguments() -> tuple[ModuleType | None, Any]:
@@ -72,16 +72,16 @@ class UserPipeline:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
             try:
-                self.module = await self.thread.run("pipeline.py", None, stages.import_pipeline)
-            except stages.PipelineError as error:
+                self.module = await self.thread.run("pipeline.py", None, loading.import_pipeline)
+            except loading.PipelineError as error:
                 self._fail(error, pause)
             else:
                 self.problem = None
                 log.info("The pipeline can be used now")
 
-    def _fail(self, error: stages.PipelineError, pause: float) -> None:
+    def _fail(self, error: loading.PipelineError, pause: float) -> None:
         if str(error) == self.problem:
             log.error("%s; trying again in %g s", error, pause)
         else:
-            log.error("%s; trying again in %g s\n%s", error, pause, stages.traceback_of(error))
+            log.error("%s; trying again in %g s\n%s", error, pause, errors.traceback_of(error))
         self.problem = str(error)

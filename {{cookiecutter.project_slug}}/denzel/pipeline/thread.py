@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from denzel.pipeline import stages
+from denzel.pipeline import errors
 from denzel.pipeline.on_loop import InPlace, Overdue
 
 log = logging.getLogger("denzel.api")
@@ -120,11 +120,11 @@ class UserThread:
             try:
                 result = call.function(*call.arguments)
             except StopIteration as caught:  # no future takes it
-                error = RuntimeError(stages.describe(caught))
+                error = RuntimeError(errors.describe(caught))
             except Exception as caught:
                 error = caught
             except BaseException as caught:  # a user's exit() must not end the thread silently
-                error = RuntimeError(stages.describe(caught))
+                error = RuntimeError(errors.describe(caught))
             self.in_place.record(call.name, loop.time() - call.began)
             if calls is not self._calls:  # given up meanwhile: another thread has taken over
                 return

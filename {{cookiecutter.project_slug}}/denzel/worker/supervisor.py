@@ -16,10 +16,7 @@ import math
 import os
 import signal
 import socket
-import sys
 import time
-import uuid
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,193 +24,21 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from denzel.processes import die_with_parent, is_stopped
+from denzel.processes import die_with_parent
 from denzel.queue import store
 from denzel.queue.broker import create_terms, send_ticket
 from denzel.queue.pubsub import messages
 from denzel.settings import Settings, get_settings
-from denzel.worker import process_state
+from denzel.worker.child import Child, gpu_of
+from denzel.worker.log import configure_logging, log_to_file
 from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
 
 log = logging.getLogger("denzel.supervisor")
 
-# A prediction process that is idle looks for messages every second; silent for longer (seconds), it hangs.
-_HANGS_AFTER = 5.0
-# The callback sender has served when it has lived for so long (seconds); a prediction process when it was ready.
-_HAS_SERVED = 10.0
 # A node name is held by a lease of this many seconds, renewed every second.
 _NAME_LEASE = 5
-# How CUDA knows which GPUs a process may see.
-_GPU = "CUDA_VISIBLE_DEVICES"
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
-
-
-class Child:
-    """One process, started again whenever it ends: at once, or in growing pauses while it ends before it has served."""
-
-    def __init__(
-        self,
-        title: str,
-        module: str,
-        environment: dict[str, str],
-        number: int = 0,
-        on_end: Callable[[str, bool], Awaitable[None]] | None = None,
-    ) -> None:
-        self.title = title
-        self.number = number
-        self.ends = 0
-        self._module = module
-        self._environment = environment
-        # Only of a prediction process: gets the token of the life that ended, and whether its task is not to blame.
-        self._on_end = on_end
-        self.state: process_state.ProcessState | None = None
-        self.token = ""
-        self._process: asyncio.subprocess.Process | None = None
-        self._stopping = asyncio.Event()
-        self.killed = self._blameless = False
-
-    async def run(self) -> None:
-        """Keep the process running until `stop` is called."""
-        pause = 0.5
-        while not self._stopping.is_set():
-            began, self.killed, self._blameless = time.monotonic(), False, False
-            shared: dict[str, str] = {}
-            if self._on_end:
-                self.state = process_state.ProcessState.create()
-                self.token = uuid.uuid4().hex
-                shared = {**self.state.environment, "DENZEL_TOKEN": self.token}
-            try:
-                code = await self._live(shared)
-                how = "stopped on purpose" if self.killed else _how_it_ended(code)
-            except OSError as error:  # too many processes, no memory
-                how = f"it could not be started: {error.strerror or error}"
-            finally:
-                # One that has served is needed: it is some task that ended it, and that is tried only so often.
-                served = self.state.has_served if self.state else time.monotonic() - began > _HAS_SERVED
-                state, self.state, self._process = self.state, None, None
-                if state:
-                    state.close()
-            self.ends += 1
-            if self._on_end:
-                await self._on_end(self.token, self._blameless)
-            if self._stopping.is_set():
-                return
-            if self.killed or served:
-                pause = 0.5
-            log.error("%s ended (%s); starting it again in %g s", self.title, how, pause)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            pause = min(30.0, pause * 2)
-
-    async def _live(self, shared: dict[str, str]) -> int:
-        """One life of the process: its exit code."""
-        # A pipe of our own: with asyncio's, the process counts as running for as long as a child of its has the pipe.
-        source, sink = os.pipe()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module,
-                env={**os.environ, **self._environment, **shared, "PYTHONUNBUFFERED": "1"},
-                pass_fds=[self.state.fd] if self.state else [], stdout=sink, stderr=sink,
-            )  # fmt: skip
-        except BaseException:
-            os.close(source)
-            raise
-        finally:
-            os.close(sink)
-        forwarding = asyncio.create_task(self._forward_output(source))
-        if self._stopping.is_set():  # told so while the process came into being
-            self.signal(signal.SIGTERM)
-        code = await self._process.wait()
-        await asyncio.wait([forwarding], timeout=0.5)
-        forwarding.cancel()
-        return code
-
-    async def _forward_output(self, source: int) -> None:
-        output = logging.getLogger("denzel.output")
-        stream = asyncio.StreamReader(limit=1 << 20)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(source, "rb")
-        )
-        try:
-            while True:
-                try:
-                    line = await stream.readline()
-                except ValueError:  # a line beyond the limit: its parts come next
-                    continue
-                if not line:
-                    return
-                output.info(line.decode(errors="replace").rstrip("\n"))
-        finally:
-            transport.close()
-
-    @property
-    def node(self) -> str:
-        """The name that Celery knows a prediction process by."""
-        return self._environment["DENZEL_NODE"]
-
-    @property
-    def gpu(self) -> dict[str, str]:
-        """What in its environment tells the process which GPU is its own."""
-        return {name: value for name, value in self._environment.items() if name == _GPU}
-
-    @property
-    def pid(self) -> int:
-        """The process id, 0 between two lives."""
-        return self._process.pid if self._process else 0
-
-    @property
-    def busy_for(self) -> float:
-        """Seconds since the pipeline was called, 0 when it is not running."""
-        return self.state.busy_for or 0.0 if self.state else 0.0
-
-    @property
-    def task_id(self) -> str:
-        """The task that runs, the first of them when merged; nothing when none does."""
-        return self.state.task_id if self.state and self.busy_for else ""
-
-    @property
-    def is_at_work(self) -> bool:
-        """Whether a prediction process can be expected to run what it has claimed: not if it was frozen while idle."""
-        if self.state is None:
-            return False
-        return self.busy_for > 0 or self.state.silent_for <= _HANGS_AFTER or not is_stopped(self.pid)
-
-    def signal(self, number: int) -> None:
-        """Send a signal, if the process runs."""
-        if self._process and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
-
-    def kill(self, blameless: bool = False) -> None:
-        """End the process on purpose; it is started again.
-
-        Args:
-            blameless: not for something that its task has done.
-        """
-        self.killed, self._blameless = True, blameless
-        self.signal(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Let the process finish its work and end."""
-        self._stopping.set()
-        self.signal(signal.SIGTERM)
-
-    def report(self) -> tuple[str, str | None]:
-        """The state for /ready, and the error behind it."""
-        if self.state is None:
-            return "UNAVAILABLE", f"{self.title} has ended and is being started again"
-        if self.state.state == process_state.ERROR:
-            return "ERROR", self.state.error
-        if self.state.state == process_state.LOADING:
-            return "LOADING", None
-        if self.state.state == process_state.DISCONNECTED:
-            return "UNAVAILABLE", "the broker is out of reach"
-        if self.state.busy_for is None and self.state.silent_for > _HANGS_AFTER:
-            return "UNAVAILABLE", f"{self.title} does not look for messages"
-        if self.busy_for and is_stopped(self.pid):
-            return "UNAVAILABLE", f"{self.title} has been stopped from outside (SIGSTOP)"
-        return "UP", None
 
 
 class Supervisor:
@@ -254,7 +79,7 @@ class Supervisor:
         self._name = name.result()
         log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
-        self._start(Child("The callback sender", "denzel.callbacks.courier", {}))
+        self._start(Child("The callback sender", "denzel.callbacks", {}))
         for index in range(self._settings.worker_concurrency):
             self._start_predictor(gpu_of(index, self._settings.gpu_count))
         duties = (self._watch_reload, self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled)
@@ -510,57 +335,6 @@ class Supervisor:
             await asyncio.get_running_loop().run_in_executor(None, send_ticket)
         except Exception as error:  # kombu's errors are of many kinds; the next beat tries again
             log.warning("The broker took no message: %s", error)
-
-
-def _how_it_ended(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            hint = "; was the memory exhausted?" if code == -signal.SIGKILL else ""
-            return f"killed by {signal.Signals(-code).name}{hint}"
-    return f"exit code {code}"
-
-
-def gpu_of(index: int, count: int) -> dict[str, str]:
-    """The environment in which the prediction process of this index sees one of so many GPUs, and only that."""
-    if not count:
-        return {}
-    visible = os.environ.get(_GPU) or ",".join(map(str, range(count)))
-    devices = visible.split(",")
-    return {_GPU: devices[index % len(devices)]}
-
-
-def configure_logging(settings: Settings) -> None:
-    """To stdout, for `make logs`."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Formatter())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
-    logging.getLogger("denzel.output").setLevel(logging.INFO)
-
-
-def log_to_file(settings: Settings, name: str) -> None:
-    """To a file rotated by size too, for `make logworker`: worker.log, and for further nodes worker-2.log and so on."""
-    path = Path(settings.log_file)
-    path = path.with_stem(path.stem + name.partition("@")[0].removeprefix("worker"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8"
-        )
-    except OSError as error:
-        log.warning("%s cannot be written (%s); the log goes to stdout only", path, error)
-        return
-    handler.setFormatter(_Formatter())
-    logging.getLogger().addHandler(handler)
-
-
-class _Formatter(logging.Formatter):
-    """The processes' own lines as they are, the supervisor's with time and level."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        return record.getMessage() if record.name == "denzel.output" else super().format(record)
 
 
 def main(settings: Settings | None = None) -> Any:

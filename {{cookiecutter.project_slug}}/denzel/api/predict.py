@@ -1,0 +1,198 @@
+"""POST /predict: verify a request, hand it to the executor, answer with the predictions or the task's id."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from denzel import addresses, jsonio
+from denzel.api.answers import (
+    RETRY_AFTER,
+    Malformed,
+    cut_off,
+    ended_badly,
+    too_large,
+    write_json,
+    write_outcome,
+    write_task_id,
+)
+from denzel.api.task_id import TaskIds
+from denzel.executor import ACCEPTED, Executor, QueueFull, Task
+from denzel.pipeline import stages
+from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
+from denzel.pipeline.in_api import UserPipeline
+from denzel.pipeline.thread import Stuck
+from denzel.record import FINAL
+from denzel.settings import Settings
+
+log = logging.getLogger("denzel.api")
+
+# Errors that code raises by mistake; one is shown in so many seconds.
+_MISTAKES = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
+_SHOWN_FOR = 10.0
+
+
+class Predict:
+    """POST /predict: verify a request, hand it to the executor, answer with the predictions or the task's id."""
+
+    def __init__(self, settings: Settings, executor: Executor, pipeline: UserPipeline, ids: TaskIds) -> None:
+        self._settings = settings
+        self._executor = executor
+        self._pipeline = pipeline
+        self._ids = ids
+        self._allowed = addresses.Policy(settings.callback_allow, settings.callback_ports)
+        self._shown_until = 0.0
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        body = await self._read(req)
+        mode, wait = _preference(req, self._settings.max_wait)
+        try:
+            json_data = jsonio.loads(body)
+        except ValueError as error:
+            raise Malformed(str(error) if body else "the request has no body") from None
+        callback_uri = stages.callback_uri(json_data)
+        request, verified_uri = await self._verify(json_data, body)
+        callback_uri = verified_uri or callback_uri
+        if callback_uri is not None:
+            callback_uri = await self._check_callback(callback_uri, mode)
+
+        task = Task(self._ids.new(), request, mode, callback_uri, wait)
+        known = None
+        if key := req.get_header("Idempotency-Key"):
+            task.kept = True
+            task.awaited = await self._bind(key, body, task)
+            # A task that never got through is submitted in the other's place; were it there by now, nothing changes.
+            known = None if task.awaited else await self._executor.status(task.id)
+        outcome = ACCEPTED
+        if known is None:
+            try:
+                outcome = await self._executor.submit(task)
+            except QueueFull as error:
+                raise falcon.HTTPTooManyRequests(
+                    title="Too many requests", description=f"{error}; try again later.", retry_after=RETRY_AFTER
+                ) from None
+        resp.set_header("Denzel-Task-Id", task.id)
+        if mode != "live":
+            resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
+        if task.awaited:
+            write_outcome(resp, task.id, outcome)
+        else:
+            await self._answer_again(resp, task.id, mode, wait)
+
+    async def _bind(self, key: str, body: bytes, task: Task) -> bool:
+        """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""
+        if len(key) > 255:
+            raise falcon.HTTPBadRequest(
+                title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
+            )
+        digest = hashlib.sha256(body).hexdigest()
+        bound_id, bound_digest = await self._executor.reserve(key, digest, task.id)
+        if bound_digest != digest:
+            raise falcon.HTTPUnprocessableEntity(
+                title="Idempotency-Key used before",
+                description="This Idempotency-Key belongs to another request of the last day; use a new one.",
+            )
+        if bound_id == task.id:
+            return True
+        task.id = bound_id
+        return False
+
+    async def _answer_again(self, resp: falcon.asgi.Response, task_id: str, mode: str, wait: float | None) -> None:
+        """Answer a request that was sent before as it was, or would have been, answered then."""
+        seconds = 0.0 if mode == "async" else wait or await self._executor.response_timeout()
+        if not seconds:
+            return write_task_id(resp, task_id)
+        until = time.monotonic() + seconds
+        while (status := await self._executor.status(task_id)) and status["status"] not in FINAL:
+            if time.monotonic() > until or self._executor.ending:
+                break
+            await asyncio.sleep(0.1)
+        if status is None or status["status"] not in FINAL:
+            write_task_id(resp, task_id, falcon.HTTP_202)
+        elif status["status"] == "SUCCESS":
+            write_json(resp, status["result"])
+        else:
+            raise ended_badly(status["status"], ", ".join(str(value) for value in status["result"]["args"]))
+
+    async def _read(self, req: falcon.asgi.Request) -> bytes:
+        """The request's body, never more of it than allowed."""
+        most = self._settings.max_body_bytes
+        parts, size = [], 0
+        try:
+            if req.content_length is not None:  # which is not too large: that was checked before
+                body = await req.stream.read()
+                if len(body) < req.content_length:
+                    raise cut_off()
+                return body
+            async for part in req.stream:
+                size += len(part)
+                if size > most:
+                    raise too_large(most)
+                parts.append(part)
+        except OSError as error:
+            raise cut_off() from error
+        return b"".join(parts)
+
+    async def _verify(self, json_data: Any, body: bytes) -> tuple[bytes, Any]:
+        try:
+            return await self._pipeline.verify(json_data, body)
+        except PipelineError as error:
+            raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=str(error)) from None
+        except Stuck as error:
+            raise falcon.HTTPServiceUnavailable(
+                title="Service busy", description=f"{error}.", retry_after=RETRY_AFTER
+            ) from None
+        except jsonio.TooDeep:
+            raise Malformed("nested too deep") from None
+        except BadAnswer:
+            raise
+        except Exception as error:
+            self._log_refusal(error)
+            error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
+            raise falcon.HTTPBadRequest(title="Bad input format", description=message_of(error)) from None
+
+    def _log_refusal(self, error: Exception) -> None:
+        """What looks like a mistake in the code rather than in the request is shown, as often as it helps."""
+        level = logging.DEBUG
+        if isinstance(error, _MISTAKES) and time.monotonic() > self._shown_until:
+            self._shown_until = time.monotonic() + _SHOWN_FOR
+            level = logging.WARNING
+        if log.isEnabledFor(level):
+            log.log(level, "verify_input refused a request\n%s", traceback_of(error))
+
+    async def _check_callback(self, uri: Any, mode: str) -> str | None:
+        """The URI if a callback may go there; None in synchronous mode, where a bad one does not matter."""
+        try:
+            self._allowed.check_uri(uri)
+            return uri
+        except addresses.CallbackUriError as error:
+            if mode == "sync" or (mode == "live" and await self._executor.response_timeout() > 0):
+                return None
+            raise falcon.HTTPBadRequest(title="Bad input format", description=str(error)) from None
+
+
+def _preference(req: falcon.asgi.Request, max_wait: float) -> tuple[str, float | None]:
+    """The mode a client asked for by the header `Prefer` (RFC 7240), and its wait in seconds.
+
+    With both, `respond-async, wait=10`, an answer that takes no longer than the wait is preferred.
+    """
+    header = req.get_header("Prefer")
+    if not header:
+        return "live", None
+    preferences = [part.strip().lower() for part in header.replace(";", ",").split(",")]
+    for preference in preferences:
+        name, _, value = preference.partition("=")
+        if name.strip() == "wait" and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip().strip('"'), re.ASCII):
+            seconds = min(float(value.strip().strip('"')), max_wait)
+            if seconds > 0:
+                return "sync", seconds
+    if "respond-async" in preferences:
+        return "async", None
+    return "live", None  # a preference that cannot be understood is ignored, as the RFC says

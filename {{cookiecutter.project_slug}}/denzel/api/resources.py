@@ -1,0 +1,94 @@
+"""The other paths: /status, /info, /ping and /ready."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import falcon
+import falcon.asgi
+
+from denzel.api.answers import (
+    write_json,
+)
+from denzel.api.task_id import TaskIds
+from denzel.executor import Executor
+from denzel.pipeline.in_api import UserPipeline
+from denzel.record import FINAL
+from denzel.server import board
+from denzel.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+INFO = "app/assets/info.txt"
+_TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+class Status:
+    """GET and DELETE /status/{task_id}: how a task stands; cancel it."""
+
+    def __init__(self, settings: Settings, executor: Executor, ids: TaskIds) -> None:
+        self._settings = settings
+        self._executor = executor
+        self._ids = ids
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        status = await self._executor.status(task_id) if _TASK_ID(task_id) else None
+        if status is None:
+            raise self._unknown(task_id)
+        write_json(resp, status)
+
+    async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        found = await self._executor.cancel(task_id) if _TASK_ID(task_id) else None
+        if found is None:
+            raise self._unknown(task_id)
+        if found in FINAL:
+            raise falcon.HTTPConflict(title="Already ended", description=f"The task has ended already: {found}.")
+        resp.status = falcon.HTTP_202
+        write_json(resp, await self._executor.status(task_id) or {"status": "REVOKED", "result": None})
+
+    def _unknown(self, task_id: str) -> falcon.HTTPError:
+        """410 for an id that was made here so long ago that its record has expired, else 404."""
+        age = self._ids.age(task_id)
+        if age is not None and age > self._settings.sync_result_expires:
+            return falcon.HTTPGone(title="Expired", description=f"The result of task {task_id} is no longer kept.")
+        return falcon.HTTPNotFound(title="Unknown task", description=f"There is no task {task_id[:64]!r}.")
+
+
+class Info:
+    """GET /info: the text of app/assets/info.txt."""
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        try:
+            resp.data = (ROOT / INFO).read_bytes()
+        except OSError as error:
+            raise falcon.HTTPNotFound(
+                title="No information",
+                description=f"{INFO} cannot be read ({error.strerror}); write into it what users should know.",
+            ) from error
+        resp.content_type = falcon.MEDIA_TEXT
+
+
+class Ping:
+    """GET /ping: this process is alive."""
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.content_type = falcon.MEDIA_TEXT
+        resp.set_header(board.HEADER, board.BOARD.text)
+        resp.data = b"pong"
+
+
+class Ready:
+    """GET /ready: 200 only while a worker with a loaded model takes requests, else 503 with the reason."""
+
+    def __init__(self, executor: Executor, pipeline: UserPipeline) -> None:
+        self._executor = executor
+        self._pipeline = pipeline
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        body = await self._executor.readiness()
+        if self._pipeline.problem and body["ready"]:
+            body.update(ready=False, reason=self._pipeline.problem)
+        if not body["ready"]:
+            resp.status = falcon.HTTP_503
+            body = {"title": "Not ready", "description": body["reason"], **body}
+        write_json(resp, body)

@@ -1,0 +1,67 @@
+"""The sender of callbacks as a process: `python -m denzel.callbacks`, started by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import sys
+
+import uvloop
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from denzel.addresses import Policy
+from denzel.callbacks.courier import Courier
+from denzel.callbacks.dispatcher import CONNECTIONS
+from denzel.callbacks.sender import Sender
+from denzel.processes import die_with_parent
+from denzel.settings import Settings, get_settings
+
+
+async def serve(settings: Settings, policy: Policy, sender: Sender) -> None:
+    """Deliver callbacks until SIGTERM or SIGINT."""
+    client = redis.Redis.from_url(
+        settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+    )
+    async with sender:
+        courier = Courier(client, sender, policy, settings.callback_retry_span, settings.result_expires, _connections())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, courier.stop)
+        await courier.run()
+    await client.aclose()
+
+
+def _connections() -> int:
+    """As many connections as the open files that the system grants allow for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return min(CONNECTIONS, files // 2)
+
+
+def main() -> None:
+    """Run the process."""
+    die_with_parent()
+    try:
+        settings = get_settings()
+        policy = Policy(settings.callback_allow, settings.callback_ports)
+        sender = Sender(policy, settings.callback_secret, settings.callback_timeout)
+    except ValueError as error:
+        sys.exit(str(error))
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stdout,
+    )
+    uvloop.run(serve(settings, policy, sender))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # a name server that does not answer keeps a thread, which an ordinary exit would wait for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The log of the denzel container: to stdout for `make logs`, and to a file rotated by size for `make logworker`."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+from denzel.settings import Settings
+
+log = logging.getLogger("denzel.supervisor")
+
+
+def configure_logging(settings: Settings) -> None:
+    """To stdout, for `make logs`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    logging.getLogger("denzel.output").setLevel(logging.INFO)
+
+
+def log_to_file(settings: Settings, name: str) -> None:
+    """To a file rotated by size too, for `make logworker`: worker.log, and for further nodes worker-2.log and so on."""
+    path = Path(settings.log_file)
+    path = path.with_stem(path.stem + name.partition("@")[0].removeprefix("worker"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8"
+        )
+    except OSError as error:
+        log.warning("%s cannot be written (%s); the log goes to stdout only", path, error)
+        return
+    handler.setFormatter(_Formatter())
+    logging.getLogger().addHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """The processes' own lines as they are, the supervisor's with time and level."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if record.name == "denzel.output" else super().format(record)

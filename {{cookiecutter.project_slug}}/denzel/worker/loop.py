@@ -1,0 +1,174 @@
+"""The work of a prediction process: claim tasks, run them, store how they ended, and so on while tasks wait."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from denzel.pipeline import stages
+from denzel.pipeline.batch import BatchRunner, failure
+from denzel.pipeline.batch_size import BatchSize
+from denzel.queue import store
+from denzel.queue.broker import create_terms, send_ticket
+from denzel.queue.worker_connection import WorkerRedis
+from denzel.settings import Settings
+from denzel.worker import process_state
+from denzel.worker.monitoring import TaskEvents
+from denzel.worker.time_limit import SoftTimeLimit
+
+log = logging.getLogger("denzel.worker")
+
+# Id, status, result and message of a task that has ended.
+Ended = tuple[str, str, bytes, bytes]
+# Tasks that a process claims at once, at the most: with more, all clients would wait for the same call, and the API
+# would have nothing to do meanwhile.
+MOST_CLAIMS = 32
+# Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
+_TURN = 1.0
+# When Redis has been full for so long (seconds), answers of more than so many bytes are given up: others wait.
+_NO_ROOM = 10.0
+_LARGE = 100_000
+# Seconds for which an idle process waits to be handed the next tasks.
+_LINGER = 0.2
+
+
+class PredictionLoop:
+    """Claims tasks, runs them, stores how they ended, and so on while tasks wait."""
+
+    def __init__(
+        self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, node: str
+    ) -> None:
+        self._state = state
+        self._claimant = store.Claimant(os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex, node)
+        self._terms = create_terms(settings)
+        self._redis = WorkerRedis(settings.redis_url)
+        self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
+        # Without merging, a task that was claimed early would wait behind another while a process is idle.
+        self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1)
+        self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
+        self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
+        self._current = ""
+        self._ticket_sent = 0.0
+        self._last_call = 1.0  # seconds; a guess until one was measured
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Work until nothing waits, or for a moment at most: the consumer has other duties too."""
+        until = time.monotonic() + _TURN
+        ended: list[Ended] = []
+        leaving = False
+        while True:
+            self._state.tick()
+            leaving = leaving or should_stop() or time.monotonic() > until
+            claimed, waiting = self._exchange(ended, 0 if leaving else None)
+            if not claimed and not leaving:
+                handed = self._wait_for_tasks(until)
+                if handed is None:  # then once more, to say that nobody waits here any longer
+                    leaving = True
+                else:
+                    claimed, waiting = handed
+            elif not claimed:
+                if waiting:
+                    self._send_ticket()
+                return
+            elif waiting:
+                self._send_ticket(at_most_every=_TURN / 10)
+            ended = self._predict(claimed, should_stop) if claimed else []
+
+    def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[Ended]:
+        """Run claimed tasks; how the last ones ended. What is left over when told to stop waits again.
+
+        Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
+        """
+        began, left = time.monotonic(), len(claimed)
+        parts = self._parts(claimed)
+        while True:
+            ended = next(parts)
+            left -= len(ended)
+            if not left or should_stop():
+                break
+            self._exchange(ended, -1)
+        self._size.record(len(claimed) - left, time.monotonic() - began)
+        return ended
+
+    def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[Ended]]:
+        """How claimed tasks end, as it comes about."""
+        for call in self._runner.calls([request for _, request in claimed]):
+            tasks = [claimed[position] for position in call.positions]
+            self.events.begin(tasks, may_take_long=self._last_call > 0.1)
+            outcomes = self._runner.parts(call)
+            while tasks:
+                self._current = tasks[0][0]
+                began = time.monotonic()
+                part = next(outcomes)
+                self._last_call = time.monotonic() - began
+                these, tasks = tasks[: len(part)], tasks[len(part) :]
+                ended = [(task_id, *outcome) for (task_id, _), outcome in zip(these, part, strict=True)]
+                self.events.end(these, ended, self._last_call)
+                yield ended
+
+    def _wait_for_tasks(self, until: float) -> store.Claimed | None:
+        """What is handed over in the next moment: quicker than a turn through the consumer; None when nothing is."""
+        seconds = min(_LINGER, until - time.monotonic())
+        if seconds < 0.01:
+            return None
+        try:
+            return store.wait_for_tasks(self._redis, self._claimant, seconds)
+        except (RedisError, OSError):
+            return None
+
+    def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
+        """One call of the pipeline, under the time limits."""
+        self._state.begin(self._current)
+        try:
+            with self._time_limit:
+                return stages.predictions(module, model, data)
+        finally:
+            self._state.end()
+
+    def _send_ticket(self, at_most_every: float = 0.0) -> None:
+        """Wake another process through the broker, where the script could not."""
+        now = time.monotonic()
+        if self._terms.ticket_queue or now - self._ticket_sent < at_most_every:
+            return
+        self._ticket_sent = now
+        try:
+            send_ticket()
+        except Exception as error:  # kombu's errors are of many kinds; the supervisor's next beat sends one
+            log.warning("The broker took no message: %s", error)
+
+    def _exchange(self, ended: list[Ended], most: int | None = None) -> store.Claimed:
+        """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
+        claimant, pause = self._claimant, 0.0  # at first none: a connection may have gone stale while it was not used
+        full_since: float | None = None
+        claimant.most, claimant.share = self._size.limit, self._size.shares
+        claimant.quick = self._runner.merges and self._last_call < store.SHORT_CALL
+        while True:
+            try:
+                return store.work(self._redis, self._terms, claimant, ended, most, stay=most is None)
+            except (RedisError, OSError) as error:
+                if isinstance(error, OutOfMemoryError):
+                    full_since = full_since or time.monotonic()
+                    if time.monotonic() - full_since > _NO_ROOM:
+                        ended = _without_large_answers(ended)
+                log.warning("Redis does not serve (%s); trying again in %.1f s", error, pause)
+                time.sleep(pause)
+                pause = min(5.0, pause * 2 + 0.1)
+                self._state.tick()
+
+
+def _without_large_answers(ended: list[Ended]) -> list[Ended]:
+    """The same, where answers that take much room have become failures."""
+    reason = "Redis has no room for the answer ({} bytes; REDIS_MAXMEMORY in .env)"
+    return [
+        (task_id, *failure(MemoryError(reason.format(len(result)))))
+        if len(result) > _LARGE
+        else (task_id, status, result, message)
+        for task_id, status, result, message in ended
+    ]
