@@ -109,7 +109,7 @@ class Tier(ABC):
         """Make Redis forget a worker that was killed: its last heartbeat would pass for the next one's."""
         from redis import Redis
 
-        from denzel.queue.store import NODES
+        from denzel.queue.keys import NODES
 
         Redis.from_url(self.values["redis_url"]).delete(NODES)
 

@@ -25,6 +25,7 @@ from denzel.callbacks import courier, sender
 from denzel.callbacks.delivery import HISTORY, advance, postpone
 from denzel.callbacks.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
 from denzel.callbacks.sender import Answer, Sender
+from denzel.queue import callbacks
 from denzel.signing import read_secret, signature
 from tests.project.callbacks_helpers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
 from tests.project.services import Service, eventually, free_port
@@ -692,7 +693,7 @@ def test_redeliver_sends_again_with_a_fresh_span(sending: Sending, receivers: Re
     receiver = receivers.open(Reply(410), Reply())
     (task_id,) = sending.finish(receiver.url)
     sending.wait(task_id, state="gone")
-    assert courier.redeliver(sending.redis, task_id) == "queued"
+    assert callbacks.redeliver(sending.redis, task_id) == "queued"
     assert sending.wait(task_id, state="delivered")["attempts"] == 1
 
 
@@ -700,9 +701,9 @@ def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
     def task(**fields: str) -> str:
         empty_redis.delete("denzel:task:x")
         empty_redis.hset("denzel:task:x", mapping={"mode": "async", "callback_uri": "http://x/", **fields})
-        return courier.redeliver(empty_redis, "x")
+        return callbacks.redeliver(empty_redis, "x")
 
-    assert courier.redeliver(empty_redis, "x") == "unknown"
+    assert callbacks.redeliver(empty_redis, "x") == "unknown"
     assert task(status="STARTED") == "not ended"
     assert task(status="SUCCESS", callback_uri="") == "no callback"
     assert task(status="SUCCESS", mode="sync") == "no callback"

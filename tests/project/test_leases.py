@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from denzel.queue.store import LEASE
+from denzel.queue.keys import LEASE
 from tests.project.merging import together
 from tests.project.services import Service, eventually
 

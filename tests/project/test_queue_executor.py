@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
-from denzel.queue import store
-from denzel.queue.broker import create_terms
+from denzel.queue import claims, keys, store
 from denzel.queue.executor import QueueExecutor
+from denzel.queue.ticket import create_terms
 from denzel.settings import Settings
 from tests.project.services import Service
 
@@ -39,9 +39,9 @@ class Queue:
 
     def work(self) -> None:
         """Run the task that waits."""
-        claimant, terms = store.Claimant("token", "worker@tested"), create_terms(self.settings)
-        [(task_id, _)], _ = store.work(self.redis, terms, claimant, [])
-        store.work(self.redis, terms, claimant, [(task_id, "SUCCESS", b'{"a":1}', b"")], 0)
+        claimant, terms = claims.Claimant("token", "worker@tested"), create_terms(self.settings)
+        [(task_id, _)], _ = claims.work(self.redis, terms, claimant, [])
+        claims.work(self.redis, terms, claimant, [(task_id, "SUCCESS", b'{"a":1}', b"")], 0)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_second_submission_of_a_task_leaves_the_first_ones_wait_alone(run: Cal
 @pytest.mark.parametrize("mode", ["async", "live"])
 def test_nobody_waits_for_an_asynchronous_task(run: Callable, mode: str) -> None:
     async def test(queue: Queue) -> None:
-        queue.redis.set(store.RESPONSE, 0)
+        queue.redis.set(keys.RESPONSE, 0)
         assert await queue.submit(mode) is ACCEPTED
 
     run(test)
@@ -162,7 +162,7 @@ def test_an_asynchronous_task_that_ends_at_once_is_answered_by_its_acceptance(ru
     """Also when the connection broke before the word of that came: then outcomes are looked for."""
 
     async def test(queue: Queue) -> None:
-        queue.redis.set(store.RESPONSE, 0)
+        queue.redis.set(keys.RESPONSE, 0)
         send = queue.executor._submitter._send
 
         async def slowly(tasks: Sequence[Task]) -> store.Submitted:

@@ -15,14 +15,15 @@ import redis
 import requests
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from denzel.queue import api_connection, store
+from denzel.queue import api_connection
 from denzel.queue.api_connection import Lane
 from denzel.queue.broker import create_celery
+from denzel.queue.scripts import Script
 from denzel.queue.worker_connection import WorkerRedis
 from denzel.settings import Settings
 from tests.project.services import Service, eventually
 
-ADD = store.Script("return {ARGV[1], ARGV[2], now}")
+ADD = Script("return {ARGV[1], ARGV[2], now}")
 CHANNEL = "denzel:replies:test"
 
 

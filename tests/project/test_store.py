@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ import redis
 from redis import asyncio as redis_asyncio
 
 from denzel.executor import Task
-from denzel.queue import store
+from denzel.queue import claims, given_up, keys, nodes, scripts, store
+from denzel.queue.ticket import Terms
 from denzel.queue.worker_connection import WorkerRedis
 from tests.project.services import Service, eventually
 
-TERMS = store.Terms(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
+TERMS = Terms(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
 REVOKED = [b"REVOKED", b'{"args":["cancelled"],"type":"TaskRevokedError"}', b'"The task was cancelled."']
 
 
@@ -50,17 +52,17 @@ class Tasks:
 
     def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:
         """Store what ended, claim more; the ids of the claimed tasks."""
-        claimant = store.Claimant(token, f"{token}@tested", most, share)
-        claimed, waiting = store.work(self.redis, TERMS, claimant, ended, most)
+        claimant = claims.Claimant(token, f"{token}@tested", most, share)
+        claimed, waiting = claims.work(self.redis, TERMS, claimant, ended, most)
         assert waiting == len(self.waiting) or most < 0
         assert all(request == b'{"id":"%s"}' % task_id.encode() for task_id, request in claimed)
         return [task_id for task_id, _ in claimed]
 
     def beat(self, *tokens: str, up: int = 1, name: str = "worker@tested", full: bool = False) -> bool:
-        return self.call(store.beat, TERMS, name, {"state": "UP", "up": up}, tokens, full)
+        return self.call(nodes.beat, TERMS, name, {"state": "UP", "up": up}, tokens, full)
 
     def release(self, token: str) -> bool:
-        return self.call(store.release, TERMS, token)
+        return self.call(nodes.release, TERMS, token)
 
     def detach(self, task_id: str) -> list[bytes] | None:
         return self.call(store.detach, TERMS, task_id)
@@ -218,11 +220,11 @@ def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) ->
 
 
 def test_submit_leaves_tickets_to_another_broker(tasks: Tasks) -> None:
-    terms = store.Terms("", b"ticket", 60, 86_400)
+    terms = Terms("", b"ticket", 60, 86_400)
     task = Task("a", b"{}", "sync", None, reply_to="channel")
     assert tasks.call(store.submit, terms, [task], 1000, 5.0)[:4] == (5.0, 1, 1, False)
     assert tasks.tickets == 0
-    assert tasks.call(store.beat, terms, "n", {"up": 1}, [], False) is True
+    assert tasks.call(nodes.beat, terms, "n", {"up": 1}, [], False) is True
     assert tasks.tickets == 0
 
 
@@ -356,16 +358,16 @@ def worker(redis_service: Service) -> WorkerRedis:
 
 def idle(
     tasks: Tasks, worker: WorkerRedis, token: str, most: int = 1, share: bool = False, quick: bool = False
-) -> store.Claimant:
+) -> claims.Claimant:
     """A process that lives, has found nothing to do and stays for what is handed over."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
-    claimant = store.Claimant(token, f"{token}@tested", most, share, quick)
-    assert store.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
+    claimant = claims.Claimant(token, f"{token}@tested", most, share, quick)
+    assert claims.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
     return claimant
 
 
-def handed(worker: WorkerRedis, claimant: store.Claimant) -> list[str] | None:
-    found = store.wait_for_tasks(worker, claimant, 0.05)
+def handed(worker: WorkerRedis, claimant: claims.Claimant) -> list[str] | None:
+    found = claims.wait_for_tasks(worker, claimant, 0.05)
     return None if found is None else [task_id for task_id, _ in found[0]]
 
 
@@ -376,7 +378,7 @@ def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, 
     assert tasks.tickets == 0
     record = tasks.record("a")
     assert (record["status"], record["worker"], record["attempts"]) == ("STARTED", "one@tested", "1")
-    assert store.wait_for_tasks(worker, claimant, 5) == ([("a", b'{"id":"a"}')], 0)
+    assert claims.wait_for_tasks(worker, claimant, 5) == ([("a", b'{"id":"a"}')], 0)
     assert tasks.work("one", success("a")) == []
     assert tasks.record("a")["status"] == "SUCCESS"
     assert tasks.redis.keys("denzel:claim*") == []
@@ -449,7 +451,7 @@ def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerRed
 
 def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerRedis) -> None:
     claimant = idle(tasks, worker, "one")
-    assert store.work(worker, TERMS, claimant, [], 0) == ([], 0)
+    assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
     tasks.submit("a")
     assert tasks.waiting == ["a"]
     assert tasks.redis.llen("denzel:idle") == 0
@@ -463,18 +465,18 @@ def test_a_process_that_never_heard_that_it_is_idle_can_leave(
             super()._exchange(*arguments)
             raise redis.exceptions.ConnectionError
 
-    claimant = store.Claimant("one", "one@tested")
+    claimant = claims.Claimant("one", "one@tested")
     with pytest.raises(redis.exceptions.ConnectionError):
-        store.work(BreaksOff(redis_service.redis_url), TERMS, claimant, [], stay=True)
+        claims.work(BreaksOff(redis_service.redis_url), TERMS, claimant, [], stay=True)
     assert tasks.redis.llen("denzel:idle") == 1
-    assert store.work(worker, TERMS, claimant, [], 0) == ([], 0)
+    assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
     assert tasks.redis.llen("denzel:idle") == 0
 
 
 def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerRedis) -> None:
     claimant = idle(tasks, worker, "one")
     tasks.submit("a")
-    assert store.work(worker, TERMS, claimant, [], 0) == ([], 1)
+    assert claims.work(worker, TERMS, claimant, [], 0) == ([], 1)
     assert tasks.waiting == ["a"]
     assert tasks.tickets == 1
     assert (tasks.record("a")["status"], tasks.record("a")["attempts"]) == ("PENDING", "0"), "it has not run"
@@ -509,11 +511,11 @@ def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> N
     assert tasks.work("two", most=8) == ["alone"]
 
 
-def idle_when_tasks_wait(tasks: Tasks, worker: WorkerRedis, token: str) -> store.Claimant:
+def idle_when_tasks_wait(tasks: Tasks, worker: WorkerRedis, token: str) -> claims.Claimant:
     """As a process that was listed just before the tasks of a dead one came back."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
     tasks.redis.lpush("denzel:idle", f"{token} {token}@tested 8 0 0")
-    return store.Claimant(token, f"{token}@tested", 8)
+    return claims.Claimant(token, f"{token}@tested", 8)
 
 
 # ---- Holding back ----------------------------------------------------------------------------------------------------
@@ -535,10 +537,10 @@ def test_a_process_is_believed_to_be_quick_from_when_it_gets_tasks(
         assert given not in heard()
         tasks.submit("a")
         assert (given in heard()) is quick
-        store.work(worker, TERMS, store.Claimant("one", "one@tested", 1, quick=quick), [success("a")])
+        claims.work(worker, TERMS, claims.Claimant("one", "one@tested", 1, quick=quick), [success("a")])
         assert given not in heard()
         tasks.submit("b")
-        store.work(worker, TERMS, store.Claimant("one", "one@tested", 1, quick=quick), [])
+        claims.work(worker, TERMS, claims.Claimant("one", "one@tested", 1, quick=quick), [])
         assert (given in heard()) is quick
     finally:
         tasks.redis.config_set("notify-keyspace-events", "")
@@ -553,7 +555,7 @@ def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: Wor
     assert tasks.waiting == ["b", "c"]
     assert tasks.tickets == 0
     assert nudge(tasks) == (0, True)
-    assert store.work(worker, TERMS, one, [success("a")], stay=True)[0] == [("b", b'{"id":"b"}'), ("c", b'{"id":"c"}')]
+    assert claims.work(worker, TERMS, one, [success("a")], stay=True)[0] == [("b", b'{"id":"b"}'), ("c", b'{"id":"c"}')]
     assert handed(worker, two) is None
 
 
@@ -582,10 +584,10 @@ def test_a_quick_process_with_nothing_to_do_says_so(tasks: Tasks, worker: Worker
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
     tasks.redis.set("denzel:quick", "one")
-    store.work(worker, TERMS, one, [success("a")], stay=True)
+    claims.work(worker, TERMS, one, [success("a")], stay=True)
     assert not tasks.redis.exists("denzel:quick")
     tasks.redis.set("denzel:quick", "two")
-    store.work(worker, TERMS, one, [], stay=True)
+    claims.work(worker, TERMS, one, [], stay=True)
     assert tasks.redis.get("denzel:quick") == b"two", "what another one has said is not touched"
 
 
@@ -649,19 +651,19 @@ def test_a_task_that_kills_its_processes_is_given_up(tasks: Tasks, heard: Any) -
     assert heard() == [("channel", f'a FAILURE "{reason}"')]
     assert record["request"] == '{"id":"a"}'
     assert tasks.expiry("a") > 60
-    [(task_id, status, request)] = store.dead(tasks.redis)
+    [(task_id, status, request)] = given_up.dead(tasks.redis)
     assert (task_id, status["status"], request) == ("a", "FAILURE", '{"id":"a"}')
 
 
 def test_a_task_that_was_given_up_can_be_run_again(tasks: Tasks) -> None:
     tasks.submit("a", mode="async", uri="http://x/")
     tasks.work("token")
-    tasks.call(store.time_out, TERMS, "token", "a", 30)
+    tasks.call(nodes.time_out, TERMS, "token", "a", 30)
     assert json.loads(tasks.record("a")["result"]) == {"args": ["timed out after 30 s"], "type": "TimeLimitExceeded"}
-    assert store.replay(tasks.redis, "a") is True
+    assert given_up.replay(tasks.redis, "a") is True
     assert tasks.expiry("a") == -1
-    assert store.dead(tasks.redis) == []
-    assert store.replay(tasks.redis, "a") is False
+    assert given_up.dead(tasks.redis) == []
+    assert given_up.replay(tasks.redis, "a") is False
     assert tasks.work("next") == ["a"]
     tasks.work("next", success("a"))
     assert tasks.record("a")["status"] == "SUCCESS"
@@ -671,7 +673,7 @@ def test_a_task_that_was_given_up_can_be_run_again(tasks: Tasks) -> None:
 def test_a_time_limit_ends_no_merged_call(tasks: Tasks) -> None:
     tasks.submit("a", "b")
     tasks.work("token", most=2)
-    tasks.call(store.time_out, TERMS, "token", "a", 30)
+    tasks.call(nodes.time_out, TERMS, "token", "a", 30)
     assert tasks.record("a")["status"] == "STARTED"
 
 
@@ -681,7 +683,7 @@ def test_only_what_was_given_up_is_run_again(tasks: Tasks, task_id: str) -> None
     tasks.work("token")
     tasks.work("token", failure("done"))
     tasks.submit("waits")
-    assert store.replay(tasks.redis, task_id) is False
+    assert given_up.replay(tasks.redis, task_id) is False
     assert tasks.waiting == ["waits"]
 
 
@@ -697,7 +699,7 @@ def forget_silence(tasks: Tasks) -> None:
 def test_a_task_is_not_given_up_because_its_container_is_killed_a_few_times(tasks: Tasks) -> None:
     tasks.submit("a")
     tasks.beat()
-    for losses in range(1, store.MAX_LOSSES + 1):
+    for losses in range(1, keys.MAX_LOSSES + 1):
         for delayed in tasks.redis.zrange("denzel:delayed", 0, -1):
             tasks.redis.zadd("denzel:delayed", {delayed: 0})  # its time has come
         tasks.beat()
@@ -705,7 +707,7 @@ def test_a_task_is_not_given_up_because_its_container_is_killed_a_few_times(task
         tasks.redis.delete("denzel:amnesty")
         tasks.beat()  # nobody vouches for its process
         assert tasks.record("a")["losses"] == str(losses)
-        assert tasks.record("a")["status"] == ("FAILURE" if losses == store.MAX_LOSSES else "PENDING")
+        assert tasks.record("a")["status"] == ("FAILURE" if losses == keys.MAX_LOSSES else "PENDING")
     reason = "the process that ran this task was lost with its container, 10 times"
     assert json.loads(tasks.record("a")["result"]) == {"args": [reason], "type": "WorkerLostError"}
     assert "deaths" not in tasks.record("a")
@@ -738,7 +740,7 @@ def test_after_a_silence_of_all_nobody_is_taken_for_dead_at_once(tasks: Tasks) -
     tasks.redis.set("denzel:last_beat", 1)  # Redis was away
     tasks.beat("quick")
     assert tasks.record("a")["status"] == "STARTED"
-    assert 0 < tasks.redis.ttl("denzel:amnesty") <= store.LEASE + 1
+    assert 0 < tasks.redis.ttl("denzel:amnesty") <= keys.LEASE + 1
 
 
 def test_a_beat_wakes_a_worker_when_tasks_wait_without_a_ticket(tasks: Tasks) -> None:
@@ -761,7 +763,7 @@ def test_while_redis_is_almost_full_nothing_is_accepted(tasks: Tasks) -> None:
     assert tasks.work("token") == ["a"]
     tasks.work("token", success("a"))
     assert tasks.record("a")["status"] == "SUCCESS"
-    assert 0 < tasks.redis.ttl("denzel:full") <= store.LEASE
+    assert 0 < tasks.redis.ttl("denzel:full") <= keys.LEASE
 
 
 def test_the_overview_tells_nodes_by_name_and_what_waits(tasks: Tasks) -> None:
@@ -769,10 +771,10 @@ def test_the_overview_tells_nodes_by_name_and_what_waits(tasks: Tasks) -> None:
         tasks.beat(name=name)
     tasks.submit("a", "b")
     tasks.redis.zadd("denzel:delayed", {"c": 9e9})
-    waiting, nodes = tasks.call(store.overview)
+    waiting, found = tasks.call(nodes.overview)
     assert waiting == 3
-    assert [node["name"] for node in nodes] == ["worker@tested", "worker-2@tested", "worker-10@tested"]
-    assert all(node["state"] == "UP" and 0 <= node["age"] <= 2 for node in nodes)
+    assert [node["name"] for node in found] == ["worker@tested", "worker-2@tested", "worker-10@tested"]
+    assert all(node["state"] == "UP" and 0 <= node["age"] <= 2 for node in found)
 
 
 def test_a_node_silent_for_a_minute_is_forgotten(tasks: Tasks) -> None:
@@ -782,7 +784,7 @@ def test_a_node_silent_for_a_minute_is_forgotten(tasks: Tasks) -> None:
     tasks.redis.hset("denzel:nodes", "gone@tested", b"%d %s" % (int(seconds) - 61, heartbeat))
     tasks.redis.hset("denzel:nodes", "stale@tested", b"%d %s" % (int(seconds) - 30, heartbeat))
     tasks.beat(name="worker@tested")
-    assert {node["name"] for node in tasks.call(store.overview)[1]} == {"worker@tested", "stale@tested"}
+    assert {node["name"] for node in tasks.call(nodes.overview)[1]} == {"worker@tested", "stale@tested"}
     assert tasks.redis.get("denzel:processes") == b"1"
 
 
@@ -916,9 +918,10 @@ def test_scripts_survive_a_restart_of_redis(tasks: Tasks) -> None:
 
 
 def test_no_command_is_newer_than_redis_6_2(tasks: Tasks) -> None:
-    scripts = [value.source for value in vars(store).values() if isinstance(value, store.Script)]
-    assert len(scripts) >= 8
-    names = sorted({name for source in scripts for name in re.findall(r"redis\.call\('([A-Z]+)'", source)})
+    folder = Path(scripts.__file__).parent / "lua"
+    sources = [path.read_text(encoding="utf-8") for path in folder.glob("*.lua")]
+    assert len(sources) >= 15
+    names = sorted({name for source in sources for name in re.findall(r"redis\.call\('([A-Z]+)'", source)})
     docs = tasks.redis.execute_command("COMMAND DOCS", *names)
     flat = docs if isinstance(docs, dict) else dict(zip(docs[::2], docs[1::2], strict=True))
     assert len(flat) == len(names)

@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from denzel.queue import store
+from denzel.queue import given_up, keys
 from denzel.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
@@ -47,14 +47,14 @@ def set_response(client: Any, mode: str, timeout: str = "") -> str:
             raise CommandError("Sync timeout must be greater than 0 (and at most 86400 seconds)")
     elif timeout:
         raise CommandError("TIMEOUT goes with MODE=sync only")
-    client.set(store.RESPONSE, str(seconds))
+    client.set(keys.RESPONSE, str(seconds))
     return f"Responses are synchronous, with a timeout of {seconds:g} s" if seconds else "Responses are asynchronous"
 
 
 def list_dead(client: Any) -> str:
     """The tasks that were given up, each with its request."""
     lines = []
-    for task_id, status, request in store.dead(client):
+    for task_id, status, request in given_up.dead(client):
         ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status["ended"]))
         reason = ", ".join(str(value) for value in status["result"]["args"])
         shown = request if len(request) <= SHOWN else f"{request[:SHOWN]}... ({len(request)} characters)"
@@ -66,8 +66,8 @@ def list_dead(client: Any) -> str:
 
 def replay(client: Any, task_id: str) -> str:
     """Queue one task again that was given up, or all of them."""
-    ids = [known for known, _, _ in store.dead(client)] if task_id == "all" else [task_id]
-    replayed = sum(store.replay(client, known) for known in ids)
+    ids = [known for known, _, _ in given_up.dead(client)] if task_id == "all" else [task_id]
+    replayed = sum(given_up.replay(client, known) for known in ids)
     if not replayed and task_id != "all":
         raise CommandError(f"There is no task {task_id!r} to run again; `make dead` lists them")
     return f"{replayed} task{'' if replayed == 1 else 's'} queued again"
@@ -75,7 +75,7 @@ def replay(client: Any, task_id: str) -> str:
 
 def redeliver(client: Any, task_id: str) -> str:
     """Send a task's callback again."""
-    from denzel.callbacks.courier import redeliver as send_again
+    from denzel.queue.callbacks import redeliver as send_again
 
     problems = {
         "unknown": f"There is no task {task_id!r}",

@@ -28,7 +28,7 @@ from denzel.addresses import CallbackUriError, Policy
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
 from denzel.callbacks.sender import Answer, Sender
-from denzel.queue import store
+from denzel.queue import callbacks, keys
 from denzel.queue.pubsub import messages
 from denzel.record import FINAL
 
@@ -44,90 +44,6 @@ DRAIN = 5.0  # for attempts under way when the process is to stop; shorter than 
 
 BATCH = 128  # ids leased at a time
 WARN_AGAIN = 60  # a receiver that fails is logged this often
-
-# An exchange with Redis is one script: it records what happened since the last one, then leases what is due.
-# ARGV: lease, most ids to lease, keep, expiry of records whose callback has ended,
-#       then for each note: id, delay ('' = ended), state ('' = as it is), the task's end that it concerns ('' = any).
-# Returns the leased ids, each with callback_uri, size of the result and state; the time to the next due one.
-_EXCHANGE = store.Script("""
-local time = redis.call('TIME')
-local now, lease, keep = time[1] + time[2] / 1000000, tonumber(ARGV[1]), tonumber(ARGV[3])
-
--- A record must not expire before its callback has ended.
-local function outlive(key, seconds)
-    local left = redis.call('TTL', key)
-    if left >= 0 and left < seconds then redis.call('EXPIRE', key, math.ceil(seconds)) end
-end
-
-for i = 5, #ARGV, 4 do
-    local id, delay, state, ended = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-    local key = TASK .. id
-    -- An id that is gone was ended by another process that had leased it, too. A task that was run again meanwhile
-    -- has another answer, which is still to be sent.
-    if redis.call('ZSCORE', CALLBACKS, id) and (ended == '' or ended == (redis.call('HGET', key, 'ended') or '-')) then
-        if delay == '' then
-            redis.call('ZREM', CALLBACKS, id)
-            redis.call('EXPIRE', key, ARGV[4])
-        else
-            redis.call('ZADD', CALLBACKS, now + delay, id)
-            outlive(key, delay + keep)
-        end
-        if state ~= '' and redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'callback', state) end
-    end
-end
-
-local leased = {}
-if tonumber(ARGV[2]) > 0 then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', CALLBACKS, '-inf', now, 'LIMIT', 0, ARGV[2])) do
-        local key = TASK .. id
-        local task = redis.call('HMGET', key, 'status', 'callback_uri', 'callback')
-        if final(task[1]) and task[2] and task[2] ~= '' then
-            redis.call('ZADD', CALLBACKS, now + lease, id)
-            outlive(key, keep)
-            leased[#leased + 1] = {id, task[2], redis.call('HSTRLEN', key, 'result'), task[3] or ''}
-        else
-            redis.call('ZREM', CALLBACKS, id)
-        end
-    end
-end
-local first = redis.call('ZRANGE', CALLBACKS, 0, 0, 'WITHSCORES')
-return {leased, first[2] and tostring(first[2] - now) or ''}
-""")
-
-# ARGV: ids. Returns for each what its callback is made of, as field, value, field, value, ...
-_FETCH = store.Script("""
-local records = {}
-for i, id in ipairs(ARGV) do
-    local found = redis.call('HMGET', TASK .. id, 'status', 'result', 'ended')
-    if found[1] == 'SUCCESS' then
-        records[i] = {'status', found[1], 'result', found[2], 'ended', found[3] or '-'}
-    else
-        records[i] = redis.call('HGETALL', TASK .. id)
-    end
-end
-return records
-""")
-
-# ARGV: id, channel. Returns what became of it.
-_REDELIVER = store.Script("""
-local key = TASK .. ARGV[1]
-local task = redis.call('HMGET', key, 'status', 'mode', 'callback_uri')
-if not task[1] then return 'unknown' end
-if task[2] ~= 'async' or not task[3] or task[3] == '' then return 'no callback' end
-if not final(task[1]) then return 'not ended' end
-redis.call('ZADD', CALLBACKS, redis.call('TIME')[1], ARGV[1])
-redis.call('HDEL', key, 'callback')
-redis.call('PUBLISH', ARGV[2], ARGV[1])
-return 'queued'
-""")
-
-
-def redeliver(client: Any, task_id: str) -> str:
-    """Send a task's callback again at once, with a fresh span of retries; takes a synchronous client.
-
-    Returns: "queued", or why not: "unknown", "no callback", "not ended".
-    """
-    return _REDELIVER(client, task_id, store.CALLBACKS_WAKE).decode()
 
 
 # ---- How a delivery stands: the field `callback` of a task's record ----
@@ -228,7 +144,7 @@ class Courier:
         arguments: list[Any] = []
         for note in (*notes, *(Note(task_id, LEASE) for task_id in renewed)):
             arguments += (note.id, "" if note.delay is None else note.delay, note.state, note.ended)
-        rows, next_due = await _EXCHANGE.call(self._client, LEASE, room, KEEP, self._expires, *arguments)
+        rows, next_due = await callbacks.exchange.call(self._client, LEASE, room, KEEP, self._expires, *arguments)
         del self._notes[: len(notes)]
         self._dispatcher.renew(renewed)
         leased = [(task_id.decode(), uri.decode(errors="replace"), *rest) for task_id, uri, *rest in rows]
@@ -262,7 +178,7 @@ class Courier:
         if not chosen:
             return
         try:
-            records = await _FETCH.call(self._client, *(delivery.id for delivery in chosen))
+            records = await callbacks.fetch.call(self._client, *(delivery.id for delivery in chosen))
         except BaseException:
             self._dispatcher.undo(chosen)
             raise
@@ -326,7 +242,7 @@ class Courier:
         while True:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with self._client.pubsub() as pubsub:
-                    await pubsub.subscribe(store.CALLBACKS_WAKE)
+                    await pubsub.subscribe(keys.CALLBACKS_WAKE)
                     async for _ in messages(pubsub):
                         self._wake.set()
             await asyncio.sleep(1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import uuid
 from typing import Any
 from urllib.parse import quote
 
@@ -13,11 +11,10 @@ from kombu import Connection
 from kombu.serialization import register
 from redis.connection import parse_url
 
-from denzel.queue import store
+from denzel.queue import keys
+from denzel.queue.ticket import WORK
 from denzel.settings import Settings, get_settings
 
-# The Celery task that a ticket asks for: claim what waits, and work until nothing does.
-WORK = "denzel.work"
 # The name under which the monitor shows the users' tasks.
 PREDICT = "denzel.predict"
 
@@ -45,7 +42,7 @@ class _Broker(Connection):
         connection = super()._establish_connection()
         if self.transport.driver_type == "redis":
             try:
-                connection.create_channel(connection).client.set("denzel:takes_changes", 1, px=1)
+                connection.create_channel(connection).client.set(keys.TAKES_CHANGES, 1, px=1)
             except BaseException:
                 self.transport.close_connection(connection)
                 raise
@@ -57,7 +54,7 @@ def create_celery(settings: Settings) -> Celery:
     app = Celery("denzel", broker=_kombu_url(settings.broker_url))
     app.amqp.Connection = _Broker
     app.conf.update(
-        task_default_queue=store.QUEUE,
+        task_default_queue=keys.QUEUE,
         task_serializer="plainjson",
         accept_content=["plainjson"],
         result_serializer="plainjson",
@@ -97,57 +94,9 @@ def _kombu_url(url: str) -> str:
     return f"redis+socket://{user}:{password}@{quote(str(found['path']))}?virtual_host={found.get('db', 0)}"
 
 
-def ticket_message() -> bytes:
-    """A ticket as kombu's Redis transport stores a message of Celery's protocol 2 in a queue's list.
-
-    All tickets are alike: they only wake a worker, and it does no harm when one is lost or comes twice.
-    https://docs.celeryq.dev/en/stable/internals/protocol.html
-    """
-    ticket_id = str(uuid.UUID(int=0))
-    body = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
-    envelope = {
-        "body": base64.b64encode(body.encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/x-plain-json",
-        "headers": {
-            "lang": "py",
-            "task": WORK,
-            "id": ticket_id,
-            "root_id": ticket_id,
-            "parent_id": None,
-            "group": None,
-            "ignore_result": True,
-            "argsrepr": "()",
-            "kwargsrepr": "{}",
-            "origin": "denzel",
-            "retries": 0,
-            "timelimit": [None, None],
-        },
-        "properties": {
-            "correlation_id": ticket_id,
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": store.QUEUE},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": ticket_id,
-        },
-    }
-    return json.dumps(envelope).encode()
-
-
 def send_ticket() -> None:
     """Wake a worker through the broker, confirmed; for brokers other than the Redis of the records. Blocks."""
     app.send_task(WORK, retry=True, retry_policy={"max_retries": 1, "interval_start": 0.1})
-
-
-def create_terms(settings: Settings) -> store.Terms:
-    """What the store's scripts need to know."""
-    return store.Terms(
-        ticket_queue=store.QUEUE if settings.tickets_in_redis else "",
-        ticket=ticket_message(),
-        sync_expires=settings.sync_result_expires,
-        expires=settings.result_expires,
-    )
 
 
 app = create_celery(get_settings())

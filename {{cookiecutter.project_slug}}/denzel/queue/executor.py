@@ -22,10 +22,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
-from denzel.queue import store
+from denzel.queue import keys, store
 from denzel.queue.api_connection import Lane
-from denzel.queue.broker import create_terms, send_ticket
+from denzel.queue.broker import send_ticket
+from denzel.queue.nodes import overview
 from denzel.queue.submitter import Submitter
+from denzel.queue.ticket import create_terms
 from denzel.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -56,7 +58,7 @@ class QueueExecutor:
     def __init__(self, settings: Settings) -> None:
         self.ending = False
         self._settings = settings
-        self._channel = store.REPLIES + uuid.uuid4().hex
+        self._channel = keys.REPLIES + uuid.uuid4().hex
         self._waiting: dict[str, _Wait] = {}
         self._terms = create_terms(settings)
         self._submitter = Submitter(self._send, self._accepted)
@@ -196,12 +198,12 @@ class QueueExecutor:
 
     async def readiness(self) -> dict[str, Any]:
         try:
-            queue, nodes = await self._ask(store.overview(self._client))
+            queue, nodes = await self._ask(overview(self._client))
         except Unavailable as error:
             return {"ready": False, "reason": str(error), "workers": [], "queue": None}
         workers = []
         for node in nodes:
-            state = node["state"] if node["age"] <= store.STALE else "UNAVAILABLE"
+            state = node["state"] if node["age"] <= keys.STALE else "UNAVAILABLE"
             workers.append({"name": node["name"], "state": state, **{key: node.get(key) for key in _SHOWN}})
         states = [worker["state"] for worker in workers]
         if "UP" in states:

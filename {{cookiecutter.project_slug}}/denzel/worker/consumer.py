@@ -15,8 +15,9 @@ from celery import bootsteps
 from celery.exceptions import CeleryError, SecurityWarning
 from celery.worker import state as worker_state
 
-from denzel.queue import store
-from denzel.queue.broker import WORK, app
+from denzel.queue import keys
+from denzel.queue.broker import app
+from denzel.queue.ticket import WORK
 from denzel.settings import Settings
 from denzel.worker import process_state
 from denzel.worker.loop import PredictionLoop
@@ -69,7 +70,7 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
         pool="solo",
         concurrency=1,
         loglevel=settings.log_level.upper(),
-        queues=[store.QUEUE],
+        queues=[keys.QUEUE],
         task_events=True,
         without_gossip=True,
         without_mingle=True,

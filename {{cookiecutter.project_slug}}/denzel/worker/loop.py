@@ -15,8 +15,9 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
-from denzel.queue import store
-from denzel.queue.broker import create_terms, send_ticket
+from denzel.queue import claims, keys
+from denzel.queue.broker import send_ticket
+from denzel.queue.ticket import create_terms
 from denzel.queue.worker_connection import WorkerRedis
 from denzel.settings import Settings
 from denzel.worker import process_state
@@ -46,7 +47,7 @@ class PredictionLoop:
         self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, node: str
     ) -> None:
         self._state = state
-        self._claimant = store.Claimant(os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex, node)
+        self._claimant = claims.Claimant(os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex, node)
         self._terms = create_terms(settings)
         self._redis = WorkerRedis(settings.redis_url)
         self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
@@ -113,13 +114,13 @@ class PredictionLoop:
                 self.events.end(these, ended, self._last_call)
                 yield ended
 
-    def _wait_for_tasks(self, until: float) -> store.Claimed | None:
+    def _wait_for_tasks(self, until: float) -> claims.Claimed | None:
         """What is handed over in the next moment: quicker than a turn through the consumer; None when nothing is."""
         seconds = min(_LINGER, until - time.monotonic())
         if seconds < 0.01:
             return None
         try:
-            return store.wait_for_tasks(self._redis, self._claimant, seconds)
+            return claims.wait_for_tasks(self._redis, self._claimant, seconds)
         except (RedisError, OSError):
             return None
 
@@ -143,15 +144,15 @@ class PredictionLoop:
         except Exception as error:  # kombu's errors are of many kinds; the supervisor's next beat sends one
             log.warning("The broker took no message: %s", error)
 
-    def _exchange(self, ended: list[Ended], most: int | None = None) -> store.Claimed:
+    def _exchange(self, ended: list[Ended], most: int | None = None) -> claims.Claimed:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         claimant, pause = self._claimant, 0.0  # at first none: a connection may have gone stale while it was not used
         full_since: float | None = None
         claimant.most, claimant.share = self._size.limit, self._size.shares
-        claimant.quick = self._runner.merges and self._last_call < store.SHORT_CALL
+        claimant.quick = self._runner.merges and self._last_call < keys.SHORT_CALL
         while True:
             try:
-                return store.work(self._redis, self._terms, claimant, ended, most, stay=most is None)
+                return claims.work(self._redis, self._terms, claimant, ended, most, stay=most is None)
             except (RedisError, OSError) as error:
                 if isinstance(error, OutOfMemoryError):
                     full_since = full_since or time.monotonic()

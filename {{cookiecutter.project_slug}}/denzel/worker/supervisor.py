@@ -25,9 +25,10 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from denzel.processes import die_with_parent
-from denzel.queue import store
-from denzel.queue.broker import create_terms, send_ticket
+from denzel.queue import keys, nodes
+from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
+from denzel.queue.ticket import create_terms
 from denzel.settings import Settings, get_settings
 from denzel.worker.child import Child, gpu_of
 from denzel.worker.log import configure_logging, log_to_file
@@ -181,7 +182,7 @@ class Supervisor:
             try:
                 if await self._hold(name):
                     return name
-                left = await self._redis.pttl(f"denzel:node:{name}")
+                left = await self._redis.pttl(keys.NODE + name)
             except (RedisError, OSError) as error:
                 log.warning("Waiting for Redis: %s", error)
                 await asyncio.sleep(1)
@@ -195,7 +196,7 @@ class Supervisor:
                 await asyncio.sleep(1.2)
 
     async def _hold(self, name: str) -> bool:
-        key = f"denzel:node:{name}"
+        key = keys.NODE + name
         if await self._redis.set(key, self._owner, nx=True, ex=_NAME_LEASE):
             return True
         if await self._redis.get(key) == self._owner.encode():
@@ -204,8 +205,8 @@ class Supervisor:
 
     async def _release_name(self) -> None:
         with contextlib.suppress(RedisError, OSError):
-            await self._redis.hdel(store.NODES, self._name)
-            await self._redis.delete(f"denzel:node:{self._name}")
+            await self._redis.hdel(keys.NODES, self._name)
+            await self._redis.delete(keys.NODE + self._name)
         await self._redis.aclose()
 
     async def _beat(self) -> None:
@@ -241,7 +242,7 @@ class Supervisor:
                 full = await self._redis_is_full()
                 # Processes that are on their way out may still finish their tasks.
                 tokens = [child.token for child in self._running.values() if child.is_at_work]
-                if await store.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
+                if await nodes.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
                     await self._send_ticket()
                 await self._hold(self._name)
                 for token in list(self._unreleased):
@@ -271,7 +272,7 @@ class Supervisor:
                 if child.busy_for > limit and not child.killed:
                     log.error("%s has been busy for more than %g s: killed", child.title, limit)
                     with contextlib.suppress(RedisError, OSError):
-                        await store.time_out(self._redis, self._terms, child.token, child.task_id, limit)
+                        await nodes.time_out(self._redis, self._terms, child.token, child.task_id, limit)
                     child.kill()
             await asyncio.sleep(min(0.5, limit / 10))
 
@@ -281,7 +282,7 @@ class Supervisor:
         while True:
             try:
                 async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(store.CANCELLED)
+                    await pubsub.subscribe(keys.CANCELLED)
                     async for message in messages(pubsub):
                         if message["type"] == "message":
                             cancelled = [tuple(message["data"].decode().split(" "))]
@@ -297,7 +298,7 @@ class Supervisor:
     async def _find_cancelled(self) -> list[tuple[str, str]]:
         """The tokens of processes that run a cancelled task, and these tasks."""
         busy = [(child.token, child.task_id) for child in self._prediction_processes() if child.task_id]
-        return [(token, task_id) for token, task_id in busy if await store.is_cancelled(self._redis, token, task_id)]
+        return [(token, task_id) for token, task_id in busy if await nodes.is_cancelled(self._redis, token, task_id)]
 
     async def _stop_cancelled(self, token: str, task_id: str) -> None:
         until = time.monotonic() + 1
@@ -322,7 +323,7 @@ class Supervisor:
     async def _release(self, token: str, blameless: bool) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
         try:
-            if await store.release(self._redis, self._terms, token, blameless):
+            if await nodes.release(self._redis, self._terms, token, blameless):
                 await self._send_ticket()
         except (RedisError, OSError) as error:
             log.warning("The tasks of a process that ended wait again only when Redis is back: %s", error)

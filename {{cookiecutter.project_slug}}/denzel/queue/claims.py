@@ -1,0 +1,108 @@
+"""A prediction process's side of the queue: it claims tasks, stores how they ended, and waits to be handed the next.
+
+Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
+token stands for one life of one process, and `denzel:alive:<token>` says that it lives.
+
+A process that has just found nothing to do stays for a moment and is listed in `denzel:idle`; the next task is claimed
+for it in the script that submits the task, and handed over through the list `denzel:hand:<token>`. Otherwise a Celery
+message wakes a worker. It is only a ticket: which tasks the worker gets is decided when it claims them, so no task
+waits behind another while a worker is idle, and a lost or repeated message does no harm. Whenever tasks wait and no
+ticket does, `work` and `beat` write one.
+
+Where a pipeline merges requests and its calls are short, `denzel:quick` says for some milliseconds that a process will
+be back at once and take all that waits: one call for many is cheaper than several small ones at the same time. Then
+nobody is woken. Should the process take longer after all, the API's `nudge` wakes another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from denzel.queue import keys
+from denzel.queue.scripts import script
+from denzel.queue.ticket import Terms
+
+_WORK = script("work")
+
+
+@dataclass(slots=True)
+class Claimant:
+    """A prediction process as the scripts know it.
+
+    Attributes:
+        token: this life of this process.
+        node: the name that /status shows.
+        most: claim at most so many tasks.
+        share: leave the other processes their part of what waits.
+        quick: it is back at once when it has claimed tasks.
+        listed: how it is listed as idle; empty when it is not.
+    """
+
+    token: str
+    node: str
+    most: int = 1
+    share: bool = False
+    quick: bool = False
+    listed: str = ""
+
+
+# Claimed tasks (id, request), and how many wait still.
+Claimed = tuple[list[tuple[str, bytes]], int]
+
+
+def work(
+    client: Any,
+    terms: Terms,
+    claimant: Claimant,
+    ended: Sequence[tuple[str, str, bytes, bytes]],
+    most: int | None = None,
+    stay: bool = False,
+) -> Claimed:
+    """Store how tasks ended (id, status, result, message) and claim the next ones.
+
+    Args:
+        most: claim at most so many, if not as the claimant says; -1 while some of those claimed before are still to be
+            run.
+        stay: if there is nothing to do, the claimant is going to call `wait_for_tasks`.
+    """
+    most = claimant.most if most is None else most
+    idle = ""
+    if stay:
+        share, quick = int(claimant.share), int(claimant.quick)
+        idle = f"{claimant.token} {claimant.node} {claimant.most} {share} {quick}"
+    arguments = [
+        claimant.token,
+        claimant.node,
+        most,
+        int(claimant.share),
+        terms.ticket_queue,
+        terms.ticket,
+        terms.sync_expires,
+        terms.expires,
+        int(claimant.quick),
+        claimant.listed,
+        idle,
+    ]
+    for outcome in ended:
+        arguments += outcome
+    try:
+        waiting, *flat = _WORK(client, *arguments)
+    except BaseException:
+        claimant.listed = idle or claimant.listed  # it may have been done, though the answer never came
+        raise
+    if most >= 0:
+        claimant.listed = "" if flat else idle
+    return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)], waiting
+
+
+def wait_for_tasks(client: Any, claimant: Claimant, seconds: float) -> Claimed | None:
+    """What is handed to an idle process within so many seconds; takes a `WorkerRedis`."""
+    handed = client.wait(keys.HAND + claimant.token, seconds)
+    if handed is None:
+        return None
+    claimant.listed = ""
+    waiting, *lines = handed.split(b"\n")
+    tasks = [line.split(b" ", 1) for line in lines]
+    return [(task_id.decode(), request) for task_id, request in tasks], int(waiting)

@@ -1,0 +1,57 @@
+"""The names of everything in Redis, and the numbers that the scripts go by: the one list, of which Lua knows too.
+
+The names are a contract with the data: queued tasks outlive an update of the framework.
+"""
+
+from __future__ import annotations
+
+# ---- Tasks ----
+
+TASK = "denzel:task:"  # + id: the hash that is the task's record
+WAITING = "denzel:waiting"  # list of ids, claimed from the right
+DELAYED = "denzel:delayed"  # sorted set of ids by the time (unix seconds) at which they wait again
+DEAD = "denzel:dead"  # sorted set of ids that were given up, by the time of that
+IDEMPOTENCY = "denzel:idempotency:"  # + SHA-256 of a client's key: the task's id and the request's digest
+FULL = "denzel:full"  # there while Redis is almost full: no tasks are accepted
+REPLIES = "denzel:replies:"  # + a random name: the channel of one API process
+CANCELLED = "denzel:cancelled"  # channel: `token id` of a cancelled task that runs
+
+# ---- Processes ----
+
+CLAIMS = "denzel:claims:"  # + token: the set of ids that a process has claimed
+CLAIMANTS = "denzel:claimants"  # the set of tokens that have claims
+ALIVE = "denzel:alive:"  # + token: there while somebody vouches for the process
+IDLE = "denzel:idle"  # list of idle processes, each as `token node most share quick`
+HAND = "denzel:hand:"  # + token: list by which an idle process is handed tasks
+QUICK = "denzel:quick"  # token of a process that will be back at once
+PROCESSES = "denzel:processes"  # the number of processes that serve
+NODES = "denzel:nodes"  # hash: a node's name, and the second and text of its last heartbeat
+NODE = "denzel:node:"  # + a node's name: who holds that name
+LAST_BEAT = "denzel:last_beat"  # the second of the last heartbeat of any node
+AMNESTY = "denzel:amnesty"  # there while nobody is declared dead
+
+# ---- Callbacks, settings, messages ----
+
+CALLBACKS = "denzel:callbacks"  # sorted set of ids by the time at which their callback is due
+CALLBACKS_WAKE = "denzel:callbacks:wake"  # channel: a callback is due now
+RESPONSE = "synchronous_timeout"  # Denzel's own key: seconds to wait, 0 = asynchronous
+QUEUE = "denzel"  # the Celery queue, where the tickets lie
+TAKES_CHANGES = "denzel:takes_changes"  # written, for a millisecond, to see whether that can be done
+
+# ---- Numbers ----
+
+# A heartbeat older than this means that the worker is gone or stuck (seconds; one is written every second).
+STALE = 5
+# A process is believed dead when nobody has vouched for it for this long (seconds).
+LEASE = 5
+# Calls that take less (seconds) are waited for rather than that another process is woken.
+SHORT_CALL = 0.002
+# After a process began a short call it is believed to be back at once for this long (milliseconds).
+QUICK_FOR = 5
+# A task that took this many processes with it, each time alone, ends as FAILURE.
+MAX_DEATHS = 3
+# The same where nobody was left to say how the process ended: the whole container was gone, perhaps for another reason.
+MAX_LOSSES = 10
+
+# What the scripts know by these names.
+LUA = {name: value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str | int)}

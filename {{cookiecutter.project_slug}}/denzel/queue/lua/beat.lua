@@ -1,0 +1,41 @@
+-- KEYS: none; the names of all keys stand in keys.py.
+-- ARGV: name, heartbeat (JSON with `up`, its processes that serve), ticket queue, ticket,
+--       expiry of synchronous records, expiry of the others, almost full (1: accept no more),
+--       then the tokens of the living processes.
+-- Returns 1 when tasks wait, so that a ticket can be sent through another broker.
+local name, heartbeat, queue, ticket, sync_expires, expires, almost_full = unpack(ARGV, 1, 7)
+
+redis.call('HSET', NODES, name, seconds .. ' ' .. heartbeat)
+local up = 0
+local nodes = redis.call('HGETALL', NODES)
+for i = 1, #nodes, 2 do
+    local written, told = string.match(nodes[i + 1], '^(%d+) (.*)$')
+    if tonumber(written) < seconds - 60 then
+        redis.call('HDEL', NODES, nodes[i])
+    elseif tonumber(written) >= seconds - STALE then
+        up = up + cjson.decode(told).up
+    end
+end
+redis.call('SET', PROCESSES, up)
+
+for i = 8, #ARGV do redis.call('SET', ALIVE .. ARGV[i], 1, 'EX', LEASE) end
+for _, text in ipairs(redis.call('LRANGE', IDLE, 0, -1)) do
+    if redis.call('EXISTS', ALIVE .. claimant(text).token) == 0 then redis.call('LREM', IDLE, 0, text) end
+end
+if almost_full == '1' then redis.call('SET', FULL, 1, 'EX', LEASE) end
+-- Silence of all (Redis was away) proves nobody's death: everyone gets the time to vouch again.
+local last = tonumber(redis.call('GET', LAST_BEAT) or 0)
+if seconds - last > 2 then redis.call('SET', AMNESTY, 1, 'EX', LEASE + 1) end
+redis.call('SET', LAST_BEAT, seconds)
+if redis.call('EXISTS', AMNESTY) == 0 then
+    for _, token in ipairs(redis.call('SMEMBERS', CLAIMANTS)) do
+        if redis.call('EXISTS', ALIVE .. token) == 0 then give_back(token, sync_expires, expires, LOSS) end
+    end
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, 1000)) do
+    redis.call('ZREM', DELAYED, id)
+    redis.call('RPUSH', WAITING, id)
+end
+local tickets = wake(1, 1, queue, ticket)
+return tickets

@@ -1,0 +1,117 @@
+-- The next part of every script: how tasks are claimed, handed over and given back, and how workers are woken.
+local function processes() return math.max(1, tonumber(redis.call('GET', PROCESSES) or 1)) end
+
+-- A process as it lists itself when it is idle: `token node most share quick`.
+local function claimant(text)
+    local token, node, most, share, quick = string.match(text, '^(%S+) (%S+) (%d+) (%d) (%d)$')
+    return {token = token, node = node, most = tonumber(most), share = share == '1', quick = quick == '1'}
+end
+
+-- How many of so many waiting tasks a process should claim.
+local function portion(of, waiting)
+    return of.share and math.min(of.most, math.ceil(waiting / processes())) or of.most
+end
+
+local function note_claims(of, ids)
+    redis.call('SADD', CLAIMS .. of.token, unpack(ids))
+    redis.call('SADD', CLAIMANTS, of.token)
+    if of.quick then redis.call('SET', QUICK, of.token, 'PX', QUICK_FOR) end
+end
+
+-- Claims what waits for a process. Returns id, request, id, request, ...
+-- A task that is to run alone comes alone.
+local function claim(of)
+    local claimed, ids = {}, {}
+    local most = of.share and portion(of, redis.call('LLEN', WAITING)) or of.most
+    local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
+    for position, id in ipairs(taken) do
+        local key = TASK .. id
+        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts')
+        if task[1] and not final(task[1]) then
+            if task[4] and #ids > 0 then
+                for rest = #taken, position, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
+                break
+            end
+            redis.call('HSET', key, 'status', 'STARTED', 'worker', of.node, 'token', of.token,
+                       'started', task[3] or now, 'attempts', (task[5] or 0) + 1)
+            ids[#ids + 1] = id
+            claimed[#claimed + 1] = id
+            claimed[#claimed + 1] = task[2]
+            if task[4] then
+                for rest = #taken, position + 1, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
+                break
+            end
+        end
+    end
+    if #ids > 0 then note_claims(of, ids) end
+    return claimed
+end
+
+-- A process that is idle and lives, and how it is listed; nil when there is none.
+local function next_idle()
+    for _, text in ipairs(redis.call('LRANGE', IDLE, 0, -1)) do
+        local idle = claimant(text)
+        if redis.call('EXISTS', ALIVE .. idle.token) == 1 then return idle, text end
+    end
+end
+
+-- Puts claimed tasks into a process's hand: the number that wait still, then lines of `id request`.
+local function hand(to, waiting, claimed)
+    local lines = {waiting}
+    for i = 1, #claimed, 2 do lines[#lines + 1] = claimed[i] .. ' ' .. claimed[i + 1] end
+    redis.call('RPUSH', HAND .. to.token, table.concat(lines, '\n'))
+end
+
+-- Wakes workers for waiting tasks: idle ones are handed what they want, for the rest so many tickets are written, as
+-- long as there are no more than there are processes to take them. Returns how many tickets it takes, and how many
+-- tasks wait; the queue is '' where tickets travel through another broker.
+local function wake(tickets, most, queue, ticket)
+    local waiting = redis.call('LLEN', WAITING)
+    while waiting > 0 do
+        local idle, listed = next_idle()
+        if not idle then break end
+        redis.call('LREM', IDLE, 1, listed)
+        local claimed = claim(idle)
+        waiting = redis.call('LLEN', WAITING)
+        hand(idle, waiting, claimed)
+    end
+    tickets = math.min(tickets, waiting)
+    if queue ~= '' and tickets > 0 then
+        for _ = 1, math.min(tickets, most - redis.call('LLEN', queue)) do redis.call('LPUSH', queue, ticket) end
+    end
+    return tickets, waiting
+end
+
+-- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
+-- from now, so that the one that killed the process is found; that one is tried again after growing delays, a bounded
+-- number of times: how it died says which field counts, and up to what. Nothing counts when the process was stopped for
+-- a reason of ours.
+local DEATH, LOSS = {'deaths', MAX_DEATHS, 'died'}, {'losses', MAX_LOSSES, 'was lost with its container'}
+
+local function give_back(token, sync_expires, expires, how)
+    redis.call('DEL', HAND .. token)
+    local ids = redis.call('SMEMBERS', CLAIMS .. token)
+    redis.call('DEL', CLAIMS .. token)
+    redis.call('SREM', CLAIMANTS, token)
+    for _, id in ipairs(ids) do
+        local key = TASK .. id
+        local status = redis.call('HGET', key, 'status')
+        if status and not final(status) then
+            redis.call('HSET', key, 'status', 'PENDING')
+            local times = 0
+            if how then
+                redis.call('HSET', key, 'alone', '1')
+                if #ids == 1 then times = redis.call('HINCRBY', key, how[1], 1) end
+            end
+            if how and times >= how[2] then
+                local reason = 'the process that ran this task ' .. how[3] .. ', ' .. times .. ' times'
+                end_now(id, 'FAILURE', '{"args":["' .. reason .. '"],"type":"WorkerLostError"}',
+                        '"' .. reason .. '"', sync_expires, expires, true)
+            elseif times > 1 then
+                redis.call('ZADD', DELAYED, seconds + math.min(60, 2 ^ (times - 1)), id)
+            else
+                redis.call('RPUSH', WAITING, id)
+            end
+        end
+    end
+end

@@ -1,0 +1,46 @@
+-- The beginning of every script: the time, and how a task ends. The constants in capitals come from keys.py.
+local time = redis.call('TIME')
+local seconds = tonumber(time[1])
+local now = string.format('%d.%06d', seconds, tonumber(time[2]))
+
+local function final(status) return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' end
+
+local woken = false  -- one message wakes the sender of callbacks for all tasks of a script
+
+-- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
+-- A task that is to be kept leaves its request, so that it can be run again.
+local function finish(id, status, result, message, sync_expires, expires, keep)
+    local key = TASK .. id
+    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept')
+    if not old[1] or final(old[1]) then return nil end
+    -- What is not needed any longer is emptied rather than removed: that saves a command.
+    local done = {'status', status, 'result', result, 'ended', now, 'reply_to', '', 'token', ''}
+    if message ~= '' then done[#done + 1] = 'message' done[#done + 1] = message end
+    if not keep then done[#done + 1] = 'request' done[#done + 1] = '' end
+    redis.call('HSET', key, unpack(done))
+    if keep then
+        redis.call('ZADD', DEAD, seconds, id)
+        redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', seconds - expires)
+    end
+    if old[2] ~= 'async' or not old[4] or old[4] == '' then
+        redis.call('EXPIRE', key, (old[2] ~= 'sync' or keep or old[5]) and expires or sync_expires)
+    else
+        -- The record must outlive its callback: the sender starts the expiry when that has ended.
+        redis.call('ZADD', CALLBACKS, now, id)
+        if not woken then redis.call('PUBLISH', CALLBACKS_WAKE, id) end
+        woken = true
+    end
+    return old[2] == 'sync' and old[3] or nil
+end
+
+-- Tells an API process how tasks ended that it waits for, in lines of `id status payload`. Where nobody listens, the
+-- process has gone, or is cut off: it may have told the client to poll and could not say so, so these records are kept.
+local function reply(channel, lines, expires)
+    if redis.call('PUBLISH', channel, table.concat(lines, '\n')) > 0 then return end
+    for _, line in ipairs(lines) do redis.call('EXPIRE', TASK .. string.match(line, '^%S+'), expires) end
+end
+
+local function end_now(id, status, result, message, sync_expires, expires, keep)
+    local channel = finish(id, status, result, message, sync_expires, expires, keep)
+    if channel then reply(channel, {id .. ' ' .. status .. ' ' .. message}, expires) end
+end

@@ -1,0 +1,13 @@
+-- KEYS: none; the names of all keys stand in keys.py.
+-- ARGV: id. Returns false when the task cannot be run again.
+local id = ARGV[1]
+local key = TASK .. id
+redis.call('ZREM', DEAD, id)
+local task = redis.call('HMGET', key, 'status', 'request', 'mode')
+if task[1] ~= 'FAILURE' or not task[2] or task[2] == '' then return false end
+redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'losses', 'callback')
+redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
+redis.call('ZREM', CALLBACKS, id)
+redis.call('PERSIST', key)
+redis.call('LPUSH', WAITING, id)
+return 1

@@ -1,0 +1,72 @@
+-- KEYS: none; the names of all keys stand in keys.py.
+-- ARGV: most waiting tasks, default timeout, ticket queue, ticket,
+--       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or '').
+-- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
+-- as a process will be back at once, and then the ids of those that were refused: the queue is full.
+-- Sending the same ids again changes nothing, so that a retry after a lost connection is safe. Whoever waits for a task
+-- that another has submitted, without waiting, is told like everybody.
+-- Lets an API process wait for a task that is there already.
+local function join(id, channel)
+    local key = TASK .. id
+    local status, mode, known, result, message = unpack(
+        redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'result', 'message'))
+    if mode ~= 'sync' or (known and known ~= '') then return end
+    if not final(status) then
+        redis.call('HSET', key, 'reply_to', channel)
+    else
+        redis.call('PUBLISH', channel, id .. ' ' .. status .. ' ' .. (status == 'SUCCESS' and result or message))
+    end
+end
+
+local max_queue, default_timeout, queue, ticket = unpack(ARGV, 1, 4)
+
+local live, full, quick = unpack(redis.call('MGET', RESPONSE, FULL, QUICK))
+-- What is no number of seconds (Redis can be written to by others, too) counts as not set.
+local number = tonumber(live or '')
+live = number and number >= 0 and number < 1e9 and tostring(number) or default_timeout
+local waiting = redis.call('LLEN', WAITING)
+local count, room = (#ARGV - 4) / 6, tonumber(max_queue) - waiting
+if full then return redis.error_reply('OOM Redis is almost full') end
+
+-- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue. Records are written
+-- before anything else: a Redis that is full refuses the first write of a script, and then no other.
+local idle, listed
+if waiting == 0 and not quick then idle, listed = next_idle() end
+local part = idle and portion(idle, count) or 0
+local queued, ids, claimed, refused = {}, {}, {}, {}
+for i = 5, #ARGV, 6 do
+    local id, request, mode, callback_uri, reply_to, kept = unpack(ARGV, i, i + 5)
+    local key = TASK .. id
+    if redis.call('EXISTS', key) == 1 then
+        if reply_to ~= '' then join(id, reply_to) end
+    elseif #ids >= part and #queued >= room then
+        refused[#refused + 1] = id
+    else
+        if mode == 'live' then mode = tonumber(live) == 0 and 'async' or 'sync' end
+        local record = {'status', 'PENDING', 'request', request, 'mode', mode, 'callback_uri', callback_uri,
+                        'reply_to', reply_to, 'accepted', now}
+        local function add(name, value) record[#record + 1] = name record[#record + 1] = value end
+        if kept ~= '' then add('kept', kept) end
+        if #ids < part then
+            record[2] = 'STARTED'
+            add('worker', idle.node) add('token', idle.token) add('started', now) add('attempts', 1)
+            ids[#ids + 1] = id
+            claimed[#claimed + 1] = id
+            claimed[#claimed + 1] = request
+        else
+            queued[#queued + 1] = id
+        end
+        redis.call('HSET', key, unpack(record))
+    end
+end
+if #queued > 0 then redis.call('LPUSH', WAITING, unpack(queued)) end
+if #ids > 0 then
+    redis.call('LREM', IDLE, 1, listed)
+    note_claims(idle, ids)
+    hand(idle, #queued, claimed)
+end
+waiting = waiting + #queued
+if quick or waiting == 0 then return {live, waiting, 0, quick and 1 or 0, unpack(refused)} end
+-- One ticket for each task, as long as there is a process to take it.
+local tickets = wake(count - #refused, processes(), queue, ticket)
+return {live, waiting, tickets, 0, unpack(refused)}

@@ -1,0 +1,49 @@
+-- KEYS: none; the names of all keys stand in keys.py.
+-- ARGV: token, node, most tasks to claim (-1: some of those claimed before are still to be run),
+--       share (1: leave the other processes their part), ticket queue, ticket,
+--       expiry of synchronous records, expiry of the others,
+--       quick (1: the process will be back at once), how it was listed as idle ('': not),
+--       how it is to be listed if there is nothing to do ('': not),
+--       then for each ended task: id, status, result, message.
+-- Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
+-- Returns the number that wait still, then the claimed tasks: id, request, ...
+local token, node, most, share, queue, ticket, sync_expires, expires, quick, listed, idle = unpack(ARGV, 1, 11)
+most, share, quick = tonumber(most), share == '1', quick == '1'
+local claims = CLAIMS .. token
+local replies, ended = {}, {}
+for i = 12, #ARGV, 4 do
+    local id, status, result, message = unpack(ARGV, i, i + 3)
+    local channel = finish(id, status, result, message, sync_expires, expires)
+    if channel then
+        local payload = status == 'SUCCESS' and result or message
+        replies[channel] = replies[channel] or {}
+        table.insert(replies[channel], id .. ' ' .. status .. ' ' .. payload)
+    end
+    ended[#ended + 1] = id
+end
+for channel, lines in pairs(replies) do reply(channel, lines, expires) end
+if #ended > 0 then redis.call('SREM', claims, unpack(ended)) end
+if most < 0 then return {0} end
+
+if listed ~= '' then
+    redis.call('LREM', IDLE, 0, listed)
+    redis.call('DEL', HAND .. token)
+end
+-- Claims that are left were not run: the answer that handed them out never arrived, or the process is to stop.
+for _, id in ipairs(redis.call('SMEMBERS', claims)) do
+    redis.call('SREM', claims, id)
+    if redis.call('HGET', TASK .. id, 'status') == 'STARTED' then
+        redis.call('HSET', TASK .. id, 'status', 'PENDING')
+        redis.call('HINCRBY', TASK .. id, 'attempts', -1)
+        redis.call('RPUSH', WAITING, id)
+    end
+end
+
+local claimed = claim({token = token, node = node, most = most, share = share, quick = quick})
+if #claimed == 0 then
+    redis.call('SREM', CLAIMANTS, token)
+    if quick and redis.call('GET', QUICK) == token then redis.call('DEL', QUICK) end
+    if idle ~= '' then redis.call('LPUSH', IDLE, idle) end
+end
+local _, waiting = wake(1, 1, queue, ticket)
+return {waiting, unpack(claimed)}

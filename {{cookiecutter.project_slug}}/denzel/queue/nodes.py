@@ -1,0 +1,74 @@
+"""The supervisor's side of the queue: heartbeats, processes that ended, ran too long or run what was cancelled.
+
+`overview` is what the API tells of the nodes at /ready.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from denzel.queue import keys
+from denzel.queue.scripts import script
+from denzel.queue.ticket import Terms
+
+_BEAT = script("beat")
+_RELEASE = script("release")
+_TIME_OUT = script("time_out")
+_OVERVIEW = script("overview")
+
+
+async def beat(
+    client: Any, terms: Terms, name: str, heartbeat: dict[str, Any], tokens: Sequence[str], full: bool
+) -> bool:
+    """Say that a node and its processes live, and put right what has gone wrong; True when tasks wait.
+
+    Args:
+        tokens: of the processes that live.
+        full: Redis has hardly any memory left: accept no tasks, so that the answers still find room.
+    """
+    arguments = [
+        name,
+        json.dumps(heartbeat),
+        terms.ticket_queue,
+        terms.ticket,
+        terms.sync_expires,
+        terms.expires,
+        int(full),
+    ]
+    return bool(await _BEAT.call(client, *arguments, *tokens))
+
+
+async def release(client: Any, terms: Terms, token: str, blameless: bool = False) -> bool:
+    """The process with this token has ended: its tasks wait again; True when tasks wait.
+
+    Args:
+        blameless: it was stopped on purpose, so this does not count against the task that it ran.
+    """
+    arguments = [token, terms.ticket_queue, terms.ticket, terms.sync_expires, terms.expires, int(blameless)]
+    return bool(await _RELEASE.call(client, *arguments))
+
+
+async def is_cancelled(client: Any, token: str, task_id: str) -> bool:
+    """Whether the process with this token runs a cancelled task, and nothing else."""
+    async with client.pipeline(transaction=False) as pipeline:
+        status, claims = await pipeline.hget(keys.TASK + task_id, "status").smembers(keys.CLAIMS + token).execute()
+    return status == b"REVOKED" and claims == {task_id.encode()}
+
+
+async def time_out(client: Any, terms: Terms, token: str, task_id: str, seconds: float) -> None:
+    """End a task as a failure because its process, about to be killed, ran it for longer than allowed."""
+    reason = f"timed out after {seconds:g} s"
+    result = json.dumps({"args": [reason], "type": "TimeLimitExceeded"})
+    await _TIME_OUT.call(client, token, task_id, result, json.dumps(reason), terms.sync_expires, terms.expires)
+
+
+async def overview(client: Any) -> tuple[int, list[dict[str, Any]]]:
+    """The number of waiting tasks, and the nodes' heartbeats by name, each with its `age` in seconds."""
+    now, waiting, flat = await _OVERVIEW.call(client)
+    nodes = []
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        written, _, heartbeat = value.decode().partition(" ")
+        nodes.append({"name": name.decode(), "age": int(now) - int(written), **json.loads(heartbeat)})
+    return waiting, sorted(nodes, key=lambda node: (len(node["name"]), node["name"]))
