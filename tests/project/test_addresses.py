@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from denzel.addresses import CallbackUriError, Policy, PolicyError
+from denzel.callback_policy import CallbackPolicy, CallbackUriError, PolicyError
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
 
@@ -38,14 +38,14 @@ def in_uri(address: str) -> str:
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_allowed(address: str) -> None:
-    policy = Policy()
+    policy = CallbackPolicy()
     policy.check_uri(in_uri(address))
     assert policy.permits("example.com", address, 443)
 
 
 @pytest.mark.parametrize("address", [address for group in NOT_PUBLIC.values() for address in group])
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
-    policy = Policy()
+    policy = CallbackPolicy()
     assert not policy.permits("example.com", address, 443)
     with pytest.raises(CallbackUriError, match=r"add \".+\" to CALLBACK_ALLOW in \.env"):
         policy.check_uri(in_uri(address))
@@ -53,13 +53,13 @@ def test_addresses_that_are_not_public_are_refused(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["64:ff9b::8.8.8.8", "::ffff:8.8.8.8", "2002:808:808::1"])
 def test_ipv6_forms_of_public_ipv4_addresses_are_allowed(address: str) -> None:
-    assert Policy().permits("example.com", address, 443)
+    assert CallbackPolicy().permits("example.com", address, 443)
 
 
 @pytest.mark.parametrize("host", ODD_SPELLINGS)
 def test_odd_spellings_of_addresses_are_refused_whatever_is_allowed(host: str) -> None:
     assert socket.inet_aton(host), "the resolver takes it"
-    for policy in (Policy(), Policy("0.0.0.0/0")):
+    for policy in (CallbackPolicy(), CallbackPolicy("0.0.0.0/0")):
         for form in (host, host.upper(), host + "."):
             with pytest.raises(CallbackUriError, match="four decimal numbers"):
                 policy.check_uri(f"http://{form}/")
@@ -72,12 +72,12 @@ def test_odd_spellings_of_addresses_are_refused_whatever_is_allowed(host: str) -
 )  # fmt: skip
 def test_disguises_of_the_own_machine_are_refused(host: str) -> None:
     with pytest.raises(CallbackUriError):
-        Policy().check_uri(f"http://{host}/")
+        CallbackPolicy().check_uri(f"http://{host}/")
 
 
 def test_an_address_is_judged_with_its_zone_cut_off() -> None:
-    assert not Policy().permits("printer", "fe80::1%eth0", 80)
-    assert Policy("fe80::/10").permits("printer", "fe80::1%eth0", 80)
+    assert not CallbackPolicy().permits("printer", "fe80::1%eth0", 80)
+    assert CallbackPolicy("fe80::/10").permits("printer", "fe80::1%eth0", 80)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_address_is_judged_with_its_zone_cut_off() -> None:
      "https://example.com/%2F..%00?next=http://127.0.0.1/"],
 )  # fmt: skip
 def test_ordinary_uris_are_taken(uri: str) -> None:
-    Policy().check_uri(uri)
+    CallbackPolicy().check_uri(uri)
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_ordinary_uris_are_taken(uri: str) -> None:
 )  # fmt: skip
 def test_unusable_uris_are_refused_with_the_reason(uri: object, message: str) -> None:
     with pytest.raises(CallbackUriError, match=message) as caught:
-        Policy("0.0.0.0/0,::/0", "").check_uri(uri)
+        CallbackPolicy("0.0.0.0/0,::/0", "").check_uri(uri)
     assert "callback_uri" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
 def test_ports_are_limited_and_the_message_says_how_to_allow_one() -> None:
-    policy = Policy()
+    policy = CallbackPolicy()
     for port in (80, 443, 8080, 8443):
         policy.check_uri(f"http://example.com:{port}/")
         assert policy.permits("example.com", "8.8.8.8", port)
@@ -151,7 +151,7 @@ def test_ports_are_limited_and_the_message_says_how_to_allow_one() -> None:
 
 
 def test_no_ports_means_any_port() -> None:
-    policy = Policy(ports=" ")
+    policy = CallbackPolicy(ports=" ")
     policy.check_uri("http://example.com:6379/")
     assert policy.permits("example.com", "8.8.8.8", 6379)
     assert not policy.permits("example.com", "10.0.0.5", 6379)
@@ -159,14 +159,14 @@ def test_no_ports_means_any_port() -> None:
 
 def test_the_message_of_a_refused_address_says_how_to_allow_it() -> None:
     with pytest.raises(CallbackUriError) as caught:
-        Policy().check_uri("http://10.0.0.5/inbox")
+        CallbackPolicy().check_uri("http://10.0.0.5/inbox")
     assert str(caught.value) == (
         'callback_uri: "10.0.0.5" is not a public address (private); '
         'to allow it, add "10.0.0.5" to CALLBACK_ALLOW in .env'
     )
     with pytest.raises(CallbackUriError, match="in a container this is the container, and your machine is host"):
-        Policy().check_uri("http://localhost:9000/")
-    assert Policy().refusal("receiver", "172.18.0.5", 80) == (
+        CallbackPolicy().check_uri("http://localhost:9000/")
+    assert CallbackPolicy().refusal("receiver", "172.18.0.5", 80) == (
         '"receiver" leads to 172.18.0.5, which is not a public address (private); '
         'to allow it, add "receiver" to CALLBACK_ALLOW in .env'
     )
@@ -195,7 +195,7 @@ def test_the_message_of_a_refused_address_says_how_to_allow_it() -> None:
     ],
 )  # fmt: skip
 def test_entries_allow_what_they_name_and_nothing_else(entry: str, allowed: list, refused: list) -> None:
-    policy = Policy(entry)
+    policy = CallbackPolicy(entry)
     assert [case for case in allowed if not policy.permits(*case)] == []
     assert [case for case in refused if policy.permits(*case)] == []
     assert policy.permits("example.com", "8.8.8.8", 443), "public addresses stay allowed"
@@ -217,12 +217,12 @@ def test_entries_allow_what_they_name_and_nothing_else(entry: str, allowed: list
     ],
 )
 def test_allowed_receivers_pass_at_submit(entry: str, uri: str) -> None:
-    Policy(entry).check_uri(uri)
+    CallbackPolicy(entry).check_uri(uri)
 
 
 def test_a_port_that_no_entry_can_open_is_refused_at_submit() -> None:
     with pytest.raises(CallbackUriError, match="port 9000"):
-        Policy("10.0.0.0/8:9001").check_uri("http://receiver:9000/")
+        CallbackPolicy("10.0.0.0/8:9001").check_uri("http://receiver:9000/")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_port_that_no_entry_can_open_is_refused_at_submit() -> None:
 )
 def test_unreadable_entries_are_named(entry: str, detail: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        Policy(f"10.0.0.5, {entry}")
+        CallbackPolicy(f"10.0.0.5, {entry}")
     assert f'"{entry}"' in str(caught.value)
     assert "CALLBACK_ALLOW" in str(caught.value)
     assert detail in str(caught.value)
@@ -259,8 +259,8 @@ def test_unreadable_entries_are_named(entry: str, detail: str) -> None:
 @pytest.mark.parametrize("ports", ["http", "80;443", "0", "65536", "80,-1", "8080-8090"])
 def test_unreadable_ports_are_named(ports: str) -> None:
     with pytest.raises(PolicyError, match=r"CALLBACK_PORTS: .* is not a port"):
-        Policy(ports=ports)
+        CallbackPolicy(ports=ports)
 
 
 def test_what_cannot_be_judged_is_refused() -> None:
-    assert not Policy("0.0.0.0/0,::/0").permits("example.com", "not-an-address", 80)
+    assert not CallbackPolicy("0.0.0.0/0,::/0").permits("example.com", "not-an-address", 80)

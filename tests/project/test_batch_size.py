@@ -32,7 +32,7 @@ def test_a_fast_vectorised_pipeline_grows_to_the_most() -> None:
     size = BatchSize(128)
     drive(size, lambda tasks: 0.0005 + 0.00002 * tasks)
     assert size.limit == 128
-    assert not size.shares
+    assert not size.takes_fair_share
 
 
 def test_a_batch_stays_short_where_each_task_costs_the_same() -> None:
@@ -53,7 +53,7 @@ def test_a_slow_vectorised_pipeline_grows_and_shares() -> None:
     size = BatchSize(64)
     drive(size, lambda tasks: 0.05 + 0.0001 * tasks)
     assert size.limit == 64
-    assert size.shares
+    assert size.takes_fair_share
 
 
 def test_it_stops_growing_where_growing_stops_to_pay() -> None:

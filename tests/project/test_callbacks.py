@@ -20,11 +20,11 @@ import redis
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from denzel.addresses import Policy
+from denzel.callback_policy import CallbackPolicy
 from denzel.callbacks import courier, sender
 from denzel.callbacks.delivery import HISTORY, advance, postpone
-from denzel.callbacks.dispatcher import BROKEN_AFTER, Delivery, Dispatcher, Receiver
-from denzel.callbacks.sender import Answer, Sender
+from denzel.callbacks.dispatcher import BROKEN_AFTER, Dispatcher, LeasedCallback, Receiver
+from denzel.callbacks.sender import Attempt, Sender
 from denzel.queue import callbacks
 from denzel.signing import read_secret, signature
 from tests.project.callbacks_helpers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
@@ -297,8 +297,8 @@ class Resolver(AbstractResolver):
         pass
 
 
-def send(policy: Policy, uri: str, resolver: AbstractResolver | None = None, timeout: float = 5.0) -> Answer:
-    async def once() -> Answer:
+def send(policy: CallbackPolicy, uri: str, resolver: AbstractResolver | None = None, timeout: float = 5.0) -> Attempt:
+    async def once() -> Attempt:
         async with Sender(policy, SECRET, timeout, resolver) as sender:
             return await sender.send("id", uri, b"{}")
 
@@ -307,7 +307,7 @@ def send(policy: Policy, uri: str, resolver: AbstractResolver | None = None, tim
 
 def test_dns_rebinding_does_not_help(receivers: Receivers) -> None:
     # 127.0.0.2 stands for a public address: it is allowed, and can be connected to.
-    policy = Policy("127.0.0.2", "")
+    policy = CallbackPolicy("127.0.0.2", "")
     public = receivers.open(host="127.0.0.2")
     private = receivers.open(port=public.port)
     resolver = Resolver(["127.0.0.2"], ["127.0.0.1"])
@@ -327,7 +327,7 @@ def test_of_several_addresses_only_an_allowed_one_is_connected_to(receivers: Rec
     public = receivers.open(host="127.0.0.2")
     private = receivers.open(port=public.port)
     uri = f"http://both.example:{public.port}/"
-    answer = send(Policy("127.0.0.2", ""), uri, Resolver(["127.0.0.1", "127.0.0.3", "127.0.0.2"]))
+    answer = send(CallbackPolicy("127.0.0.2", ""), uri, Resolver(["127.0.0.1", "127.0.0.3", "127.0.0.2"]))
     assert answer.status == 200
     assert (public.connections, private.connections) == (1, 0)
 
@@ -335,12 +335,12 @@ def test_of_several_addresses_only_an_allowed_one_is_connected_to(receivers: Rec
 def test_an_allowed_name_may_lead_anywhere(receivers: Receivers) -> None:
     receiver = receivers.open()
     uri = f"http://inside.example:{receiver.port}/"
-    assert send(Policy("inside.example"), uri, Resolver(["127.0.0.1"])).status == 200
-    assert send(Policy("outside.example", ""), uri, Resolver(["127.0.0.1"])).refused
+    assert send(CallbackPolicy("inside.example"), uri, Resolver(["127.0.0.1"])).status == 200
+    assert send(CallbackPolicy("outside.example", ""), uri, Resolver(["127.0.0.1"])).refused
 
 
 def test_the_address_of_each_connection_is_judged_literal_ones_too(receivers: Receivers) -> None:
-    class Blind(Policy):
+    class Blind(CallbackPolicy):
         def check_uri(self, uri: object) -> tuple[str, int]:
             return "", 0
 
@@ -353,7 +353,7 @@ def test_the_address_of_each_connection_is_judged_literal_ones_too(receivers: Re
 
 
 def test_a_name_that_does_not_resolve_is_tried_again() -> None:
-    answer = send(Policy(), "http://does-not-exist.invalid/")
+    answer = send(CallbackPolicy(), "http://does-not-exist.invalid/")
     assert not answer.refused
     assert str(answer.error).startswith("the host's name cannot be resolved")
 
@@ -374,7 +374,7 @@ def test_tls_certificates_are_verified(receivers: Receivers, certificate: tuple[
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     receiver = receivers.open(tls=context)
-    answer = send(Policy("127.0.0.1"), f"https://localhost:{receiver.port}/")
+    answer = send(CallbackPolicy("127.0.0.1"), f"https://localhost:{receiver.port}/")
     assert not answer.refused
     assert str(answer.error).startswith("no secure connection: ")
     assert "self-signed certificate" in str(answer.error)
@@ -428,20 +428,20 @@ def test_connections_left_by_slow_receivers_serve_quick_ones() -> None:
     dispatcher = Dispatcher(connections=40)
     now = time.monotonic()
     quick = dispatcher.receiver("quick")
-    quick.learn(Answer(200, seconds=0.1))
+    quick.learn(Attempt(200, seconds=0.1))
     for number in range(100):
         receiver = dispatcher.receiver(f"slow{number}")
         for index in range(10):
-            dispatcher.add(Delivery(f"{number}.{index}", "", receiver, 1, b"", now))
+            dispatcher.add(LeasedCallback(f"{number}.{index}", "", receiver, 1, b"", now))
     assert len(dispatcher.start()) == 30
     for index in range(20):
-        dispatcher.add(Delivery(f"quick{index}", "", quick, 1, b"", now))
+        dispatcher.add(LeasedCallback(f"quick{index}", "", quick, 1, b"", now))
     chosen = dispatcher.start()
     assert {delivery.receiver.name for delivery in chosen} == {"quick"}
     assert len(chosen) == 5, "as many as it has shown to take"
     for delivery in chosen:
         dispatcher.end(delivery)
-        quick.learn(Answer(200, seconds=0.1))
+        quick.learn(Attempt(200, seconds=0.1))
     assert len(dispatcher.start()) == 10, "then more, up to all connections"
     assert dispatcher.start() == []
 
@@ -457,17 +457,17 @@ def test_a_receiver_gets_more_connections_while_it_answers_well() -> None:
 
     assert room() == 4
     for _ in range(200):
-        receiver.learn(Answer(200, seconds=0.1))
+        receiver.learn(Attempt(200, seconds=0.1))
     assert room() == 100
-    receiver.learn(Answer(200, seconds=3))
+    receiver.learn(Attempt(200, seconds=3))
     assert room() == 16, "slow"
-    receiver.learn(Answer(500, "HTTP 500", seconds=0.1))
+    receiver.learn(Attempt(500, "HTTP 500", seconds=0.1))
     assert room() == 50
     for _ in range(BROKEN_AFTER):
         assert not receiver.broken
-        receiver.learn(Answer(error="no answer within 15 s", seconds=15))
+        receiver.learn(Attempt(error="no answer within 15 s", seconds=15))
     assert receiver.broken
-    receiver.learn(Answer(200, seconds=0.1))
+    receiver.learn(Attempt(200, seconds=0.1))
     assert not receiver.broken
 
 
@@ -475,20 +475,20 @@ def test_large_bodies_are_not_in_memory_all_at_once() -> None:
     dispatcher = Dispatcher()
     for index in range(10):
         receiver = dispatcher.receiver(str(index))
-        dispatcher.add(Delivery(str(index), "", receiver, 30 << 20, b"", time.monotonic()))
+        dispatcher.add(LeasedCallback(str(index), "", receiver, 30 << 20, b"", time.monotonic()))
     chosen = dispatcher.start()
     assert len(chosen) == 2
     dispatcher.undo(chosen)
     assert len(dispatcher.start()) == 2
     huge = Dispatcher()
-    huge.add(Delivery("a", "", huge.receiver("x"), 1 << 30, b"", time.monotonic()))
+    huge.add(LeasedCallback("a", "", huge.receiver("x"), 1 << 30, b"", time.monotonic()))
     assert len(huge.start()) == 1
 
 
 def queue(dispatcher: Dispatcher, name: str, count: int) -> Receiver:
     receiver = dispatcher.receiver(name)
     for index in range(count):
-        dispatcher.add(Delivery(f"{name}{index}", "", receiver, 1, b"", time.monotonic()))
+        dispatcher.add(LeasedCallback(f"{name}{index}", "", receiver, 1, b"", time.monotonic()))
     return receiver
 
 
@@ -740,7 +740,7 @@ def test_settings_that_cannot_be_read_are_named(redis_service: Service, settings
 def test_retries_spread_over_the_span_and_end_with_it() -> None:
     state, now, delays = {}, 1_000_000.0, []
     while True:
-        state, delay = advance(state, Answer(500, "HTTP 500", seconds=1), now, DAY)
+        state, delay = advance(state, Attempt(500, "HTTP 500", seconds=1), now, DAY)
         if delay is None:
             break
         assert state["state"] == "pending"
@@ -761,18 +761,18 @@ def test_retries_spread_over_the_span_and_end_with_it() -> None:
 
 
 def test_delays_differ_so_that_retries_do_not_come_all_at_once() -> None:
-    delays = {advance({}, Answer(500, "HTTP 500"), 0, DAY)[1] for _ in range(100)}
+    delays = {advance({}, Attempt(500, "HTTP 500"), 0, DAY)[1] for _ in range(100)}
     assert len(delays) == 100
 
 
 def test_a_span_of_zero_means_one_attempt() -> None:
-    state, delay = advance({}, Answer(None, "no answer"), 0, 0)
+    state, delay = advance({}, Attempt(None, "no answer"), 0, 0)
     assert (state["state"], delay) == ("failed", None)
 
 
 @pytest.mark.parametrize(("wish", "delay"), [(0.0, 5), (300.0, 300), (7200.0, 7200), (1e9, DAY)])
 def test_wishes_are_honoured_within_the_span(wish: float, delay: float) -> None:
-    _, found = advance({}, Answer(429, "HTTP 429", retry_after=wish), 0, DAY)
+    _, found = advance({}, Attempt(429, "HTTP 429", retry_after=wish), 0, DAY)
     assert found == pytest.approx(delay, rel=0.21)
 
 

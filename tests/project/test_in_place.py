@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from denzel.pipeline.on_loop import BUDGET, CALLS, MOST_BYTES, InPlace, Overdue
+from denzel.pipeline.on_loop import BUDGET, CALLS, MOST_BYTES, LoopCalls, Overdue
 from denzel.pipeline.thread import UserThread
 from tests.project.services import Service, eventually
 
@@ -28,7 +28,7 @@ def thread() -> Iterator[UserThread]:
     """A thread whose short calls may run in place, as in a process of the API."""
     before = signal.getsignal(signal.SIGALRM)
     thread = UserThread()
-    thread.in_place.enable()
+    thread.loop_calls.enable()
     yield thread
     signal.signal(signal.SIGALRM, before)
 
@@ -41,7 +41,7 @@ async def become_short(thread: UserThread) -> None:
     """Make as many short calls as it takes."""
     for _ in range(3 * CALLS):  # more than enough where the machine stutters
         await call(thread, int)
-        if thread.in_place.allows("verify_input", 0):
+        if thread.loop_calls.allows("verify_input", 0):
             return
     raise AssertionError("it never became short")
 
@@ -126,12 +126,12 @@ def test_a_call_that_takes_long_after_all_is_made_again_in_the_thread(thread: Us
     asyncio.run(main())
 
 
-def overdue(place: InPlace) -> None:
+def overdue(place: LoopCalls) -> None:
     with pytest.raises(Overdue):
         place.call("verify_input", lambda: time.sleep(30))
 
 
-def calls_until_allowed(place: InPlace) -> int:
+def calls_until_allowed(place: LoopCalls) -> int:
     for count in range(1, 200_000):
         place.record("verify_input", 0.0001)
         if place.allows("verify_input", 0):
@@ -140,21 +140,21 @@ def calls_until_allowed(place: InPlace) -> int:
 
 
 def test_an_interrupted_function_stays_away_longer_each_time(thread: UserThread) -> None:
-    assert calls_until_allowed(thread.in_place) == CALLS
-    overdue(thread.in_place)
-    assert calls_until_allowed(thread.in_place) == 2 * CALLS
-    overdue(thread.in_place)
-    assert calls_until_allowed(thread.in_place) == 4 * CALLS
+    assert calls_until_allowed(thread.loop_calls) == CALLS
+    overdue(thread.loop_calls)
+    assert calls_until_allowed(thread.loop_calls) == 2 * CALLS
+    overdue(thread.loop_calls)
+    assert calls_until_allowed(thread.loop_calls) == 4 * CALLS
 
 
 def test_no_function_stays_away_for_ever(thread: UserThread) -> None:
     for _ in range(20):
-        overdue(thread.in_place)
-    assert calls_until_allowed(thread.in_place) == 100_000
+        overdue(thread.loop_calls)
+    assert calls_until_allowed(thread.loop_calls) == 100_000
 
 
 def test_how_long_calls_took_before_its_exile_says_nothing_about_a_function(thread: UserThread) -> None:
-    place = thread.in_place
+    place = thread.loop_calls
     calls_until_allowed(place)
     overdue(place)
     for _ in range(3 * CALLS):
@@ -281,11 +281,11 @@ def test_arguments_are_made_anew_for_the_second_try(thread: UserThread) -> None:
 
 def test_only_user_code_is_interrupted(thread: UserThread) -> None:
     """A function that is not written in Python has no frame: the signal finds `call` itself, as before and after it."""
-    assert thread.in_place.call("verify_input", time.sleep, 5 * BUDGET) is None
+    assert thread.loop_calls.call("verify_input", time.sleep, 5 * BUDGET) is None
 
 
 def test_nothing_is_left_of_a_call_that_has_returned() -> None:
-    place, before = InPlace(), signal.getsignal(signal.SIGALRM)
+    place, before = LoopCalls(), signal.getsignal(signal.SIGALRM)
     place.enable()
     try:
         assert place.call("verify_input", str, 1) == "1"

@@ -12,7 +12,7 @@ import redis
 from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
 from denzel.queue import claims, keys, store
 from denzel.queue.executor import QueueExecutor
-from denzel.queue.ticket import create_terms
+from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings
 from tests.project.services import Service
 
@@ -39,7 +39,7 @@ class Queue:
 
     def work(self) -> None:
         """Run the task that waits."""
-        claimant, terms = claims.Claimant("token", "worker@tested"), create_terms(self.settings)
+        claimant, terms = claims.Claimant("token", "worker@tested"), queue_settings(self.settings)
         [(task_id, _)], _ = claims.work(self.redis, terms, claimant, [])
         claims.work(self.redis, terms, claimant, [(task_id, "SUCCESS", b'{"a":1}', b"")], 0)
 

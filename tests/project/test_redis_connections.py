@@ -16,10 +16,10 @@ import requests
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
 from denzel.queue import api_connection
-from denzel.queue.api_connection import Lane
+from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import create_celery
 from denzel.queue.scripts import Script
-from denzel.queue.worker_connection import WorkerRedis
+from denzel.queue.worker_connection import WorkerConnection
 from denzel.settings import Settings
 from tests.project.services import Service, eventually
 
@@ -39,8 +39,8 @@ class Listener:
 
 
 @asynccontextmanager
-async def lane(url: str, listener: Listener) -> AsyncIterator[Lane]:
-    lane = Lane(url, CHANNEL, listener.heard.append, listener.connected)
+async def lane(url: str, listener: Listener) -> AsyncIterator[ApiConnection]:
+    lane = ApiConnection(url, CHANNEL, listener.heard.append, listener.connected)
     running = asyncio.create_task(lane.run())
     try:
         yield lane
@@ -51,7 +51,9 @@ async def lane(url: str, listener: Listener) -> AsyncIterator[Lane]:
 
 
 def with_lane(
-    url: str, test: Callable[[Lane, Listener], Awaitable[None]], new_listener: Callable[[], Listener] = Listener
+    url: str,
+    test: Callable[[ApiConnection, Listener], Awaitable[None]],
+    new_listener: Callable[[], Listener] = Listener,
 ) -> None:
     async def main() -> None:
         listener = new_listener()
@@ -75,7 +77,7 @@ def kill_connections(client: redis.Redis) -> None:
 
 
 def test_answers_come_in_order_however_many_ask(redis_service: Service) -> None:
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         answers = await asyncio.gather(*(ADD.call(lane, number, b"\0\xff") for number in range(100)))
         assert [answer[:2] for answer in answers] == [[b"%d" % number, b"\0\xff"] for number in range(100)]
 
@@ -83,7 +85,7 @@ def test_answers_come_in_order_however_many_ask(redis_service: Service) -> None:
 
 
 def test_errors_are_those_of_redis_py(redis_service: Service) -> None:
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         redis_service.redis.script_flush()
         assert (await ADD.call(lane, "a", "b"))[:2] == [b"a", b"b"], "a script that the server lost is sent again"
         with pytest.raises(NoScriptError):
@@ -98,7 +100,7 @@ def test_errors_are_those_of_redis_py(redis_service: Service) -> None:
 
 
 def test_messages_come_between_answers(redis_service: Service) -> None:
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         for number in range(20):
             publish = f"redis.call('PUBLISH', '{CHANNEL}', '{number}') return {number}"
             assert await lane.eval(publish, 0) == number
@@ -109,7 +111,7 @@ def test_messages_come_between_answers(redis_service: Service) -> None:
 
 
 def test_a_closed_connection_is_made_again_and_the_command_repeated(redis_service: Service) -> None:
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         for number in range(1, 4):
             assert await lane.eval("return 1", 0) == 1
             assert listener.connections == number
@@ -129,7 +131,7 @@ def test_a_connection_on_which_nothing_could_be_caught_up_with_is_made_again(red
             if self.connections < 3:
                 raise ResponseError("LOADING Redis is loading the dataset in memory")
 
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         await until(lambda: listener.connections == 3, "it is tried again")
         assert await lane.eval("return 1", 0) == 1
 
@@ -137,7 +139,7 @@ def test_a_connection_on_which_nothing_could_be_caught_up_with_is_made_again(red
 
 
 def test_who_asks_hears_at_once_that_there_is_no_redis() -> None:
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         for _ in range(3):
             began = time.monotonic()
             with pytest.raises(ConnectionError, match="Connect"):
@@ -148,7 +150,7 @@ def test_who_asks_hears_at_once_that_there_is_no_redis() -> None:
 
 
 def test_a_user_who_may_not_listen_is_told(redis_service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         began = time.monotonic()
         with pytest.raises(ConnectionError):
             await lane.eval("return 1", 0)
@@ -165,7 +167,7 @@ def test_a_silent_connection_is_closed(new_service: Callable[..., Service], monk
     service = new_service()
     service.start("redis")
 
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         assert await lane.eval("return 1", 0) == 1
         with service.paused("redis"), pytest.raises(ConnectionError):
             await asyncio.wait_for(lane._wire.send("PING"), 10)  # type: ignore[union-attr]
@@ -176,7 +178,7 @@ def test_a_silent_connection_is_closed(new_service: Callable[..., Service], monk
 
 
 def test_a_worker_goes_on_when_its_connection_was_closed(redis_service: Service) -> None:
-    worker = WorkerRedis(redis_service.redis_url)
+    worker = WorkerConnection(redis_service.redis_url)
     for _ in range(3):
         assert ADD(worker, "a", b"\xff")[:2] == [b"a", b"\xff"]
         kill_connections(redis_service.redis)
@@ -189,7 +191,7 @@ def test_a_worker_goes_on_when_its_connection_was_closed(redis_service: Service)
 
 
 def test_a_worker_waits_on_a_list(redis_service: Service) -> None:
-    worker = WorkerRedis(redis_service.redis_url)
+    worker = WorkerConnection(redis_service.redis_url)
     began = time.monotonic()
     assert worker.wait("denzel:hand:x", 0.1) is None
     assert time.monotonic() - began >= 0.1
@@ -199,14 +201,14 @@ def test_a_worker_waits_on_a_list(redis_service: Service) -> None:
 
 def test_a_worker_hears_that_there_is_no_redis() -> None:
     with pytest.raises(ConnectionError):
-        WorkerRedis("redis://127.0.0.1:9/0").eval("return 1", 0)
+        WorkerConnection("redis://127.0.0.1:9/0").eval("return 1", 0)
 
 
 def test_a_lane_leaves_no_connection_behind(redis_service: Service) -> None:
     def connections() -> int:
         return len([client for client in redis_service.redis.client_list() if client["sub"] == "1"])
 
-    async def test(lane: Lane, listener: Listener) -> None:
+    async def test(lane: ApiConnection, listener: Listener) -> None:
         assert await lane.eval("return 1", 0) == 1
         assert connections() == 1
 

@@ -15,11 +15,11 @@ from redis import asyncio as redis_asyncio
 
 from denzel.executor import Task
 from denzel.queue import claims, given_up, keys, nodes, scripts, store
-from denzel.queue.ticket import Terms
-from denzel.queue.worker_connection import WorkerRedis
+from denzel.queue.ticket import QueueSettings
+from denzel.queue.worker_connection import WorkerConnection
 from tests.project.services import Service, eventually
 
-TERMS = Terms(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
+TERMS = QueueSettings(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
 REVOKED = [b"REVOKED", b'{"args":["cancelled"],"type":"TaskRevokedError"}', b'"The task was cancelled."']
 
 
@@ -206,7 +206,7 @@ def test_nobody_is_told_of_an_asynchronous_task_that_is_there_already(tasks: Tas
     tasks.work("token", success("a"), most=0)
     tasks.submit("a")
     assert heard() == []
-    assert tasks.call(store.outcome, "a") is None
+    assert tasks.call(store.ending, "a") is None
 
 
 def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) -> None:
@@ -220,7 +220,7 @@ def test_submit_writes_no_more_tickets_than_there_are_processes(tasks: Tasks) ->
 
 
 def test_submit_leaves_tickets_to_another_broker(tasks: Tasks) -> None:
-    terms = Terms("", b"ticket", 60, 86_400)
+    terms = QueueSettings("", b"ticket", 60, 86_400)
     task = Task("a", b"{}", "sync", None, reply_to="channel")
     assert tasks.call(store.submit, terms, [task], 1000, 5.0)[:4] == (5.0, 1, 1, False)
     assert tasks.tickets == 0
@@ -352,12 +352,12 @@ def test_whoever_leaves_tasks_behind_leaves_a_ticket(tasks: Tasks) -> None:
 
 
 @pytest.fixture
-def worker(redis_service: Service) -> WorkerRedis:
-    return WorkerRedis(redis_service.redis_url)
+def worker(redis_service: Service) -> WorkerConnection:
+    return WorkerConnection(redis_service.redis_url)
 
 
 def idle(
-    tasks: Tasks, worker: WorkerRedis, token: str, most: int = 1, share: bool = False, quick: bool = False
+    tasks: Tasks, worker: WorkerConnection, token: str, most: int = 1, share: bool = False, quick: bool = False
 ) -> claims.Claimant:
     """A process that lives, has found nothing to do and stays for what is handed over."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
@@ -366,12 +366,12 @@ def idle(
     return claimant
 
 
-def handed(worker: WorkerRedis, claimant: claims.Claimant) -> list[str] | None:
+def handed(worker: WorkerConnection, claimant: claims.Claimant) -> list[str] | None:
     found = claims.wait_for_tasks(worker, claimant, 0.05)
     return None if found is None else [task_id for task_id, _ in found[0]]
 
 
-def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, worker: WorkerConnection) -> None:
     claimant = idle(tasks, worker, "one")
     tasks.submit("a")
     assert tasks.waiting == []
@@ -384,7 +384,7 @@ def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, 
     assert tasks.redis.keys("denzel:claim*") == []
 
 
-def test_each_idle_process_gets_a_task_before_a_ticket_is_written(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_each_idle_process_gets_a_task_before_a_ticket_is_written(tasks: Tasks, worker: WorkerConnection) -> None:
     tasks.beat("one", "two", up=3)
     claimants = [idle(tasks, worker, token) for token in ("one", "two")]
     tasks.submit("a", "b", "c")
@@ -393,14 +393,14 @@ def test_each_idle_process_gets_a_task_before_a_ticket_is_written(tasks: Tasks, 
     assert tasks.tickets == 1
 
 
-def test_an_idle_process_that_merges_gets_as_many_as_it_wants(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_an_idle_process_that_merges_gets_as_many_as_it_wants(tasks: Tasks, worker: WorkerConnection) -> None:
     one, two = idle(tasks, worker, "one", most=4), idle(tasks, worker, "two", most=4)
     tasks.submit(*"abcdef")
     assert handed(worker, two) == ["a", "b", "c", "d"]  # the one that was busy last
     assert handed(worker, one) == ["e", "f"]
 
 
-def test_idle_processes_that_are_slow_share(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_idle_processes_that_are_slow_share(tasks: Tasks, worker: WorkerConnection) -> None:
     tasks.beat("one", "two", up=2)
     one, two = (idle(tasks, worker, token, most=8, share=True) for token in ("one", "two"))
     tasks.submit(*"abcd")
@@ -408,7 +408,7 @@ def test_idle_processes_that_are_slow_share(tasks: Tasks, worker: WorkerRedis) -
     assert tasks.waiting == ["d"]
 
 
-def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, worker: WorkerConnection) -> None:
     claimant = idle(tasks, worker, "gone")
     tasks.redis.delete("denzel:alive:gone")
     tasks.submit("a")
@@ -419,7 +419,7 @@ def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, wo
     assert tasks.redis.llen("denzel:idle") == 0, "it is forgotten"
 
 
-def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: WorkerConnection) -> None:
     idle(tasks, worker, "dead")
     tasks.release("dead")
     tasks.submit("a")
@@ -427,7 +427,7 @@ def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: Work
     assert tasks.tickets == 1
 
 
-def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, worker: WorkerConnection) -> None:
     idle(tasks, worker, "one")
     tasks.redis.config_set("maxmemory", 1)
     try:
@@ -439,7 +439,7 @@ def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, wor
     assert tasks.redis.llen("denzel:idle") == 1
 
 
-def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerConnection) -> None:
     one = idle(tasks, worker, "one")
     tasks.redis.set("denzel:quick", "another")
     tasks.submit("a")
@@ -449,7 +449,7 @@ def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerRed
     assert tasks.waiting == ["b"]
 
 
-def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerConnection) -> None:
     claimant = idle(tasks, worker, "one")
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
     tasks.submit("a")
@@ -458,9 +458,9 @@ def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerR
 
 
 def test_a_process_that_never_heard_that_it_is_idle_can_leave(
-    redis_service: Service, tasks: Tasks, worker: WorkerRedis
+    redis_service: Service, tasks: Tasks, worker: WorkerConnection
 ) -> None:
-    class BreaksOff(WorkerRedis):
+    class BreaksOff(WorkerConnection):
         def _exchange(self, *arguments: Any) -> Any:
             super()._exchange(*arguments)
             raise redis.exceptions.ConnectionError
@@ -473,7 +473,7 @@ def test_a_process_that_never_heard_that_it_is_idle_can_leave(
     assert tasks.redis.llen("denzel:idle") == 0
 
 
-def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerConnection) -> None:
     claimant = idle(tasks, worker, "one")
     tasks.submit("a")
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 1)
@@ -483,7 +483,7 @@ def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worke
     assert tasks.redis.keys("denzel:hand:*") == []
 
 
-def test_what_was_handed_to_a_process_that_died_waits_again(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_what_was_handed_to_a_process_that_died_waits_again(tasks: Tasks, worker: WorkerConnection) -> None:
     idle(tasks, worker, "dead")
     tasks.submit("a")
     assert tasks.release("dead") is True
@@ -491,7 +491,7 @@ def test_what_was_handed_to_a_process_that_died_waits_again(tasks: Tasks, worker
     assert tasks.redis.keys("denzel:hand:*") == []
 
 
-def test_a_task_that_runs_alone_is_handed_over_alone(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_a_task_that_runs_alone_is_handed_over_alone(tasks: Tasks, worker: WorkerConnection) -> None:
     tasks.submit("a", "b")
     tasks.work("dead", most=2)
     tasks.release("dead")
@@ -511,7 +511,7 @@ def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> N
     assert tasks.work("two", most=8) == ["alone"]
 
 
-def idle_when_tasks_wait(tasks: Tasks, worker: WorkerRedis, token: str) -> claims.Claimant:
+def idle_when_tasks_wait(tasks: Tasks, worker: WorkerConnection, token: str) -> claims.Claimant:
     """As a process that was listed just before the tasks of a dead one came back."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
     tasks.redis.lpush("denzel:idle", f"{token} {token}@tested 8 0 0")
@@ -527,7 +527,7 @@ def nudge(tasks: Tasks) -> tuple[int, bool]:
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_process_is_believed_to_be_quick_from_when_it_gets_tasks(
-    tasks: Tasks, worker: WorkerRedis, heard: Any, quick: bool
+    tasks: Tasks, worker: WorkerConnection, heard: Any, quick: bool
 ) -> None:
     """Its word holds for milliseconds: Redis tells of it as it is given."""
     given = ("__keyspace@0__:denzel:quick", "set")
@@ -546,7 +546,7 @@ def test_a_process_is_believed_to_be_quick_from_when_it_gets_tasks(
         tasks.redis.config_set("notify-keyspace-events", "")
 
 
-def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: WorkerConnection) -> None:
     two, one = idle(tasks, worker, "two", most=8), idle(tasks, worker, "one", most=8, quick=True)
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
@@ -559,7 +559,9 @@ def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: Wor
     assert handed(worker, two) is None
 
 
-def test_a_process_that_was_not_quick_after_all_leaves_what_waits_to_others(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_a_process_that_was_not_quick_after_all_leaves_what_waits_to_others(
+    tasks: Tasks, worker: WorkerConnection
+) -> None:
     two, one = idle(tasks, worker, "two", most=8), idle(tasks, worker, "one", most=8, quick=True)
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
@@ -579,7 +581,7 @@ def test_as_many_are_woken_for_what_was_held_back_as_can_take_it(tasks: Tasks) -
     assert tasks.tickets == 2
 
 
-def test_a_quick_process_with_nothing_to_do_says_so(tasks: Tasks, worker: WorkerRedis) -> None:
+def test_a_quick_process_with_nothing_to_do_says_so(tasks: Tasks, worker: WorkerConnection) -> None:
     one = idle(tasks, worker, "one", most=8, quick=True)
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
@@ -814,7 +816,7 @@ def test_detaching_too_late_gives_the_outcome_and_keeps_it(tasks: Tasks, end: An
     outcome = end("a")
     tasks.work("token", outcome)
     assert tasks.detach("a") == [outcome[1].encode(), outcome[2], outcome[3] or None]
-    assert tasks.call(store.outcome, "a") == [outcome[1].encode(), outcome[2], outcome[3] or None]
+    assert tasks.call(store.ending, "a") == [outcome[1].encode(), outcome[2], outcome[3] or None]
     assert tasks.expiry("a") > 60
 
 
@@ -824,14 +826,14 @@ def test_an_answer_that_nobody_hears_is_kept_for_whoever_was_told_to_poll(tasks:
     tasks.work("token", success("a"), failure("b"), most=-1)
     tasks.cancel("c")
     for task_id in "abc":
-        assert tasks.call(store.outcome, task_id) is not None
+        assert tasks.call(store.ending, task_id) is not None
         assert tasks.expiry(task_id) > 60
 
 
 def test_detaching_an_unknown_task_is_nothing(tasks: Tasks) -> None:
     assert tasks.detach("nobody") is None
     assert tasks.record("nobody") == {}
-    assert tasks.call(store.outcome, "nobody") is None
+    assert tasks.call(store.ending, "nobody") is None
 
 
 # ---- cancel ----------------------------------------------------------------------------------------------------------
@@ -842,7 +844,7 @@ def test_a_cancelled_task_frees_its_place_and_tells_who_waits(tasks: Tasks, hear
     assert tasks.cancel("a") == "PENDING"
     assert tasks.waiting == ["b"]
     assert heard() == [("channel", 'a REVOKED "The task was cancelled."')]
-    assert tasks.call(store.outcome, "a") == REVOKED
+    assert tasks.call(store.ending, "a") == REVOKED
     assert not tasks.record("a")["request"]
     assert tasks.submit("c", most=2)[1] == 2
     assert tasks.cancel("a") == "REVOKED"

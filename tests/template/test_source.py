@@ -100,7 +100,7 @@ def test_importing_a_pipeline_imports_nothing_of_the_framework() -> None:
 
 def test_the_commands_need_the_standard_library_alone() -> None:
     allowed = sys.stdlib_module_names | {"commands"}
-    shared = [TEMPLATE / "denzel/settings.py", TEMPLATE / "denzel/addresses.py"]  # which the commands read too
+    shared = [TEMPLATE / "denzel/settings.py", TEMPLATE / "denzel/callback_policy.py"]  # which the commands read too
     in_venv = {"load.py"}  # a program of its own, which make bench starts with the .venv's Python
     for path in [*shared, *sorted((TEMPLATE / "commands").glob("*.py"))]:
         if path.name in in_venv:
@@ -109,7 +109,7 @@ def test_the_commands_need_the_standard_library_alone() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             others = {name for name in names if name.split(".")[0] not in allowed}
-            assert others <= {"denzel.settings", "denzel.addresses"}, f"{path.name}, line {node.lineno}"
+            assert others <= {"denzel.settings", "denzel.callback_policy"}, f"{path.name}, line {node.lineno}"
 
 
 def test_cookiecutter_json_asks_in_human_words() -> None:

@@ -1,1 +1,18 @@
-"""The service around the pipeline: the API, the durable queue and the processes that hold the model."""
+"""The service around the pipeline of `app/logic/pipeline.py`: a room for each part of a request's way.
+
+    api/        what a client talks to: /predict, /status, /info, /ping, /ready          the API's processes
+    server/     how these processes are served and replaced, under gunicorn              the API's processes
+    pipeline/   the user's four functions, however they are called                       API and prediction processes
+    queue/      the durable queue in Redis: tasks, claims, heartbeats, callbacks due     all processes
+    inline/     instead of a queue: the model in the API's process                       the API's processes
+    worker/     the supervisor and the processes that hold the model                     the denzel container
+    callbacks/  the sender of callbacks                                                  the denzel container
+
+At this level: `settings`, `callback_policy` and `signing`, which need the standard library alone, for the commands of
+the Makefile read them too; `executor`, the interface between the API and what runs the model; `record`, `jsonio` and
+`processes`, which several rooms share; `control`, the commands that run where the service runs; `testing`, the door
+for pytest-denzel.
+
+Who may import whom is in the docstring of each package, and kept by a test of the template. This level imports none of
+the packages (but `control` and `testing`, which are ends), and no package imports in a circle.
+"""

@@ -23,7 +23,7 @@ from denzel.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
 
-# Of a request, so many characters are listed.
+# Characters that are listed of a request.
 SHOWN = 2000
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# For so long (seconds) an idempotency key stands for the same task.
+# Seconds for which an idempotency key stands for the same task.
 IDEMPOTENCY_EXPIRES = 86_400
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+# States in which a task stays.
 FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+
+# How a task ended: status, result and message (JSON) as its record holds them.
+Ending = tuple[str, bytes, bytes]
 
 
 def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:

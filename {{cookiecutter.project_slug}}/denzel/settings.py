@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from denzel.addresses import Policy
+from denzel.callback_policy import CallbackPolicy
 from denzel.signing import read_secret
 
 
@@ -51,7 +51,7 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def _accepted(check: Callable[[str], object]) -> Callable[[str], str]:
+def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
     """Text that `check` raises no ValueError for."""
 
     def parse(text: str) -> str:
@@ -62,7 +62,7 @@ def _accepted(check: Callable[[str], object]) -> Callable[[str], str]:
 
 
 def _processes(most: int) -> Callable[[str], int]:
-    """A number of processes; auto: one a core, up to so many."""
+    """A number of processes; auto: one a core, at most `most`."""
 
     def parse(text: str) -> int:
         if text.strip().lower() == "auto":
@@ -112,9 +112,9 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
-    "callback_allow": ("", _accepted(lambda text: Policy(allow=text))),
-    "callback_ports": ("80,443,8080,8443", _accepted(lambda text: Policy(ports=text))),
-    "callback_secret": ("", _accepted(read_secret)),
+    "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
+    "callback_ports": ("80,443,8080,8443", _checked_by(lambda text: CallbackPolicy(ports=text))),
+    "callback_secret": ("", _checked_by(read_secret)),
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),

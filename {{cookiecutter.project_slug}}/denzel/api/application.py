@@ -74,7 +74,7 @@ class _App(falcon.asgi.App):
         self._max_body_bytes = max_body_bytes
         self._leaving = False
         self.end_waits = executor.end_waits
-        self.run_short_calls_in_place = pipeline.thread.in_place.enable
+        self.run_short_calls_on_loop = pipeline.thread.loop_calls.enable
 
     def leave(self) -> None:
         """From now on each answer is the last one on its connection."""

@@ -12,7 +12,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from denzel import addresses, jsonio
+from denzel import callback_policy, jsonio
 from denzel.api.answers import (
     RETRY_AFTER,
     Malformed,
@@ -34,7 +34,7 @@ from denzel.settings import Settings
 
 log = logging.getLogger("denzel.api")
 
-# Errors that code raises by mistake; one is shown in so many seconds.
+# Errors that code raises by mistake; one is shown in _SHOWN_FOR seconds.
 _MISTAKES = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
 _SHOWN_FOR = 10.0
 
@@ -47,7 +47,7 @@ class Predict:
         self._executor = executor
         self._pipeline = pipeline
         self._ids = ids
-        self._allowed = addresses.Policy(settings.callback_allow, settings.callback_ports)
+        self._allowed = callback_policy.CallbackPolicy(settings.callback_allow, settings.callback_ports)
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -172,7 +172,7 @@ class Predict:
         try:
             self._allowed.check_uri(uri)
             return uri
-        except addresses.CallbackUriError as error:
+        except callback_policy.CallbackUriError as error:
             if mode == "sync" or (mode == "live" and await self._executor.response_timeout() > 0):
                 return None
             raise falcon.HTTPBadRequest(title="Bad input format", description=str(error)) from None

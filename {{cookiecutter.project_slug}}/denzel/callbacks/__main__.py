@@ -14,7 +14,7 @@ from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from denzel.addresses import Policy
+from denzel.callback_policy import CallbackPolicy
 from denzel.callbacks.courier import Courier
 from denzel.callbacks.dispatcher import CONNECTIONS
 from denzel.callbacks.sender import Sender
@@ -22,7 +22,7 @@ from denzel.processes import die_with_parent
 from denzel.settings import Settings, get_settings
 
 
-async def serve(settings: Settings, policy: Policy, sender: Sender) -> None:
+async def serve(settings: Settings, policy: CallbackPolicy, sender: Sender) -> None:
     """Deliver callbacks until SIGTERM or SIGINT."""
     client = redis.Redis.from_url(
         settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
@@ -48,7 +48,7 @@ def main() -> None:
     die_with_parent()
     try:
         settings = get_settings()
-        policy = Policy(settings.callback_allow, settings.callback_ports)
+        policy = CallbackPolicy(settings.callback_allow, settings.callback_ports)
         sender = Sender(policy, settings.callback_secret, settings.callback_timeout)
     except ValueError as error:
         sys.exit(str(error))

@@ -24,10 +24,10 @@ import orjson
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from denzel.addresses import CallbackUriError, Policy
+from denzel.callback_policy import CallbackPolicy, CallbackUriError
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
-from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Delivery, Dispatcher, Receiver
-from denzel.callbacks.sender import Answer, Sender
+from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Dispatcher, LeasedCallback, Receiver
+from denzel.callbacks.sender import Attempt, Sender
 from denzel.queue import callbacks, keys
 from denzel.queue.pubsub import messages
 from denzel.record import FINAL
@@ -53,7 +53,7 @@ WARN_AGAIN = 60  # a receiver that fails is logged this often
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class DeliveryUpdate:
     """For Redis: the id is due again in `delay` seconds (None: never), its delivery stands like `state`."""
 
     id: str
@@ -69,7 +69,7 @@ class Courier:
         self,
         client: redis.Redis,
         sender: Sender,
-        policy: Policy,
+        policy: CallbackPolicy,
         span: float,
         expires: int,
         connections: int = CONNECTIONS,
@@ -80,7 +80,7 @@ class Courier:
         self._span = span
         self._expires = expires
         self._dispatcher = Dispatcher(connections)
-        self._notes: list[Note] = []
+        self._notes: list[DeliveryUpdate] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -142,7 +142,7 @@ class Courier:
         notes = self._notes[: 4 * BATCH]
         renewed = self._dispatcher.to_renew(4 * BATCH)
         arguments: list[Any] = []
-        for note in (*notes, *(Note(task_id, LEASE) for task_id in renewed)):
+        for note in (*notes, *(DeliveryUpdate(task_id, LEASE) for task_id in renewed)):
             arguments += (note.id, "" if note.delay is None else note.delay, note.state, note.ended)
         rows, next_due = await callbacks.exchange.call(self._client, LEASE, room, KEEP, self._expires, *arguments)
         del self._notes[: len(notes)]
@@ -157,20 +157,20 @@ class Courier:
         try:
             host, port = self._policy.check_uri(uri)
         except CallbackUriError as error:
-            self._notes.append(self._conclude(task_id, None, state, Answer(error=str(error), refused=True)))
+            self._notes.append(self._conclude(task_id, None, state, Attempt(error=str(error), refused=True)))
             return
         receiver = self._dispatcher.receiver(f"{host}:{port}")
         now = time.monotonic()
-        delivery = Delivery(task_id, uri, receiver, size, state, now)
+        delivery = LeasedCallback(task_id, uri, receiver, size, state, now)
         if self._dispatcher.too_long(receiver, now):
             self._send_back(delivery, now)
         else:
             self._dispatcher.add(delivery)
 
-    def _send_back(self, delivery: Delivery, now: float) -> None:
+    def _send_back(self, delivery: LeasedCallback, now: float) -> None:
         """Let a callback wait in Redis, as its receiver's queue is too long."""
         if not (delivery.receiver.broken and self._postpone(delivery)):
-            self._notes.append(Note(delivery.id, self._dispatcher.break_for(delivery.receiver, now)))
+            self._notes.append(DeliveryUpdate(delivery.id, self._dispatcher.break_for(delivery.receiver, now)))
 
     async def _start(self) -> None:
         """Begin what may be sent now."""
@@ -188,14 +188,14 @@ class Courier:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, delivery: Delivery, record: dict[bytes, bytes]) -> None:
+    async def _deliver(self, delivery: LeasedCallback, record: dict[bytes, bytes]) -> None:
         """Make one attempt and note what follows from it."""
-        note = Note(delivery.id, 0.0)  # given back, should this be cancelled
+        note = DeliveryUpdate(delivery.id, 0.0)  # given back, should this be cancelled
         try:
             note = await self._attempt(delivery, record)
         except Exception as error:
             log.exception("The callback of task %s could not be sent", delivery.id)
-            answer = Answer(error=f"internal error: {type(error).__name__}")
+            answer = Attempt(error=f"internal error: {type(error).__name__}")
             note = self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
         finally:
             note = replace(note, ended=record.get(b"ended", b"-"))
@@ -207,14 +207,14 @@ class Courier:
                         self._dispatcher.add(waiting)
             self._wake.set()
 
-    async def _attempt(self, delivery: Delivery, record: dict[bytes, bytes]) -> Note:
+    async def _attempt(self, delivery: LeasedCallback, record: dict[bytes, bytes]) -> DeliveryUpdate:
         if record.get(b"status", b"").decode() not in FINAL:  # gone, or queued anew, meanwhile
-            return Note(delivery.id, None)
+            return DeliveryUpdate(delivery.id, None)
         answer = await self._sender.send(delivery.id, delivery.uri, body_of(record))
         delivery.receiver.learn(answer)
         return self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
 
-    def _conclude(self, task_id: str, receiver: Receiver | None, before: bytes, answer: Answer) -> Note:
+    def _conclude(self, task_id: str, receiver: Receiver | None, before: bytes, answer: Attempt) -> DeliveryUpdate:
         """What follows from an attempt."""
         now = time.time()
         state, delay = advance(_read_state(before), answer, now, self._span)
@@ -224,9 +224,9 @@ class Courier:
         elif delay is not None and receiver and now > receiver.warned + WARN_AGAIN:
             receiver.warned = now
             log.warning("Callbacks to %s fail: %s; trying again (task %s)", name, answer.error, task_id)
-        return Note(task_id, delay, orjson.dumps(state))
+        return DeliveryUpdate(task_id, delay, orjson.dumps(state))
 
-    def _postpone(self, delivery: Delivery) -> bool:
+    def _postpone(self, delivery: LeasedCallback) -> bool:
         """Count an attempt as failed without making it; False when it is the only one there will be."""
         before = _read_state(delivery.state)
         receiver = delivery.receiver
@@ -234,7 +234,7 @@ class Courier:
         state, delay = postpone(before, reason, time.time(), self._span)
         if delay is None and not before:
             return False
-        self._notes.append(Note(delivery.id, delay, orjson.dumps(state)))
+        self._notes.append(DeliveryUpdate(delivery.id, delay, orjson.dumps(state)))
         return True
 
     async def _listen(self) -> None:
@@ -249,7 +249,7 @@ class Courier:
 
     async def _drain(self) -> None:
         """Give back what waits, let the attempts under way end within a bound, and record them."""
-        self._notes += [Note(delivery.id, 0.0) for delivery in self._dispatcher.everything()]
+        self._notes += [DeliveryUpdate(delivery.id, 0.0) for delivery in self._dispatcher.everything()]
         end = time.monotonic() + DRAIN
         while self._tasks and time.monotonic() < end:
             await self._hand_over()

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 
 from denzel import jsonio
-from denzel.callbacks.sender import Answer
+from denzel.callbacks.sender import Attempt
 from denzel.record import status_body
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
 HISTORY = 10  # attempts shown in /status
 
 
-def advance(state: dict[str, Any], answer: Answer, now: float, span: float) -> tuple[dict[str, Any], float | None]:
+def advance(state: dict[str, Any], answer: Attempt, now: float, span: float) -> tuple[dict[str, Any], float | None]:
     """The state after an attempt, and the seconds until the next one (None: this was the last)."""
     attempt = {"at": round(now - answer.seconds, 3), "status": answer.status, "error": answer.error}
     state = {

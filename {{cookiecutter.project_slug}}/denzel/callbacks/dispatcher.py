@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
-from denzel.callbacks.sender import Answer
+from denzel.callbacks.sender import Attempt
 
 CONNECTIONS = 1000
 SLOW_SHARE = 0.75  # of the connections, for receivers that have not shown to be quick
@@ -31,7 +31,7 @@ MAX_RECEIVERS = 10_000  # remembered
 
 
 @dataclass(slots=True)
-class Delivery:
+class LeasedCallback:
     """A leased callback."""
 
     id: str
@@ -54,7 +54,7 @@ class Receiver:
     quick: bool = False
     warned: float = 0.0
     listed: bool = False  # among those that have something waiting
-    waiting: deque[Delivery] = field(default_factory=deque)
+    waiting: deque[LeasedCallback] = field(default_factory=deque)
     # Since something began to wait:
     busy_since: float = 0.0
     ended: float = 0.0
@@ -77,7 +77,7 @@ class Receiver:
             self.busy_since, self.ended = now - busy / 2, self.ended / 2
         return max(1e-6, now - self.busy_since) / (self.ended + 1)
 
-    def learn(self, answer: Answer) -> None:
+    def learn(self, answer: Attempt) -> None:
         """Adapt to how an attempt went."""
         if answer.refused:
             return
@@ -113,7 +113,7 @@ class Dispatcher:
             self._receivers[name] = Receiver(name)
         return self._receivers[name]
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, delivery: LeasedCallback) -> None:
         """Let a leased callback wait for its turn."""
         self.held[delivery.id] = delivery.leased
         delivery.receiver.waiting.append(delivery)
@@ -125,7 +125,7 @@ class Dispatcher:
             receiver.busy_since, receiver.ended, receiver.sent_back = time.monotonic(), 0.0, 0
             self._listed.append(receiver)
 
-    def start(self) -> list[Delivery]:
+    def start(self) -> list[LeasedCallback]:
         """Take what is to be sent now: the receivers take turns."""
         chosen, full = [], []
         while self._listed and self._active < self._connections:
@@ -160,27 +160,27 @@ class Dispatcher:
             if self.held.pop(task_id, None) is not None:
                 self.held[task_id] = now
 
-    def undo(self, chosen: list[Delivery]) -> None:
+    def undo(self, chosen: list[LeasedCallback]) -> None:
         """Put back what could not be started."""
         for delivery in reversed(chosen):
             self._count(delivery, -1)
             delivery.receiver.waiting.appendleft(delivery)
             self._list(delivery.receiver)
 
-    def end(self, delivery: Delivery) -> None:
+    def end(self, delivery: LeasedCallback) -> None:
         """An attempt is over; its id is not held any more."""
         self._count(delivery, -1)
         self.held.pop(delivery.id, None)
         delivery.receiver.ended += 1
 
-    def _count(self, delivery: Delivery, step: int) -> None:
+    def _count(self, delivery: LeasedCallback, step: int) -> None:
         delivery.receiver.active += step
         self._active += step
         self._bytes += step * delivery.size
         if delivery.slow:
             self._slow += step
 
-    def empty(self, receiver: Receiver) -> list[Delivery]:
+    def empty(self, receiver: Receiver) -> list[LeasedCallback]:
         """Take all that waits for a receiver."""
         return self._release(receiver, len(receiver.waiting))
 
@@ -191,7 +191,7 @@ class Dispatcher:
         fair = min(SHORT_QUEUE, MAX_HELD // (2 * len(self._listed) + 1))
         return max(0, len(receiver.waiting) - int(max(fair, LONG_QUEUE / receiver.pace(now))))
 
-    def relieve(self, now: float) -> list[Delivery]:
+    def relieve(self, now: float) -> list[LeasedCallback]:
         """Take the newest callbacks out of queues that are too long."""
         return [
             delivery for receiver in self._listed for delivery in self._release(receiver, self.too_long(receiver, now))
@@ -203,11 +203,11 @@ class Dispatcher:
         needed = (len(receiver.waiting) + receiver.sent_back) * receiver.pace(now)
         return random.uniform(LONG_QUEUE / 2, min(max(needed, LONG_QUEUE), LONGEST_BREAK))
 
-    def everything(self) -> list[Delivery]:
+    def everything(self) -> list[LeasedCallback]:
         """Take all that waits."""
         return [delivery for receiver in list(self._listed) for delivery in self.empty(receiver)]
 
-    def _release(self, receiver: Receiver, count: int) -> list[Delivery]:
+    def _release(self, receiver: Receiver, count: int) -> list[LeasedCallback]:
         released = [receiver.waiting.pop() for _ in range(count)]
         for delivery in released:
             self.held.pop(delivery.id, None)

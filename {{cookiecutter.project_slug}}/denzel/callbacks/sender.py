@@ -23,20 +23,20 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from denzel.addresses import CallbackUriError, Policy
+from denzel.callback_policy import CallbackPolicy, CallbackUriError
 from denzel.signing import read_secret, signature
 
 # A receiver's answer is read up to this size, so that its connection can be used again.
 _MAX_ANSWER = 65_536
 # A larger body is handed to aiohttp as a file, which it sends piece by piece.
 _LARGE_BODY = 1 << 20
-# Names are resolved by threads: so many slow name servers delay nobody else.
+# Names are resolved by this many threads: as many slow name servers delay nobody else.
 _RESOLVER_THREADS = 128
 _STALE_CONNECTIONS = 3
 
 
 @dataclass(frozen=True)
-class Answer:
+class Attempt:
     """What came of one attempt.
 
     Attributes:
@@ -81,7 +81,7 @@ class Sender:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: CallbackPolicy,
         secret: str = "",
         timeout: float = 15.0,
         resolver: AbstractResolver | None = None,
@@ -108,7 +108,7 @@ class Sender:
         await self._session.close()
         await self._resolver.close()
 
-    async def send(self, task_id: str, uri: str, body: bytes) -> Answer:
+    async def send(self, task_id: str, uri: str, body: bytes) -> Attempt:
         """POST the body once. Whatever the receiver does, this tells what came of it and does not raise."""
         began = time.monotonic()
         connecting = _Connecting()
@@ -128,7 +128,7 @@ class Sender:
         finally:
             _connecting.reset(token)
         error = " ".join(error.split())[:300] if error else None
-        return Answer(status, error, retry_after, refused, time.monotonic() - began)
+        return Attempt(status, error, retry_after, refused, time.monotonic() - began)
 
     def _headers(self, task_id: str, body: bytes) -> dict[str, str]:
         timestamp = str(int(time.time()))

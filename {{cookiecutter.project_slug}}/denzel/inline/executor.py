@@ -11,42 +11,29 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from denzel import jsonio
-from denzel.addresses import Policy
+from denzel.callback_policy import CallbackPolicy
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
+from denzel.inline.records import Record, Records, now
 from denzel.pipeline import errors, loading
 from denzel.pipeline.batch import BatchRunner, Call, failure
-from denzel.pipeline.batch import Outcome as BatchOutcome
 from denzel.pipeline.batch_size import BatchSize
 from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.thread import Stuck
-from denzel.record import FINAL, status_body
+from denzel.record import FINAL, Ending, status_body
 from denzel.settings import Settings
 
 log = logging.getLogger("denzel.api")
 
 # Tasks run together at the most, when the pipeline merges.
 MOST_TASKS = 128
-# Ended tasks that /status remembers, at the most; and the bytes of their results.
-MOST_RECORDS = 10_000
-MOST_RECORD_BYTES = 256_000_000
 # Pauses between the attempts of a callback (seconds).
 CALLBACK_PAUSES = (5, 15, 60, 300)
-
-
-@dataclass(slots=True)
-class _Record:
-    task: Task
-    mode: str
-    done: asyncio.Future[Outcome]
-    fields: dict[bytes, bytes] = field(default_factory=dict)
-    expires: float = 0.0
 
 
 class InlineExecutor:
@@ -57,11 +44,8 @@ class InlineExecutor:
         self._settings = settings
         self._pipeline = pipeline
         self._thread = pipeline.thread
-        self._records: dict[str, _Record] = {}
-        # id -> bytes, oldest first; those apart that are kept for long
-        self._ended: dict[bool, OrderedDict[str, int]] = {False: OrderedDict(), True: OrderedDict()}
-        self._ended_bytes = 0
-        self._waiting: list[_Record] = []
+        self._records = Records(settings.sync_result_expires, settings.result_expires)
+        self._waiting: list[Record] = []
         self._working: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._keys: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
@@ -71,7 +55,7 @@ class InlineExecutor:
 
     async def start(self) -> None:
         log.warning("EXECUTOR=inline: the model runs in the API process; tasks do not survive a restart")
-        policy = Policy(self._settings.callback_allow, self._settings.callback_ports)
+        policy = CallbackPolicy(self._settings.callback_allow, self._settings.callback_ports)
         self._sender = await Sender(
             policy, self._settings.callback_secret, self._settings.callback_timeout
         ).__aenter__()
@@ -87,19 +71,12 @@ class InlineExecutor:
         await self._sender.__aexit__(None, None, None)
 
     async def submit(self, task: Task) -> Outcome:
-        self._forget_expired()
+        self._records.forget_expired()
         if len(self._waiting) >= self._settings.max_queue:
             raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
         live = self._settings.sync_timeout
         mode = ("sync" if live else "async") if task.mode == "live" else task.mode
-        record = _Record(task, mode, asyncio.get_running_loop().create_future())
-        record.fields = {
-            b"status": b"PENDING",
-            b"mode": mode.encode(),
-            b"accepted": _now(),
-            b"callback_uri": (task.callback_uri or "").encode(),
-        }
-        self._records[task.id] = record
+        record = self._records.add(task, mode)
         self._waiting.append(record)
         self._work()
         if mode == "async" or not task.awaited:
@@ -115,7 +92,7 @@ class InlineExecutor:
         pass  # nothing of this process can be polled when it has ended
 
     async def status(self, task_id: str) -> dict[str, Any] | None:
-        self._forget_expired()
+        self._records.forget_expired()
         record = self._records.get(task_id)
         return status_body(record.fields) if record else None
 
@@ -133,10 +110,10 @@ class InlineExecutor:
         return found
 
     async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
-        now = time.monotonic()
-        while self._keys and next(iter(self._keys.values()))[2] < now:
+        moment = time.monotonic()
+        while self._keys and next(iter(self._keys.values()))[2] < moment:
             self._keys.popitem(last=False)
-        known_id, known_digest, _ = self._keys.setdefault(key, (task_id, digest, now + IDEMPOTENCY_EXPIRES))
+        known_id, known_digest, _ = self._keys.setdefault(key, (task_id, digest, moment + IDEMPOTENCY_EXPIRES))
         return known_id, known_digest
 
     async def response_timeout(self) -> float:
@@ -186,7 +163,7 @@ class InlineExecutor:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._size.limit], self._waiting[self._size.limit :]
                 for record in batch:
-                    record.fields.update({b"status": b"STARTED", b"started": _now(), b"attempts": b"1"})
+                    record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
                 began = time.monotonic()
                 for call in runner.calls([record.task.request for record in batch]):
                     outcomes = await self._outcomes(runner, call)
@@ -196,7 +173,7 @@ class InlineExecutor:
         finally:
             self._working = None
 
-    async def _outcomes(self, runner: BatchRunner, call: Call) -> list[BatchOutcome]:
+    async def _outcomes(self, runner: BatchRunner, call: Call) -> list[Ending]:
         """How the requests of a call ended; each of them has an outcome, whatever goes wrong."""
         try:
             return await self._predict(runner, call)
@@ -210,32 +187,24 @@ class InlineExecutor:
             log.exception("Tasks could not be run")
             return [failure(error)] * len(call.requests)
 
-    async def _predict(self, runner: BatchRunner, call: Call) -> list[BatchOutcome]:
-        def succeeded(outcomes: list[BatchOutcome]) -> bool:
+    async def _predict(self, runner: BatchRunner, call: Call) -> list[Ending]:
+        def succeeded(outcomes: list[Ending]) -> bool:
             return all(status == "SUCCESS" for status, _, _ in outcomes)
 
         size = sum(map(len, call.requests))
         patience = self._settings.task_time_limit or None
         return await self._thread.run_short("predict", patience, runner.run, lambda: (call,), size, succeeded)
 
-    def _finish(self, record: _Record, status: str, result: bytes, message: bytes) -> None:
+    def _finish(self, record: Record, status: str, result: bytes, message: bytes) -> None:
         if record.fields[b"status"].decode() in FINAL:
             return
-        record.task.request = b""
-        # A copy: small ones from orjson keep their buffer, 4 kB.
-        result = bytes(memoryview(result))
-        record.fields.update({b"status": status.encode(), b"result": result, b"message": message, b"ended": _now()})
-        settings = self._settings
-        kept = record.mode != "sync" or record.task.kept
-        record.expires = time.monotonic() + (settings.result_expires if kept else settings.sync_result_expires)
-        self._ended[kept][record.task.id] = len(result)
-        self._ended_bytes += len(result)
+        self._records.end(record, status, result, message)
         if not record.done.done():
-            record.done.set_result(Outcome(status, result if status == "SUCCESS" else message))
+            record.done.set_result(Outcome(status, record.fields[b"result"] if status == "SUCCESS" else message))
         if record.mode == "async" and record.task.callback_uri:
             self._spawn(self._call_back(record, record.task.callback_uri))
 
-    async def _call_back(self, record: _Record, uri: str) -> None:
+    async def _call_back(self, record: Record, uri: str) -> None:
         if record.fields[b"status"] == b"SUCCESS":
             body = record.fields[b"result"]
         else:
@@ -251,20 +220,3 @@ class InlineExecutor:
                 return
             log.warning("The callback of %s failed (%s)", record.task.id, answer.error)
             await asyncio.sleep(pause or 0)
-
-    def _forget_expired(self) -> None:
-        now = time.monotonic()
-        for ended in self._ended.values():
-            while ended and self._records[next(iter(ended))].expires <= now:
-                self._forget_oldest(ended)
-        while self._ended_bytes > MOST_RECORD_BYTES or sum(map(len, self._ended.values())) > MOST_RECORDS:
-            self._forget_oldest(max(self._ended.values(), key=len))
-
-    def _forget_oldest(self, ended: OrderedDict[str, int]) -> None:
-        task_id, size = ended.popitem(last=False)
-        self._ended_bytes -= size
-        del self._records[task_id]
-
-
-def _now() -> bytes:
-    return f"{time.time():.6f}".encode()

@@ -18,11 +18,9 @@ from denzel import jsonio
 from denzel.pipeline import errors, stages
 from denzel.pipeline.errors import BadAnswer
 from denzel.pipeline.on_loop import Overdue
+from denzel.record import Ending
 
 log = logging.getLogger("denzel.worker")
-
-# Status, result and message, as the records hold them.
-Outcome = tuple[str, bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -63,7 +61,7 @@ class BatchRunner:
     Args:
         module: the user's pipeline.
         model: what `load_model` returned.
-        max_ids: a merged call has at most so many ids, unless one request alone has more.
+        max_ids: the most ids of a merged call, unless one request alone has more.
         call: runs the pipeline once; a place to watch over it.
     """
 
@@ -88,11 +86,11 @@ class BatchRunner:
         else:
             yield from self._alike(requests)
 
-    def run(self, call: Call) -> list[Outcome]:
+    def run(self, call: Call) -> list[Ending]:
         """How each request of a call ended, in order."""
         return [outcome for part in self.parts(call) for outcome in part]
 
-    def parts(self, call: Call) -> Iterator[list[Outcome]]:
+    def parts(self, call: Call) -> Iterator[list[Ending]]:
         """The same as it comes about: all together, or one by one where the merged call has failed."""
         if len(call.requests) > 1:
             try:
@@ -112,7 +110,7 @@ class BatchRunner:
         for request in call.requests:
             yield [self._run_alone(request)]
 
-    def _run_alone(self, request: bytes) -> Outcome:
+    def _run_alone(self, request: bytes) -> Ending:
         try:
             answer = self._call(self._module, self._model, jsonio.loads_dumped(request))
             return "SUCCESS", stages.dumps_predictions(answer), b""
@@ -123,8 +121,8 @@ class BatchRunner:
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             return failure(error)
 
-    def _run_merged(self, call: Call) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def _run_merged(self, call: Call) -> list[Ending]:
+        outcomes: list[Ending] = []
         for answer in self._answers(call.take_parsed()):
             try:
                 outcomes.append(("SUCCESS", stages.dumps_predictions(answer), b""))
@@ -180,7 +178,7 @@ def _mergeable(text: bytes) -> tuple[dict[str, Any] | None, bytes]:
     return None, b""
 
 
-def failure(error: BaseException) -> Outcome:
+def failure(error: BaseException) -> Ending:
     """The outcome of a request whose pipeline raised."""
     try:
         return "FAILURE", jsonio.dumps(errors.result_of(error)), jsonio.dumps(errors.message_of(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 # A batch that takes less than this (seconds) is short: what waits behind it hardly notices.
 TARGET = 0.010
-# A slow pipeline is asked again after so many single calls whether larger batches pay.
+# Single calls of a slow pipeline after which it is asked again whether larger batches pay.
 _ASK_AGAIN_AFTER = 64
 
 
@@ -28,12 +28,12 @@ class BatchSize:
         self._slow = False
 
     @property
-    def shares(self) -> bool:
+    def takes_fair_share(self) -> bool:
         """Whether to leave the other processes their part of what waits: one short call does it all cheaper."""
         return self._slow
 
     def record(self, tasks: int, seconds: float) -> None:
-        """Learn from a batch of so many tasks that took so long."""
+        """Learn from a batch: how many tasks it had, and how many seconds it took."""
         power = tasks.bit_length()
         each = seconds / tasks
         known = self._seconds_per_task.setdefault(power, each)

@@ -21,14 +21,14 @@ log = logging.getLogger("denzel.api")
 
 # A call that has not returned by then (seconds) is interrupted.
 BUDGET = 0.02
-# Code that catches every interruption blocks the loop, and all clients: after so long (seconds) the process ends.
+# Code that catches every interruption blocks the loop, and all clients: after this many seconds the process ends.
 GIVE_UP = 5.0
-# A function comes here when the quickest of so many calls in a row took no longer than this (seconds): a busy machine
-# makes single ones look long. It goes when its calls here take longer on average.
+# A function comes here when the quickest of CALLS calls in a row took at most SHORT seconds: a busy machine makes
+# single ones look long. It goes when its calls here take more than TOO_LONG seconds on average.
 SHORT = 0.0005
 CALLS = 16
 TOO_LONG = 0.002
-# It comes back after twice as many calls each time, up to so many.
+# Each time it has to go, it comes back after twice as many calls, at most this many.
 _LONGEST_EXILE = 100_000
 # Larger requests (bytes) may take longer than those that were measured.
 MOST_BYTES = 16_384
@@ -53,7 +53,7 @@ class _Function:
         self.exile = min(_LONGEST_EXILE, self.exile * 2)
 
 
-class InPlace:
+class LoopCalls:
     """Decides which functions may run on the event loop, and watches over those that do.
 
     Nothing may until `enable` was called: that takes the process's SIGALRM.
@@ -70,7 +70,7 @@ class InPlace:
         self._enabled = True
 
     def allows(self, name: str, size: int) -> bool:
-        """Whether this function may be called here for a request of so many bytes."""
+        """Whether this function may be called here for a request of this size (bytes)."""
         function = self._functions.get(name)
         return self._enabled and function is not None and function.short and size <= MOST_BYTES
 
@@ -120,7 +120,7 @@ class InPlace:
             raise Overdue
 
 
-_OUR_OWN = InPlace.call.__code__
+_OUR_OWN = LoopCalls.call.__code__
 
 
 def _may_be_left(frame: FrameType | None) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from denzel.pipeline import errors
-from denzel.pipeline.on_loop import InPlace, Overdue
+from denzel.pipeline.on_loop import LoopCalls, Overdue
 
 log = logging.getLogger("denzel.api")
 
@@ -42,7 +42,7 @@ class UserThread:
     """
 
     def __init__(self) -> None:
-        self.in_place = InPlace()
+        self.loop_calls = LoopCalls()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._current: _Call | None = None
@@ -67,9 +67,9 @@ class UserThread:
             succeeded: whether a result is none of those that stand for an exception.
         """
         doubtful = False
-        if not self._waiting and self._current is None and self.in_place.allows(name, size):
+        if not self._waiting and self._current is None and self.loop_calls.allows(name, size):
             try:
-                result = self.in_place.call(name, function, *arguments())
+                result = self.loop_calls.call(name, function, *arguments())
                 if succeeded(result):
                     return result
                 doubtful = True
@@ -81,7 +81,7 @@ class UserThread:
         result = await self.run(name, patience, function, *arguments())
         if doubtful and succeeded(result):
             log.info("%s fails on the event loop and succeeds in a thread: it is always called there now", name)
-            self.in_place.ban(name)
+            self.loop_calls.ban(name)
         return result
 
     async def run(self, name: str, patience: float | None, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -125,7 +125,7 @@ class UserThread:
                 error = caught
             except BaseException as caught:  # a user's exit() must not end the thread silently
                 error = RuntimeError(errors.describe(caught))
-            self.in_place.record(call.name, loop.time() - call.began)
+            self.loop_calls.record(call.name, loop.time() - call.began)
             if calls is not self._calls:  # given up meanwhile: another thread has taken over
                 return
             self._current = None

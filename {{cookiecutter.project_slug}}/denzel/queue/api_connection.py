@@ -31,7 +31,7 @@ _LONGEST_PAUSE = 1.0  # seconds between two tries to connect
 _NOTHING = object()
 
 
-class Lane:
+class ApiConnection:
     """Sends commands and hands on the messages of one channel; connects again for ever.
 
     Args:

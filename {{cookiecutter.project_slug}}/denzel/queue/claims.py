@@ -22,7 +22,7 @@ from typing import Any
 
 from denzel.queue import keys
 from denzel.queue.scripts import script
-from denzel.queue.ticket import Terms
+from denzel.queue.ticket import QueueSettings
 
 _WORK = script("work")
 
@@ -34,8 +34,8 @@ class Claimant:
     Attributes:
         token: this life of this process.
         node: the name that /status shows.
-        most: claim at most so many tasks.
-        share: leave the other processes their part of what waits.
+        most: the most tasks to claim at once.
+        fair_share: leave the other processes their part of what waits.
         quick: it is back at once when it has claimed tasks.
         listed: how it is listed as idle; empty when it is not.
     """
@@ -43,7 +43,7 @@ class Claimant:
     token: str
     node: str
     most: int = 1
-    share: bool = False
+    fair_share: bool = False
     quick: bool = False
     listed: str = ""
 
@@ -54,7 +54,7 @@ Claimed = tuple[list[tuple[str, bytes]], int]
 
 def work(
     client: Any,
-    terms: Terms,
+    settings: QueueSettings,
     claimant: Claimant,
     ended: Sequence[tuple[str, str, bytes, bytes]],
     most: int | None = None,
@@ -63,24 +63,24 @@ def work(
     """Store how tasks ended (id, status, result, message) and claim the next ones.
 
     Args:
-        most: claim at most so many, if not as the claimant says; -1 while some of those claimed before are still to be
-            run.
+        most: the most tasks to claim, if not as the claimant says; -1 while some of those claimed before are still
+            to be run.
         stay: if there is nothing to do, the claimant is going to call `wait_for_tasks`.
     """
     most = claimant.most if most is None else most
     idle = ""
     if stay:
-        share, quick = int(claimant.share), int(claimant.quick)
+        share, quick = int(claimant.fair_share), int(claimant.quick)
         idle = f"{claimant.token} {claimant.node} {claimant.most} {share} {quick}"
     arguments = [
         claimant.token,
         claimant.node,
         most,
-        int(claimant.share),
-        terms.ticket_queue,
-        terms.ticket,
-        terms.sync_expires,
-        terms.expires,
+        int(claimant.fair_share),
+        settings.ticket_queue,
+        settings.ticket,
+        settings.sync_expires,
+        settings.expires,
         int(claimant.quick),
         claimant.listed,
         idle,
@@ -98,7 +98,7 @@ def work(
 
 
 def wait_for_tasks(client: Any, claimant: Claimant, seconds: float) -> Claimed | None:
-    """What is handed to an idle process within so many seconds; takes a `WorkerRedis`."""
+    """What is handed to an idle process within this time (seconds); takes a `WorkerConnection`."""
     handed = client.wait(keys.HAND + claimant.token, seconds)
     if handed is None:
         return None

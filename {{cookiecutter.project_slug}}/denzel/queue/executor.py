@@ -23,11 +23,11 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
 from denzel.queue import keys, store
-from denzel.queue.api_connection import Lane
+from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
 from denzel.queue.nodes import overview
 from denzel.queue.submitter import Submitter
-from denzel.queue.ticket import create_terms
+from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -40,7 +40,7 @@ log = logging.getLogger("denzel.api")
 # Redis must answer within this time (seconds), so that a client hears of a failure within 2.
 PATIENCE = 1.7
 
-# For so long (seconds) tasks wait for a process that was to be back at once, before another one is woken.
+# Seconds for which tasks wait for a process that was to be back at once, before another one is woken.
 _HELD_BACK = 0.01
 
 # Tickets that are sent at the same time through a broker of its own.
@@ -60,8 +60,8 @@ class QueueExecutor:
         self._settings = settings
         self._channel = keys.REPLIES + uuid.uuid4().hex
         self._waiting: dict[str, _Wait] = {}
-        self._terms = create_terms(settings)
-        self._submitter = Submitter(self._send, self._accepted)
+        self._queue_settings = queue_settings(settings)
+        self._submitter = Submitter(self._send, self._stored)
         self._tickets_under_way = 0
         self._to_detach: set[str] = set()
         self._detaching: asyncio.Task[None] | None = None
@@ -75,7 +75,7 @@ class QueueExecutor:
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), 1),
         )
-        self._lane = Lane(self._settings.redis_url, self._channel, self._deliver, self._catch_up)
+        self._lane = ApiConnection(self._settings.redis_url, self._channel, self._deliver, self._catch_up)
         self._listener = asyncio.create_task(self._lane.run())
 
     async def stop(self) -> None:
@@ -103,7 +103,7 @@ class QueueExecutor:
                 wait.timer.cancel()
             del self._waiting[task.id]
 
-    def _accepted(self, task: Task, future: asyncio.Future[Outcome], submitted: store.Submitted) -> None:
+    def _stored(self, task: Task, future: asyncio.Future[Outcome], submitted: store.Submitted) -> None:
         """Redis has the task, or no room for it: end the wait, or bound it."""
         if future.done():  # the outcome was there first, or the client has gone
             return
@@ -120,7 +120,7 @@ class QueueExecutor:
     async def _detached(self, task_id: str) -> Outcome:
         """What is to be told at the end of a wait: the outcome after all, or that the task goes on by itself."""
         try:
-            found = await self._ask(store.detach(self._client, self._terms, task_id))
+            found = await self._ask(store.detach(self._client, self._queue_settings, task_id))
         except Unavailable:
             self._detach_later(task_id)
             return RAN_OUT
@@ -129,7 +129,7 @@ class QueueExecutor:
     async def _send(self, tasks: Sequence[Task]) -> store.Submitted:
         settings = self._settings
         submitted = await self._ask(
-            store.submit(self._lane, self._terms, tasks, settings.max_queue, settings.sync_timeout)
+            store.submit(self._lane, self._queue_settings, tasks, settings.max_queue, settings.sync_timeout)
         )
         self._send_tickets(submitted.tickets)
         if submitted.held_back and self._nudging is None:
@@ -142,7 +142,7 @@ class QueueExecutor:
         try:
             while held_back:
                 await asyncio.sleep(_HELD_BACK)
-                tickets, held_back = await self._ask(store.nudge(self._lane, self._terms))
+                tickets, held_back = await self._ask(store.nudge(self._lane, self._queue_settings))
                 self._send_tickets(tickets)
         except Unavailable:
             pass  # the supervisors' heartbeats wake workers, too
@@ -151,7 +151,7 @@ class QueueExecutor:
 
     def _send_tickets(self, count: int) -> None:
         """Wake workers through the broker. The tasks are safe already: a failure here only delays them."""
-        if self._terms.ticket_queue:
+        if self._queue_settings.ticket_queue:
             return  # the script has written them
         loop = asyncio.get_running_loop()
         for _ in range(count):
@@ -181,14 +181,14 @@ class QueueExecutor:
             await asyncio.sleep(0.5)
             with contextlib.suppress(Unavailable):
                 for task_id in list(self._to_detach):
-                    await self._ask(store.detach(self._client, self._terms, task_id))
+                    await self._ask(store.detach(self._client, self._queue_settings, task_id))
                     self._to_detach.discard(task_id)
 
     async def status(self, task_id: str) -> dict[str, Any] | None:
         return await self._ask(store.status(self._client, task_id))
 
     async def cancel(self, task_id: str) -> str | None:
-        return await self._ask(store.cancel(self._client, self._terms, task_id))
+        return await self._ask(store.cancel(self._client, self._queue_settings, task_id))
 
     async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
         return await self._ask(store.reserve(self._client, key, digest, task_id, IDEMPOTENCY_EXPIRES))
@@ -233,7 +233,7 @@ class QueueExecutor:
 
     async def _catch_up(self) -> None:
         for task_id in list(self._waiting):
-            found = await store.outcome(self._client, task_id)
+            found = await store.ending(self._client, task_id)
             if found:
                 self._resolve(task_id, _outcome(found))
 

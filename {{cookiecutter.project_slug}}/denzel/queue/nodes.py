@@ -11,7 +11,7 @@ from typing import Any
 
 from denzel.queue import keys
 from denzel.queue.scripts import script
-from denzel.queue.ticket import Terms
+from denzel.queue.ticket import QueueSettings
 
 _BEAT = script("beat")
 _RELEASE = script("release")
@@ -20,7 +20,7 @@ _OVERVIEW = script("overview")
 
 
 async def beat(
-    client: Any, terms: Terms, name: str, heartbeat: dict[str, Any], tokens: Sequence[str], full: bool
+    client: Any, settings: QueueSettings, name: str, heartbeat: dict[str, Any], tokens: Sequence[str], full: bool
 ) -> bool:
     """Say that a node and its processes live, and put right what has gone wrong; True when tasks wait.
 
@@ -31,22 +31,22 @@ async def beat(
     arguments = [
         name,
         json.dumps(heartbeat),
-        terms.ticket_queue,
-        terms.ticket,
-        terms.sync_expires,
-        terms.expires,
+        settings.ticket_queue,
+        settings.ticket,
+        settings.sync_expires,
+        settings.expires,
         int(full),
     ]
     return bool(await _BEAT.call(client, *arguments, *tokens))
 
 
-async def release(client: Any, terms: Terms, token: str, blameless: bool = False) -> bool:
+async def release(client: Any, settings: QueueSettings, token: str, blameless: bool = False) -> bool:
     """The process with this token has ended: its tasks wait again; True when tasks wait.
 
     Args:
         blameless: it was stopped on purpose, so this does not count against the task that it ran.
     """
-    arguments = [token, terms.ticket_queue, terms.ticket, terms.sync_expires, terms.expires, int(blameless)]
+    arguments = [token, settings.ticket_queue, settings.ticket, settings.sync_expires, settings.expires, int(blameless)]
     return bool(await _RELEASE.call(client, *arguments))
 
 
@@ -57,11 +57,11 @@ async def is_cancelled(client: Any, token: str, task_id: str) -> bool:
     return status == b"REVOKED" and claims == {task_id.encode()}
 
 
-async def time_out(client: Any, terms: Terms, token: str, task_id: str, seconds: float) -> None:
+async def time_out(client: Any, settings: QueueSettings, token: str, task_id: str, seconds: float) -> None:
     """End a task as a failure because its process, about to be killed, ran it for longer than allowed."""
     reason = f"timed out after {seconds:g} s"
     result = json.dumps({"args": [reason], "type": "TimeLimitExceeded"})
-    await _TIME_OUT.call(client, token, task_id, result, json.dumps(reason), terms.sync_expires, terms.expires)
+    await _TIME_OUT.call(client, token, task_id, result, json.dumps(reason), settings.sync_expires, settings.expires)
 
 
 async def overview(client: Any) -> tuple[int, list[dict[str, Any]]]:

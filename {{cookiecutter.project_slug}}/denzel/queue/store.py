@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from denzel.queue import keys
 from denzel.queue.scripts import script
-from denzel.queue.ticket import Terms
+from denzel.queue.ticket import QueueSettings
 from denzel.record import FINAL, status_body
 
 _SUBMIT = script("submit")
@@ -43,9 +43,11 @@ class Submitted(NamedTuple):
     refused: frozenset[str] = frozenset()
 
 
-async def submit(client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int, default_timeout: float) -> Submitted:
+async def submit(
+    client: Any, settings: QueueSettings, tasks: Sequence[Any], max_queue: int, default_timeout: float
+) -> Submitted:
     """Store tasks (with id, request, mode, callback_uri, reply_to and kept) and wake workers for them."""
-    arguments: list[Any] = [max_queue, default_timeout, terms.ticket_queue, terms.ticket]
+    arguments: list[Any] = [max_queue, default_timeout, settings.ticket_queue, settings.ticket]
     for task in tasks:
         kept = "1" if task.kept else ""
         arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
@@ -53,25 +55,25 @@ async def submit(client: Any, terms: Terms, tasks: Sequence[Any], max_queue: int
     return Submitted(float(live), waiting, tickets, bool(held_back), frozenset(map(bytes.decode, refused)))
 
 
-async def nudge(client: Any, terms: Terms) -> tuple[int, bool]:
+async def nudge(client: Any, settings: QueueSettings) -> tuple[int, bool]:
     """Wake workers for tasks that were held back, unless a process is still quick.
 
     Returns: how many tickets it takes, and whether tasks are still held back.
     """
-    tickets, held_back = await _NUDGE.call(client, terms.ticket_queue, terms.ticket)
+    tickets, held_back = await _NUDGE.call(client, settings.ticket_queue, settings.ticket)
     return tickets, bool(held_back)
 
 
-async def detach(client: Any, terms: Terms, task_id: str) -> list[bytes] | None:
+async def detach(client: Any, settings: QueueSettings, task_id: str) -> list[bytes] | None:
     """A wait ran out: status, result and message if the task ended meanwhile, else None and it is polled from now."""
-    return await _DETACH.call(client, task_id, terms.expires) or None
+    return await _DETACH.call(client, task_id, settings.expires) or None
 
 
-async def cancel(client: Any, terms: Terms, task_id: str) -> str | None:
+async def cancel(client: Any, settings: QueueSettings, task_id: str) -> str | None:
     """Cancel a task: the status it had, None when unknown; it is REVOKED now unless it had ended."""
     result = b'{"args":["cancelled"],"type":"TaskRevokedError"}'
     message = b'"The task was cancelled."'
-    status = await _CANCEL.call(client, task_id, terms.sync_expires, terms.expires, result, message)
+    status = await _CANCEL.call(client, task_id, settings.sync_expires, settings.expires, result, message)
     return status.decode() if status else None
 
 
@@ -84,7 +86,7 @@ async def reserve(client: Any, key: str, digest: str, task_id: str, seconds: int
     return known_id, known_digest
 
 
-async def outcome(client: Any, task_id: str) -> list[bytes] | None:
+async def ending(client: Any, task_id: str) -> list[bytes] | None:
     """Status, result and message of a task that has ended and that somebody may wait for, else None."""
     *found, mode = await client.hmget(keys.TASK + task_id, "status", "result", "message", "mode")
     return found if found[0] and found[0].decode() in FINAL and mode != b"async" else None

@@ -15,7 +15,7 @@ WORK = "denzel.work"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class QueueSettings:
     """What the scripts need to know of the service's settings.
 
     Attributes:
@@ -31,9 +31,9 @@ class Terms:
     expires: int
 
 
-def create_terms(settings: Settings) -> Terms:
+def queue_settings(settings: Settings) -> QueueSettings:
     """What the store's scripts need to know."""
-    return Terms(
+    return QueueSettings(
         ticket_queue=keys.QUEUE if settings.tickets_in_redis else "",
         ticket=ticket_message(),
         sync_expires=settings.sync_result_expires,

@@ -18,7 +18,7 @@ from redis.retry import Retry
 _PATIENCE = 10.0
 
 
-class WorkerRedis:
+class WorkerConnection:
     """Runs scripts and waits on a list; connects when it is needed.
 
     A command whose answer does not come raises ConnectionError or TimeoutError; it may have been carried out.
@@ -39,7 +39,7 @@ class WorkerRedis:
         return self._exchange("EVAL", *arguments)
 
     def wait(self, key: str, seconds: float) -> bytes | None:
-        """The last element of a list, taken out; None when there was none within so many seconds."""
+        """The last element of a list, taken out; None when there was none within this time (seconds)."""
         found = self._exchange("BRPOP", key, seconds)
         return found[1] if found else None
 

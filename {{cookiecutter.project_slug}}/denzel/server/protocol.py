@@ -15,9 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from denzel import jsonio
 
-# A request's URL and headers together may have so many bytes.
+# Bytes that a request's URL and headers together may have.
 MOST_HEAD_BYTES = 65_536
-# So many may come of a body without any of its content (then they are trailers); one read brings this many at the most.
+# Bytes that may come of a body without any of its content (then they are trailers); one read brings this many at most.
 _MOST_EMPTY_BYTES = 262_144
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 

@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
         # What is there by now stays: looking through all of it for garbage would hold up every request for 0.1 s.
         gc.collect()
         gc.freeze()
-        self._app.run_short_calls_in_place()
+        self._app.run_short_calls_on_loop()
         if self.started:
             BOARD.set_state(self._age, ACCEPTING)
 

@@ -20,7 +20,7 @@ log = logging.getLogger("denzel.supervisor")
 
 # A prediction process that is idle looks for messages every second; silent for longer (seconds), it hangs.
 _HANGS_AFTER = 5.0
-# The callback sender has served when it has lived for so long (seconds); a prediction process when it was ready.
+# Seconds after which the callback sender counts as having served; a prediction process has when it was ready.
 _HAS_SERVED = 10.0
 # How CUDA knows which GPUs a process may see.
 _GPU = "CUDA_VISIBLE_DEVICES"
@@ -202,7 +202,7 @@ def _how_it_ended(code: int) -> str:
 
 
 def gpu_of(index: int, count: int) -> dict[str, str]:
-    """The environment in which the prediction process of this index sees one of so many GPUs, and only that."""
+    """The environment in which the prediction process of this index sees one of `count` GPUs, and only that."""
     if not count:
         return {}
     visible = os.environ.get(_GPU) or ",".join(map(str, range(count)))

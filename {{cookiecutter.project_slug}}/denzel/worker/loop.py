@@ -17,8 +17,8 @@ from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
 from denzel.queue import claims, keys
 from denzel.queue.broker import send_ticket
-from denzel.queue.ticket import create_terms
-from denzel.queue.worker_connection import WorkerRedis
+from denzel.queue.ticket import queue_settings
+from denzel.queue.worker_connection import WorkerConnection
 from denzel.settings import Settings
 from denzel.worker import process_state
 from denzel.worker.monitoring import TaskEvents
@@ -27,13 +27,13 @@ from denzel.worker.time_limit import SoftTimeLimit
 log = logging.getLogger("denzel.worker")
 
 # Id, status, result and message of a task that has ended.
-Ended = tuple[str, str, bytes, bytes]
+EndedTask = tuple[str, str, bytes, bytes]
 # Tasks that a process claims at once, at the most: with more, all clients would wait for the same call, and the API
 # would have nothing to do meanwhile.
 MOST_CLAIMS = 32
 # Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
 _TURN = 1.0
-# When Redis has been full for so long (seconds), answers of more than so many bytes are given up: others wait.
+# When Redis has been full for _NO_ROOM seconds, answers of more than _LARGE bytes are given up: others wait.
 _NO_ROOM = 10.0
 _LARGE = 100_000
 # Seconds for which an idle process waits to be handed the next tasks.
@@ -48,8 +48,8 @@ class PredictionLoop:
     ) -> None:
         self._state = state
         self._claimant = claims.Claimant(os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex, node)
-        self._terms = create_terms(settings)
-        self._redis = WorkerRedis(settings.redis_url)
+        self._queue_settings = queue_settings(settings)
+        self._redis = WorkerConnection(settings.redis_url)
         self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
         # Without merging, a task that was claimed early would wait behind another while a process is idle.
         self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1)
@@ -62,7 +62,7 @@ class PredictionLoop:
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until nothing waits, or for a moment at most: the consumer has other duties too."""
         until = time.monotonic() + _TURN
-        ended: list[Ended] = []
+        ended: list[EndedTask] = []
         leaving = False
         while True:
             self._state.tick()
@@ -82,7 +82,7 @@ class PredictionLoop:
                 self._send_ticket(at_most_every=_TURN / 10)
             ended = self._predict(claimed, should_stop) if claimed else []
 
-    def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[Ended]:
+    def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[EndedTask]:
         """Run claimed tasks; how the last ones ended. What is left over when told to stop waits again.
 
         Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
@@ -98,7 +98,7 @@ class PredictionLoop:
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
-    def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[Ended]]:
+    def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[EndedTask]]:
         """How claimed tasks end, as it comes about."""
         for call in self._runner.calls([request for _, request in claimed]):
             tasks = [claimed[position] for position in call.positions]
@@ -136,7 +136,7 @@ class PredictionLoop:
     def _send_ticket(self, at_most_every: float = 0.0) -> None:
         """Wake another process through the broker, where the script could not."""
         now = time.monotonic()
-        if self._terms.ticket_queue or now - self._ticket_sent < at_most_every:
+        if self._queue_settings.ticket_queue or now - self._ticket_sent < at_most_every:
             return
         self._ticket_sent = now
         try:
@@ -144,15 +144,15 @@ class PredictionLoop:
         except Exception as error:  # kombu's errors are of many kinds; the supervisor's next beat sends one
             log.warning("The broker took no message: %s", error)
 
-    def _exchange(self, ended: list[Ended], most: int | None = None) -> claims.Claimed:
+    def _exchange(self, ended: list[EndedTask], most: int | None = None) -> claims.Claimed:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         claimant, pause = self._claimant, 0.0  # at first none: a connection may have gone stale while it was not used
         full_since: float | None = None
-        claimant.most, claimant.share = self._size.limit, self._size.shares
+        claimant.most, claimant.fair_share = self._size.limit, self._size.takes_fair_share
         claimant.quick = self._runner.merges and self._last_call < keys.SHORT_CALL
         while True:
             try:
-                return claims.work(self._redis, self._terms, claimant, ended, most, stay=most is None)
+                return claims.work(self._redis, self._queue_settings, claimant, ended, most, stay=most is None)
             except (RedisError, OSError) as error:
                 if isinstance(error, OutOfMemoryError):
                     full_since = full_since or time.monotonic()
@@ -164,7 +164,7 @@ class PredictionLoop:
                 self._state.tick()
 
 
-def _without_large_answers(ended: list[Ended]) -> list[Ended]:
+def _without_large_answers(ended: list[EndedTask]) -> list[EndedTask]:
     """The same, where answers that take much room have become failures."""
     reason = "Redis has no room for the answer ({} bytes; REDIS_MAXMEMORY in .env)"
     return [

@@ -20,7 +20,7 @@ log = logging.getLogger("denzel.worker")
 
 # A task that took longer than this (seconds) is always shown.
 SLOW = 1.0
-# Of a request, a result or an error, so many characters are shown.
+# Characters that are shown of a request, a result or an error.
 SHOWN = 200
 # Celery's own interval (seconds).
 HEARTBEAT_EVERY = 2.0
@@ -28,7 +28,7 @@ HEARTBEAT_EVERY = 2.0
 _SAY_EVERY = 60.0
 
 
-class Dispatcher(Protocol):
+class EventSender(Protocol):
     """Celery's event dispatcher, as far as it is used here."""
 
     def send(self, type: str, **fields: Any) -> None: ...
@@ -37,7 +37,7 @@ class Dispatcher(Protocol):
 
 
 class Allowance:
-    """So many a second, with as many at once after a pause (a token bucket)."""
+    """A rate (events a second), with as many at once after a pause (a token bucket)."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -62,7 +62,7 @@ class TaskEvents:
     """
 
     def __init__(self, rate: float) -> None:
-        self.dispatcher: Dispatcher | None = None
+        self.dispatcher: EventSender | None = None
         self._all = Allowance(rate, time.monotonic())
         self._failures = Allowance(rate, time.monotonic())
         self._shown: set[str] = set()

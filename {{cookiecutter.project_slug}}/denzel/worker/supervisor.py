@@ -13,9 +13,7 @@ import contextlib
 import logging
 import logging.handlers
 import math
-import os
 import signal
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,16 +26,15 @@ from denzel.processes import die_with_parent
 from denzel.queue import keys, nodes
 from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
-from denzel.queue.ticket import create_terms
+from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings, get_settings
 from denzel.worker.child import Child, gpu_of
 from denzel.worker.log import configure_logging, log_to_file
 from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
+from denzel.worker.node_name import NodeName
 
 log = logging.getLogger("denzel.supervisor")
 
-# A node name is held by a lease of this many seconds, renewed every second.
-_NAME_LEASE = 5
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
 
@@ -48,9 +45,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._redis = redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
-        self._terms = create_terms(settings)
-        # Stable over restarts of a container, so that it gets its name back at once.
-        self._owner = f"{socket.gethostname()}:{os.getcwd()}"
+        self._queue_settings = queue_settings(settings)
+        self._node_name = NodeName(self._redis, settings.project_slug)
         self._predictors: list[Child] = []
         self._running: dict[asyncio.Task[None], Child] = {}
         self._stopping = asyncio.Event()
@@ -72,7 +68,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._ask_for_reload)
         stopping = asyncio.create_task(self._stopping.wait())
-        name = asyncio.create_task(self._claim_name())
+        name = asyncio.create_task(self._node_name.claim())
         await asyncio.wait([name, stopping], return_when=asyncio.FIRST_COMPLETED)
         if self._stopping.is_set():
             name.cancel()
@@ -90,7 +86,8 @@ class Supervisor:
         await self._stop_children()
         for task in others:
             task.cancel()
-        await self._release_name()
+        await self._node_name.release()
+        await self._redis.aclose()
         for task in loops:  # without one of its duties it must not go on: then it ends with that error
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -173,42 +170,6 @@ class Supervisor:
         log.error("The new code does not start (%s); the processes from before go on", self._reload_error)
         return False
 
-    async def _claim_name(self) -> str:
-        """`worker@slug`, or the first of `worker-2@slug`, ... that no living worker holds."""
-        slug = self._settings.project_slug
-        number, watched = 1, 0
-        while True:
-            name = f"worker@{slug}" if number == 1 else f"worker-{number}@{slug}"
-            try:
-                if await self._hold(name):
-                    return name
-                left = await self._redis.pttl(keys.NODE + name)
-            except (RedisError, OSError) as error:
-                log.warning("Waiting for Redis: %s", error)
-                await asyncio.sleep(1)
-                continue
-            # A living holder renews its lease every second; a dead one's runs out.
-            if left > (_NAME_LEASE - 2) * 1000:
-                watched += 1
-            if watched >= 2:
-                number, watched = number + 1, 0
-            else:
-                await asyncio.sleep(1.2)
-
-    async def _hold(self, name: str) -> bool:
-        key = keys.NODE + name
-        if await self._redis.set(key, self._owner, nx=True, ex=_NAME_LEASE):
-            return True
-        if await self._redis.get(key) == self._owner.encode():
-            return bool(await self._redis.expire(key, _NAME_LEASE))
-        return False
-
-    async def _release_name(self) -> None:
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.hdel(keys.NODES, self._name)
-            await self._redis.delete(keys.NODE + self._name)
-        await self._redis.aclose()
-
     async def _beat(self) -> None:
         """Tell once a second, and at news, how the workers are: to Redis, and to the container's health check."""
         loading = False
@@ -242,9 +203,9 @@ class Supervisor:
                 full = await self._redis_is_full()
                 # Processes that are on their way out may still finish their tasks.
                 tokens = [child.token for child in self._running.values() if child.is_at_work]
-                if await nodes.beat(self._redis, self._terms, self._name, heartbeat, tokens, full):
+                if await nodes.beat(self._redis, self._queue_settings, self._name, heartbeat, tokens, full):
                     await self._send_ticket()
-                await self._hold(self._name)
+                await self._node_name.hold()
                 for token in list(self._unreleased):
                     await self._release(token, self._unreleased.pop(token))
             except (RedisError, OSError) as error:
@@ -272,7 +233,7 @@ class Supervisor:
                 if child.busy_for > limit and not child.killed:
                     log.error("%s has been busy for more than %g s: killed", child.title, limit)
                     with contextlib.suppress(RedisError, OSError):
-                        await nodes.time_out(self._redis, self._terms, child.token, child.task_id, limit)
+                        await nodes.time_out(self._redis, self._queue_settings, child.token, child.task_id, limit)
                     child.kill()
             await asyncio.sleep(min(0.5, limit / 10))
 
@@ -323,14 +284,14 @@ class Supervisor:
     async def _release(self, token: str, blameless: bool) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
         try:
-            if await nodes.release(self._redis, self._terms, token, blameless):
+            if await nodes.release(self._redis, self._queue_settings, token, blameless):
                 await self._send_ticket()
         except (RedisError, OSError) as error:
             log.warning("The tasks of a process that ended wait again only when Redis is back: %s", error)
             self._unreleased[token] = blameless
 
     async def _send_ticket(self) -> None:
-        if self._terms.ticket_queue:
+        if self._queue_settings.ticket_queue:
             return  # the script has written it
         try:
             await asyncio.get_running_loop().run_in_executor(None, send_ticket)

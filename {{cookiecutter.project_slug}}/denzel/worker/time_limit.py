@@ -7,7 +7,7 @@ from typing import Any
 
 
 class SoftTimeLimit:
-    """Raises TimeLimitExceeded in the user's code when it runs for longer than so many seconds (0: never).
+    """Raises TimeLimitExceeded in the user's code when it runs for longer than `seconds` (0: never).
 
     Code that does not return to Python is out of its reach; the supervisor's hard limit is not.
     """

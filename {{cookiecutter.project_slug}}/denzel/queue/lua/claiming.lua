@@ -7,7 +7,7 @@ local function claimant(text)
     return {token = token, node = node, most = tonumber(most), share = share == '1', quick = quick == '1'}
 end
 
--- How many of so many waiting tasks a process should claim.
+-- How many of the waiting tasks (their number) a process should claim.
 local function portion(of, waiting)
     return of.share and math.min(of.most, math.ceil(waiting / processes())) or of.most
 end
@@ -62,7 +62,7 @@ local function hand(to, waiting, claimed)
     redis.call('RPUSH', HAND .. to.token, table.concat(lines, '\n'))
 end
 
--- Wakes workers for waiting tasks: idle ones are handed what they want, for the rest so many tickets are written, as
+-- Wakes workers for waiting tasks: idle ones are handed what they want, for the rest `tickets` tickets are written, as
 -- long as there are no more than there are processes to take them. Returns how many tickets it takes, and how many
 -- tasks wait; the queue is '' where tickets travel through another broker.
 local function wake(tickets, most, queue, ticket)

@@ -97,7 +97,7 @@ class _Entry:
         return address is not None and address in self.target
 
 
-class Policy:
+class CallbackPolicy:
     """Decides which URIs, and which addresses behind them, callbacks may be sent to.
 
     Args:
