@@ -90,7 +90,7 @@ def test_an_outcome_that_was_never_heard_of_is_found_at_the_end_of_the_wait(run:
 
 def test_an_outcome_may_come_before_the_word_that_its_task_was_accepted(run: Callable) -> None:
     async def test(queue: Queue) -> None:
-        accepted, queue.executor._submitter._accepted = queue.executor._accepted, lambda *arguments: None
+        accepted, queue.executor._submitter._accepted = queue.executor._stored, lambda *arguments: None
         submitted = await queue.begin(10)
         queue.work()
         assert await submitted == Outcome("SUCCESS", b'{"a":1}')
