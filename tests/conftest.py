@@ -24,7 +24,7 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 @pytest.fixture(scope="session", autouse=True)
 def _own_cookiecutter_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep every Cookiecutter that a test starts away from ~/.cookiecutterrc and ~/.cookiecutters."""
-    from bakery import configuration
+    from tests.support.bakery import configuration
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COOKIECUTTER_CONFIG", str(configuration(tmp_path_factory.mktemp("cookiecutter"))))
@@ -34,6 +34,6 @@ def _own_cookiecutter_configuration(tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Iris project, baked with the default answers. Look, but do not touch: all tests share it."""
-    from bakery import bake
+    from tests.support.bakery import bake
 
     return bake(tmp_path_factory.mktemp("iris"))

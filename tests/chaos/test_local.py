@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bakery import bake
 
 from tests.chaos.form import FORM
 from tests.chaos.local import LocalTarget
 from tests.chaos.run import REPLIES, require, use_pipeline, withstand
 from tests.project.callbacks_helpers import Receivers
 from tests.project.services import Service
+from tests.support.bakery import bake
 
 
 @pytest.mark.timeout(FORM.timeout)

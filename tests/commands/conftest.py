@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bakery import TEMPLATE, bake
+
+from tests.support.bakery import TEMPLATE, bake
 
 sys.path.insert(0, str(TEMPLATE))
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bakery import bake
+
+from tests.support.bakery import bake
 
 TIMEOUT = 60
 

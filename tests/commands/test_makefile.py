@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from bakery import TEMPLATE
 
 from tests.commands.conftest import Run
+from tests.support.bakery import TEMPLATE
 
 MAKEFILE = TEMPLATE / "Makefile"
 needs_docker = pytest.mark.skipif(shutil.which("docker") is None, reason="needs the docker command")

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from bakery import bake
 
 from tests.e2e.project import Inbox, Project, free_port, require_docker
+from tests.support.bakery import bake
 
 _projects = pytest.StashKey[list[Project]]()
 

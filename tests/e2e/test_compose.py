@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import requests
-from bakery import TEMPLATE
 
 from tests.e2e.project import Project, free_port
+from tests.support.bakery import TEMPLATE
 
 FILES = sorted(path.name for path in TEMPLATE.glob("docker-compose*.yml"))
 LONGEST_WAIT = 86_400  # seconds: what MAX_WAIT and the response timeout can be at the most

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import markdown
 import pytest
 import requests
 
 from tests.e2e.project import Inbox, OrdinaryUser, Project, docker_names, free_port
+from tests.support import markdown
 
 pytestmark = pytest.mark.timeout(300)
 

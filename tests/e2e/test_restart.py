@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 import requests
-from clients import Clients
 
 from tests.e2e.project import Project
+from tests.support.clients import Clients
 
 pytestmark = pytest.mark.timeout(300)
 

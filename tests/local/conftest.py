@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bakery import bake
 
 from tests.local.running import Dev, dev, free_ports, make, shared_venv
+from tests.support.bakery import bake
 
 REQUIREMENTS = ("requirements-denzel.txt", "requirements.txt", "requirements-test.txt")
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bakery import REPOSITORY
 
 from tests.local.running import bare_path, command_line, environment, until
+from tests.support.bakery import REPOSITORY
 
 
 class Demo:

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bakery import REPOSITORY
 
 from tests.local.running import make
+from tests.support.bakery import REPOSITORY
 
 
 def install_state(project: Path) -> dict:

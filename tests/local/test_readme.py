@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import markdown
 import pytest
-from bakery import REPOSITORY
+
+from tests.support import markdown
+from tests.support.bakery import REPOSITORY
 
 STEPS = markdown.blocks(REPOSITORY / "README.md")
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bakery import TEMPLATE, bake
+
+from tests.support.bakery import TEMPLATE, bake
 
 PIPELINES = Path(__file__).parent / "pipelines"
 SUITES = Path(__file__).parent / "suites"

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bakery import bake
 
 from tests.plugin.conftest import Project
+from tests.support.bakery import bake
 
 
 @pytest.mark.parametrize("tier", ["inline", "local"])

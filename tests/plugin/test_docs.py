@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bakery import REPOSITORY
 
 import pytest_denzel
 from pytest_denzel import fixtures, settings
 from tests.plugin.conftest import Project
+from tests.support.bakery import REPOSITORY
 
 TEXT = (REPOSITORY / "docs/pytest_denzel.md").read_text(encoding="utf-8")
 

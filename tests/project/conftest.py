@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from bakery import TEMPLATE, bake
 
 from tests.project.services import Service
+from tests.support.bakery import TEMPLATE, bake
 
 # The service's modules, as they lie in the template: `import denzel.jsonio`.
 sys.path.append(str(TEMPLATE))

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import uvicorn
 import uvloop
-from clients import Clients
 
 from denzel.processes import is_stopped
 from denzel.server.server import Server, Worker
 from tests.project.services import Service, children_of, eventually
+from tests.support.clients import Clients
 
 HEADER = "Denzel-Reloads"
 

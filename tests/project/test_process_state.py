@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from bakery import TEMPLATE
 
 from denzel.worker import process_state
 from denzel.worker.process_state import ProcessState
 from tests.project.services import eventually
+from tests.support.bakery import TEMPLATE
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bakery import REPOSITORY
+from tests.support.bakery import REPOSITORY
 
 
 def cookiecutter(

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bakery import REPOSITORY
 from cookiecutter.utils import create_env_with_context
+
+from tests.support.bakery import REPOSITORY
 
 HOOKS = REPOSITORY / "hooks"
 

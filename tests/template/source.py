@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bakery import REPOSITORY, TEMPLATE
+from tests.support.bakery import REPOSITORY, TEMPLATE
 
 COOKIECUTTER_JSON = json.loads((REPOSITORY / "cookiecutter.json").read_text(encoding="utf-8"))
 VERBATIM: list[str] = COOKIECUTTER_JSON["_copy_without_render"]

@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 
 import pytest
-from bakery import TEMPLATE, bake, rebake
 
+from tests.support.bakery import TEMPLATE, bake, rebake
 from tests.template import options, source
 
 EDIT = "# edited by the user\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bakery import REPOSITORY
+
+from tests.support.bakery import REPOSITORY
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bakery import REPOSITORY
 
+from tests.support.bakery import REPOSITORY
 from tests.template import source
 from tests.template.cli import cookiecutter
 

@@ -7,9 +7,10 @@ import json
 import re
 from pathlib import Path
 
-import markdown
 import pytest
-from bakery import REPOSITORY, TEMPLATE
+
+from tests.support import markdown
+from tests.support.bakery import REPOSITORY, TEMPLATE
 
 DOCUMENTS = [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/*.md")), TEMPLATE / "README.md"]
 IDS = [path.relative_to(REPOSITORY).as_posix() for path in DOCUMENTS]

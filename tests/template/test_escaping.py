@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from bakery import bake
 
+from tests.support.bakery import bake
 from tests.template import source
 from tests.template.cli import cookiecutter
 

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bakery import REPOSITORY, TEMPLATE, bake
 
+from tests.support.bakery import REPOSITORY, TEMPLATE, bake
 from tests.template import options
 
 SPARSE: dict[str, options.Answers] = {

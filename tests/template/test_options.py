@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from bakery import TEMPLATE, bake
 
+from tests.support.bakery import TEMPLATE, bake
 from tests.template import options, source
 
 COMBINATIONS = options.combinations()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bakery import TEMPLATE
 from standardwebhooks import Webhook
 
+from tests.support.bakery import TEMPLATE
 from tests.template import hooks, options, source
 
 post_gen = hooks.load("post_gen_project")

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 import yaml
-from bakery import REPOSITORY, TEMPLATE
 
+from tests.support.bakery import REPOSITORY, TEMPLATE
 from tests.template import source
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from bakery import TEMPLATE, bake
+
+from tests.support.bakery import TEMPLATE, bake
 
 TEXT = (TEMPLATE / "ci/github/.github/workflows/ci.yml").read_text(encoding="utf-8")
 WORKFLOW: dict[Any, Any] = yaml.safe_load(TEXT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cookiecutter.main import cookiecutter
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 TEMPLATE = REPOSITORY / "{{cookiecutter.project_slug}}"
 
 
