@@ -15,8 +15,8 @@ from tests.chaos.form import Form
 from tests.chaos.load import Load
 from tests.chaos.schedule import Disturbance, disturb
 from tests.chaos.verdict import Verdict, judge
-from tests.project.callbacks_helpers import Receiver, Reply
-from tests.project.services import eventually
+from tests.support.receivers import Receiver, Reply
+from tests.support.services import eventually
 
 PIPELINE = Path(__file__).parent / "pipeline.py"
 # Seconds that everything together may take to end after the last disturbance: the queue is short, but a callback

@@ -12,8 +12,8 @@ from tests.chaos.containers import ContainerTarget
 from tests.chaos.form import FORM
 from tests.chaos.run import REPLIES, require, use_pipeline, withstand
 from tests.e2e.project import Project, free_port, require_docker
-from tests.project.callbacks_helpers import Receivers
 from tests.support.bakery import bake
+from tests.support.receivers import Receivers
 
 
 @pytest.mark.timeout(FORM.timeout)

@@ -10,9 +10,9 @@ import pytest
 from tests.chaos.form import FORM
 from tests.chaos.local import LocalTarget
 from tests.chaos.run import REPLIES, require, use_pipeline, withstand
-from tests.project.callbacks_helpers import Receivers
-from tests.project.services import Service
 from tests.support.bakery import bake
+from tests.support.receivers import Receivers
+from tests.support.services import Service
 
 
 @pytest.mark.timeout(FORM.timeout)

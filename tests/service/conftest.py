@@ -1,0 +1,92 @@
+"""Tests of the service on its real parts: processes of a baked project with a Redis of their own."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.bakery import TEMPLATE, bake
+from tests.support.services import Service
+
+# The service's modules, as they lie in the template: `import denzel.jsonio`.
+sys.path.append(str(TEMPLATE))
+
+PIPELINES = Path(__file__).parent / "support/pipelines"
+
+
+@pytest.fixture(scope="session")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A freshly baked project without an example; to be copied, not changed."""
+    return bake(tmp_path_factory.mktemp("baked"), project_name="Tested", project_slug="tested", example="none")
+
+
+@pytest.fixture(scope="session")
+def new_project(baked: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Call it with the name of a pipeline in `support/pipelines`: a project of its own with that pipeline."""
+
+    def create(pipeline: str = "scripted") -> Path:
+        project = tmp_path_factory.mktemp("project") / "tested"
+        shutil.copytree(baked, project)
+        shutil.copy(PIPELINES / f"{pipeline}.py", project / "app/logic/pipeline.py")
+        (project / "model").touch()
+        return project
+
+    return create
+
+
+@pytest.fixture(scope="module")
+def new_service(new_project: Callable[[str], Path]) -> Iterator[Callable[..., Service]]:
+    """Call it with settings: a service of which nothing runs yet; stopped after the module's last test."""
+    with ExitStack() as stack:
+
+        def create(pipeline: str = "scripted", **settings: str | float) -> Service:
+            return stack.enter_context(Service(new_project(pipeline), **settings))
+
+        yield create
+
+
+@pytest.fixture(scope="session")
+def service(new_project: Callable[[str], Path]) -> Iterator[Service]:
+    """A service in full, with two API and two prediction processes, for tests that leave it as it is."""
+    with Service(new_project("scripted"), API_WORKERS=2, WORKER_CONCURRENCY=2) as service:
+        service.start("redis", "api", "denzel", "monitor")
+        service.wait_ready(processes=2)
+        yield service
+
+
+@pytest.fixture(scope="session")
+def redis_service(new_project: Callable[[str], Path]) -> Iterator[Service]:
+    """A Redis without a service."""
+    with Service(new_project("scripted")) as service:
+        service.start("redis")
+        yield service
+
+
+@pytest.fixture
+def empty_redis(redis_service: Service) -> redis.Redis:
+    """A client of a Redis that holds nothing."""
+    redis_service.redis.flushall()
+    return redis_service.redis
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for service in Service.running:
+        service.mark_logs()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:
+    """Attach what the services wrote during a test that failed."""
+    report = yield
+    if report.failed:
+        for service in Service.running:
+            for name, text in service.new_logs().items():
+                report.sections.append((f"log of {name} ({service.project.parent.name})", text))
+    return report

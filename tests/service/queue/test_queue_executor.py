@@ -1,0 +1,195 @@
+"""The API's side of the queue: how a wait for a task ends, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+import redis
+
+from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
+from denzel.queue import claims, keys, store
+from denzel.queue.executor import QueueExecutor
+from denzel.queue.ticket import queue_settings
+from denzel.settings import Settings
+from tests.support.services import Service
+
+
+class Queue:
+    """An executor on a Redis that holds nothing, with one place; a process that works when told to."""
+
+    def __init__(self, service: Service) -> None:
+        self.redis = service.redis
+        self.settings = Settings.from_environment({"REDIS_URL": service.redis_url, "MAX_QUEUE": "1"})
+        self.executor = QueueExecutor(self.settings)
+
+    async def submit(self, mode: str, wait: float | None = None) -> Outcome:
+        """Send a task; how it ended."""
+        self.task_id = str(uuid.uuid4())
+        return await self.executor.submit(Task(self.task_id, b"{}", mode, None, wait))
+
+    async def begin(self, wait: float) -> asyncio.Task[Outcome]:
+        """Send a task that somebody waits for, and go on when it is accepted."""
+        submitted = asyncio.create_task(self.submit("sync", wait))
+        while not self.redis.llen("denzel:waiting"):
+            await asyncio.sleep(0.001)
+        return submitted
+
+    def work(self) -> None:
+        """Run the task that waits."""
+        claimant, terms = claims.Claimant("token", "worker@tested"), queue_settings(self.settings)
+        [(task_id, _)], _ = claims.work(self.redis, terms, claimant, [])
+        claims.work(self.redis, terms, claimant, [(task_id, "SUCCESS", b'{"a":1}', b"")], 0)
+
+
+@pytest.fixture
+def run(redis_service: Service, empty_redis: redis.Redis) -> Callable[[Callable[[Queue], Awaitable[None]]], None]:
+    """Call it with a test; nobody may be waited for after it."""
+
+    async def main(test: Callable[[Queue], Awaitable[None]]) -> None:
+        queue = Queue(redis_service)
+        await queue.executor.start()
+        try:
+            assert await queue.executor._lane.eval("return 1", 0) == 1  # connected, with nothing to catch up with
+            await test(queue)
+            assert queue.executor._waiting == {}
+        finally:
+            await queue.executor.stop()
+
+    return lambda test: asyncio.run(main(test))
+
+
+def test_who_waits_gets_the_outcome(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = await queue.begin(10)
+        queue.work()
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+
+    run(test)
+
+
+def test_who_has_waited_long_enough_gets_nothing(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        assert await queue.submit("sync", 0.05) is RAN_OUT
+        assert queue.redis.hget(f"denzel:task:{queue.task_id}", "mode") == b"poll"
+
+    run(test)
+
+
+def test_an_outcome_that_was_never_heard_of_is_found_at_the_end_of_the_wait(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = await queue.begin(0.2)
+        queue.redis.hset(f"denzel:task:{queue.task_id}", "reply_to", "nobody")
+        queue.work()
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+
+    run(test)
+
+
+def test_an_outcome_may_come_before_the_word_that_its_task_was_accepted(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        accepted, queue.executor._submitter._accepted = queue.executor._stored, lambda *arguments: None
+        submitted = await queue.begin(10)
+        queue.work()
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(Outcome("SUCCESS", b"{}"))
+        accepted(Task(queue.task_id, b"{}", "sync", None, 10), future, store.Submitted(0.0, 1, 0, False))
+
+    run(test)
+
+
+def test_a_client_that_leaves_is_not_waited_for(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = await queue.begin(10)
+        submitted.cancel()
+        await asyncio.wait([submitted])
+
+    run(test)
+
+
+def test_a_client_that_leaves_before_its_task_is_accepted_is_not_waited_for(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = asyncio.create_task(queue.submit("sync", 10))
+        await asyncio.sleep(0)
+        submitted.cancel()
+        await asyncio.wait([submitted])
+        assert submitted.cancelled()
+
+    run(test)
+
+
+def test_the_end_of_the_process_ends_waits_once_their_tasks_are_accepted(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        before = await queue.begin(10)
+        queue.executor.end_waits()
+        assert await before is RAN_OUT
+        queue.work()
+        during = asyncio.create_task(queue.submit("sync", 10))
+        await asyncio.sleep(0)
+        queue.executor.end_waits()
+        assert not during.done()
+        assert await during is RAN_OUT
+        assert queue.redis.hget(f"denzel:task:{queue.task_id}", "mode") == b"poll"
+
+    run(test)
+
+
+def test_a_second_submission_of_a_task_leaves_the_first_ones_wait_alone(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = await queue.begin(10)
+        again = Task(queue.task_id, b"{}", "sync", None, 10, awaited=False)
+        assert await queue.executor.submit(again) is ACCEPTED
+        queue.work()
+        assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+
+    run(test)
+
+
+@pytest.mark.parametrize("mode", ["async", "live"])
+def test_nobody_waits_for_an_asynchronous_task(run: Callable, mode: str) -> None:
+    async def test(queue: Queue) -> None:
+        queue.redis.set(keys.RESPONSE, 0)
+        assert await queue.submit(mode) is ACCEPTED
+
+    run(test)
+
+
+@pytest.mark.parametrize("mode", ["async", "live"])
+def test_an_asynchronous_task_that_ends_at_once_is_answered_by_its_acceptance(run: Callable, mode: str) -> None:
+    """Also when the connection broke before the word of that came: then outcomes are looked for."""
+
+    async def test(queue: Queue) -> None:
+        queue.redis.set(keys.RESPONSE, 0)
+        send = queue.executor._submitter._send
+
+        async def slowly(tasks: Sequence[Task]) -> store.Submitted:
+            submitted = await send(tasks)
+            queue.work()
+            await queue.executor._catch_up()
+            return submitted
+
+        queue.executor._submitter._send = slowly
+        assert await queue.submit(mode) is ACCEPTED
+
+    run(test)
+
+
+def test_what_comes_together_is_refused_only_where_there_is_no_room(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        answers = await asyncio.gather(*(queue.submit("async") for _ in range(3)), return_exceptions=True)
+        assert answers[0] is ACCEPTED
+        assert [str(answer) for answer in answers[1:]] == ["1 tasks are waiting already"] * 2
+
+    run(test)
+
+
+def test_nobody_waits_for_a_task_that_was_refused(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        await queue.submit("async")
+        with pytest.raises(QueueFull):
+            await queue.submit("sync", 10)
+
+    run(test)
