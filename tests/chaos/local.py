@@ -10,7 +10,9 @@ import time
 from collections.abc import Mapping
 
 from tests.chaos.schedule import Disturbance
-from tests.support.services import Service, children_of, eventually
+from tests.support.processes import children_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 DOWN = 1.5  # seconds until something that was killed is started again, at the most
 FROZEN = 3.0  # seconds, at the most

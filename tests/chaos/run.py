@@ -8,15 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import requests
-
 from tests.chaos.asked import ACCEPTED, CALLBACK
 from tests.chaos.form import Form
 from tests.chaos.load import Load
 from tests.chaos.schedule import Disturbance, disturb
 from tests.chaos.verdict import Verdict, judge
+from tests.support.http import answers
 from tests.support.receivers import Receiver, Reply
-from tests.support.services import eventually
+from tests.support.waiting import eventually
 
 PIPELINE = Path(__file__).parent / "pipeline.py"
 # Seconds that everything together may take to end after the last disturbance: the queue is short, but a callback
@@ -66,7 +65,7 @@ def withstand(target: Target, receiver: Receiver, callback_uri: str, form: Form,
     with load:
         eventually(lambda: load.successes, "the first predictions")
         done = disturb(target.disturbances, form.seed, is_enough)
-        eventually(lambda: is_ready(target.url), "the service is ready again", 60)
+        eventually(lambda: answers(f"{target.url}/ready", timeout=10), "the service is ready again", 60)
         last = time.monotonic()
         eventually(lambda: load.successes[-1][0] > last, "it predicts again", RECOVERED_WITHIN)
     deadline = time.monotonic() + SETTLED_WITHIN
@@ -93,11 +92,3 @@ def taken_by(receiver: Receiver) -> dict[str, list[bytes]]:
         if request.answered < 300:
             taken[request.task_id].append(request.body)
     return taken
-
-
-def is_ready(url: str) -> bool:
-    """Whether a service says so."""
-    try:
-        return requests.get(f"{url}/ready", timeout=10).status_code == 200
-    except requests.RequestException:
-        return False

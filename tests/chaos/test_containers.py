@@ -11,8 +11,10 @@ import pytest
 from tests.chaos.containers import ContainerTarget
 from tests.chaos.form import FORM
 from tests.chaos.run import REPLIES, require, use_pipeline, withstand
-from tests.e2e.project import Project, free_port, require_docker
+from tests.e2e.project import Project
 from tests.support.bakery import bake
+from tests.support.docker import require_docker
+from tests.support.ports import free_port
 from tests.support.receivers import Receivers
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Inbox, Project, free_port, require_docker
+from tests.e2e.project import Project
 from tests.support.bakery import bake
+from tests.support.docker import require_docker
+from tests.support.ports import free_port
+from tests.support.receivers import Inbox
 
 _projects = pytest.StashKey[list[Project]]()
 
@@ -24,7 +27,7 @@ def docker() -> None:
 @pytest.fixture(scope="module")
 def inbox() -> Iterator[Inbox]:
     """A receiver of callbacks on this machine."""
-    with Inbox() as inbox:
+    with Inbox("0.0.0.0", known_as="host.docker.internal") as inbox:
         yield inbox
 
 

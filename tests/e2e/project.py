@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import socket
 import subprocess
-import threading
-import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
+
+from tests.support.waiting import eventually
 
 PIPELINES = Path(__file__).parent / "pipelines"
 COMMAND_TIMEOUT = 300
-
-
-def free_port() -> int:
-    """A port of this machine on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass
@@ -183,11 +171,12 @@ class Project:
 
     def wait(self, task_id: str, timeout: float = 30) -> dict[str, Any]:
         """The status of a task once it has ended."""
-        deadline = time.monotonic() + timeout
-        while (document := self.status(task_id))["status"] in ("PENDING", "STARTED", "RETRY"):
-            assert time.monotonic() < deadline, document
-            time.sleep(0.1)
-        return document
+
+        def ended() -> dict[str, Any] | None:
+            document = self.status(task_id)
+            return None if document["status"] in ("PENDING", "STARTED", "RETRY") else document
+
+        return eventually(ended, lambda: f"{self.status(task_id)} has ended", timeout, interval=0.1)
 
     # ------------------------------------------------------------------------------------------ Docker
 
@@ -219,71 +208,3 @@ class Project:
         """Leave nothing behind, whatever a test did."""
         self.compose("kill")
         self.make("shutdown", "PURGE=1")
-
-
-def require_docker() -> None:
-    """Without Docker skip the test, on CI fail it."""
-    done = subprocess.run(["docker", "version"], capture_output=True, text=True) if shutil.which("docker") else None
-    if done is None or done.returncode != 0:
-        reason = "docker is not installed" if done is None else done.stderr.strip().splitlines()[-1]
-        if os.environ.get("CI"):
-            pytest.fail(f"these tests need Docker: {reason}")
-        pytest.skip(f"needs Docker: {reason}")
-
-
-def docker_names(*words: str) -> set[str]:
-    """The names that a listing command of Docker prints."""
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
-
-
-class Inbox:
-    """An HTTP server on this machine that keeps what is posted to it, reachable from the containers."""
-
-    def __init__(self) -> None:
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                with inbox._arrived:
-                    inbox._received[self.headers["webhook-id"]] = (dict(self.headers), body)
-                    inbox._arrived.notify_all()
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._received: dict[str, tuple[dict[str, str], bytes]] = {}
-        self._arrived = threading.Condition()
-        self._server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def address(self) -> str:
-        """Its host and port as the containers know it."""
-        return f"host.docker.internal:{self._server.server_port}"
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.address}/callback"
-
-    def wait_for(self, task_id: str, timeout: float = 20) -> Any:
-        """The JSON that came for the task."""
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: task_id in self._received, timeout), (
-                f"no callback for {task_id} within {timeout} s; there are {list(self._received)}"
-            )
-            headers, body = self._received[task_id]
-        assert headers["Content-Type"] == "application/json"
-        return json.loads(body)
-
-    def __enter__(self) -> Inbox:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

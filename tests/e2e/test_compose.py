@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,11 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.project import Project, free_port
+from tests.e2e.project import Project
 from tests.support.bakery import TEMPLATE
+from tests.support.http import answers
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 FILES = sorted(path.name for path in TEMPLATE.glob("docker-compose*.yml"))
 LONGEST_WAIT = 86_400  # seconds: what MAX_WAIT and the response timeout can be at the most
@@ -93,20 +95,10 @@ def echo(project: Project, tmp_path: Path) -> Iterator[str]:
         output = project.compose(*files, "up", "--detach", "--no-build", "--no-deps", "api", "proxy")
         assert output.code == 0, output
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
-        while not answers(url):
-            assert time.monotonic() < deadline, project.compose(*files, "logs").out
-            time.sleep(0.2)
+        eventually(lambda: answers(f"{url}/ping"), lambda: project.compose(*files, "logs").out, 30, interval=0.2)
         yield url
     finally:
         project.compose(*files, "down", "--timeout", "1")
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/ping", timeout=5).status_code == 200
-    except requests.ConnectionError:
-        return False
 
 
 def test_the_proxy_tells_the_api_who_is_asking_and_bounds_its_log(project: Project, echo: str) -> None:

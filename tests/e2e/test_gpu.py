@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, docker_names, free_port
+from tests.e2e.project import Project
+from tests.support.docker import docker_names
+from tests.support.ports import free_port
 
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 pytestmark = pytest.mark.timeout(500)

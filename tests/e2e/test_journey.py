@@ -13,7 +13,11 @@ import time
 import pytest
 import requests
 
-from tests.e2e.project import Inbox, Project, docker_names
+from tests.e2e.project import Project
+from tests.support.docker import docker_names
+from tests.support.http import answers
+from tests.support.receivers import Inbox
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -269,10 +273,7 @@ def test_a_syntax_error_is_answered_with_its_line(project: Project) -> None:
 def test_a_corrected_pipeline_is_noticed_without_a_restart(project: Project) -> None:
     (project.path / "app/assets/missing.pkl").write_bytes(b"there")
     project.use_pipeline("without_model")
-    deadline = time.monotonic() + 60
-    while requests.get(f"{project.url}/ready", timeout=10).status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    eventually(lambda: answers(f"{project.url}/ready"), "the pipeline is loaded", 60, interval=0.5)
     assert project.run("status").out == up(project)
 
 

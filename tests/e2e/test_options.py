@@ -6,7 +6,6 @@ Redis, and belongs to an ordinary user. The tests are one story and build on eac
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -19,8 +18,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.project import Inbox, OrdinaryUser, Project, docker_names, free_port
+from tests.e2e.project import OrdinaryUser, Project
 from tests.support import markdown
+from tests.support.docker import docker_names
+from tests.support.http import answers
+from tests.support.ports import free_port
+from tests.support.receivers import Inbox
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -74,13 +78,16 @@ def running(project: Project) -> set[str]:
 def task_in_the_monitor(project: Project, task_id: str) -> dict:
     """What the monitor knows of a task that has ended, which it is told a moment later."""
     url = f"http://127.0.0.1:{project.monitor_port}/api/task/info/{task_id}"
-    deadline = time.monotonic() + 15
-    while True:
-        response = requests.get(url, auth=("admin", project.env("MONITOR_PASSWORD")), timeout=10)
-        if response.status_code == 200 and response.json()["state"] not in ("PENDING", "RECEIVED", "STARTED"):
-            return response.json()
-        assert time.monotonic() < deadline, response.text
-        time.sleep(0.3)
+
+    def ask() -> requests.Response:
+        return requests.get(url, auth=("admin", project.env("MONITOR_PASSWORD")), timeout=10)
+
+    def ended() -> dict | None:
+        response = ask()
+        known = response.status_code == 200 and response.json()["state"] not in ("PENDING", "RECEIVED", "STARTED")
+        return response.json() if known else None
+
+    return eventually(ended, lambda: f"it knows of the end: {ask().text}", interval=0.3)
 
 
 # --------------------------------------------------------------------------------------------------- launch
@@ -271,13 +278,7 @@ def one_container(second: Project, inbox: Inbox) -> Iterator[str]:
     subprocess.run(["bash", "-e"], input=command, cwd=second.path, check=True, capture_output=True, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"{url}/ready", timeout=5).status_code == 200:
-                    break
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        eventually(lambda: answers(f"{url}/ready"), "the service is ready", 30, interval=0.2)
         yield url
     finally:
         done = subprocess.run(["docker", "logs", name], capture_output=True, text=True)

@@ -15,6 +15,7 @@ import requests
 
 from tests.e2e.project import Project
 from tests.support.clients import Clients
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -47,19 +48,18 @@ def clients_of(project: Project) -> Iterator[Clients]:
 
 def wait_for_answers(clients: Clients) -> None:
     """All clients are being answered."""
-    wanted, deadline = clients.answered + 50, time.monotonic() + 30
-    while clients.answered < wanted:
-        assert time.monotonic() < deadline, clients.outcomes
-        time.sleep(0.05)
+    wanted = clients.answered + 50
+    eventually(lambda: clients.answered >= wanted, lambda: f"all are answered: {clients.outcomes}", 30)
 
 
 def ended(session: requests.Session, url: str) -> dict:
     """The status of a task once it has ended."""
-    deadline = time.monotonic() + 60
-    while (status := session.get(url, timeout=10).json())["status"] in ("PENDING", "STARTED", "RETRY"):
-        assert time.monotonic() < deadline, status
-        time.sleep(0.05)
-    return status
+
+    def has_ended() -> dict | None:
+        status = session.get(url, timeout=10).json()
+        return None if status["status"] in ("PENDING", "STARTED", "RETRY") else status
+
+    return eventually(has_ended, f"{url} tells the end", 60)
 
 
 def lives(project: Project) -> dict[str, str]:

@@ -7,15 +7,16 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.support.http import answers
+from tests.support.ports import free_port
+from tests.support.processes import command_line, tree_of
+from tests.support.waiting import eventually
 
 # Programs that a bare machine does not have.
 NOT_BARE = ("redis", "valkey", "docker", "uv")
@@ -69,16 +70,6 @@ def shared_venv(project: Path) -> Iterator[None]:
         yield
 
 
-def until(condition: Callable[[], Any], seconds: float, what: Callable[[], str] | str = "") -> Any:
-    """Wait until the condition holds; its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what() if callable(what) else what}")
-        time.sleep(0.05)
-    return value
-
-
 class Dev:
     """A `make dev`, started in a session of its own as a terminal does."""
 
@@ -104,12 +95,12 @@ class Dev:
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
         """Wait until it has printed this."""
-        until(lambda: text in self.text() or self.make.poll() is not None, seconds, self.text)
+        eventually(lambda: text in self.text() or self.make.poll() is not None, self.text, seconds)
         assert text in self.text(), self.text()
 
     def wait_until_ready(self, seconds: float = 90) -> dict[str, Any]:
         """Wait until the service can predict; what .denzel/dev.json says."""
-        until(lambda: self.make.poll() is not None or self._is_ready(), seconds, self.text)
+        eventually(lambda: self.make.poll() is not None or self._is_ready(), self.text, seconds)
         assert self.make.poll() is None, self.text()
         self.processes()
         return json.loads(self.marker.read_text())
@@ -117,20 +108,13 @@ class Dev:
     def _is_ready(self) -> bool:
         try:
             url = json.loads(self.marker.read_text())["api_url"]
-            with urllib.request.urlopen(f"{url}/ready", timeout=2):
-                return True
-        except (OSError, ValueError, urllib.error.URLError):
+        except (OSError, ValueError):
             return False
+        return answers(f"{url}/ready", timeout=2)
 
     def processes(self) -> dict[int, str]:
         """make and all of its descendants, by id with their command lines; they are remembered."""
-        parents, found = {}, {self.make.pid}
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                stat = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry)] = int(stat[1])
-        while children := {pid for pid, parent in parents.items() if parent in found} - found:
-            found |= children
+        found = tree_of(self.make.pid)
         self.seen |= found
         return {pid: command_line(pid) for pid in found}
 
@@ -144,8 +128,12 @@ class Dev:
 
     def assert_gone(self, seconds: float = _SECONDS_TO_STOP) -> None:
         """Within the time nothing is left: no process, no marker."""
-        until(lambda: self.make.poll() is not None and not self.survivors(), seconds, lambda: f"{self.survivors()}")
-        until(lambda: not self.marker.exists(), 1, "the marker is still there")
+        eventually(
+            lambda: self.make.poll() is not None and not self.survivors(),
+            lambda: f"all ends: {self.survivors()}",
+            seconds,
+        )
+        eventually(lambda: not self.marker.exists(), "the marker is gone", 1)
 
     def end(self) -> None:
         """Stop it, however it is."""
@@ -156,13 +144,6 @@ class Dev:
             except subprocess.TimeoutExpired:
                 os.killpg(self.make.pid, signal.SIGKILL)
                 self.make.wait()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def free_ports() -> list[str]:
@@ -178,11 +159,3 @@ def dev(project: Path, *words: str, **changes: str) -> Iterator[Dev]:
         yield running
     finally:
         running.end()
-
-
-def command_line(pid: int) -> str:
-    """The command line of a process, empty when it has ended."""
-    try:
-        return Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""

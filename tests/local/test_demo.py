@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.running import bare_path, command_line, environment, until
+from tests.local.running import bare_path, environment
 from tests.support.bakery import REPOSITORY
+from tests.support.processes import processes_with
+from tests.support.waiting import eventually
 
 
 class Demo:
@@ -46,7 +48,7 @@ class Demo:
     def assert_nothing_left(self) -> None:
         """No process and no file."""
         name = str(self.temporary)
-        until(lambda: not [pid for pid in os.listdir("/proc") if pid.isdigit() and name in command_line(int(pid))], 5)
+        eventually(lambda: not processes_with(name), lambda: f"nothing runs: {processes_with(name)}", 5)
         assert not list(self.temporary.iterdir())
 
 
@@ -85,7 +87,7 @@ def test_the_demo_shows_everything_and_stops(folder: Path) -> None:
 def test_kept_it_serves_until_ctrl_c(folder: Path) -> None:
     demo = Demo(folder, "KEEP=1")
     try:
-        until(lambda: "Serving until Ctrl-C" in demo.text() or demo.process.poll() is not None, 280, demo.text)
+        eventually(lambda: "Serving until Ctrl-C" in demo.text() or demo.process.poll() is not None, demo.text, 280)
         url = re.search(r"^API      (\S+)", demo.text(), re.MULTILINE)
         assert url, demo.text()
         with urllib.request.urlopen(f"{url[1]}/ready", timeout=5) as response:
@@ -106,14 +108,16 @@ def test_kept_it_serves_until_ctrl_c(folder: Path) -> None:
 def test_a_killed_demo_leaves_no_process(folder: Path) -> None:
     demo = Demo(folder, "--keep")
     try:
-        until(
-            lambda: "make dev" in demo.text() and list(demo.temporary.glob("*/iris_classifier/.denzel/dev.json")), 280
+        eventually(
+            lambda: "make dev" in demo.text() and list(demo.temporary.glob("*/iris_classifier/.denzel/dev.json")),
+            demo.text,
+            280,
         )
     finally:
         demo.process.kill()
         demo.process.wait()
     name = str(demo.temporary)
-    until(lambda: not [pid for pid in os.listdir("/proc") if pid.isdigit() and name in command_line(int(pid))], 8)
+    eventually(lambda: not processes_with(name), lambda: f"nothing runs: {processes_with(name)}", 8)
 
 
 def test_an_unknown_word_is_refused() -> None:

@@ -18,7 +18,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.local.running import Dev, command_line, dev, free_ports, make, until
+from tests.local.running import Dev, dev, free_ports, make
+from tests.support.processes import command_line
+from tests.support.waiting import eventually
 
 # Does what its words say, then sleeps.
 STAND_IN = """
@@ -174,7 +176,7 @@ def test_what_a_killed_service_leaves_does_not_stand_in_its_way(plain: Path) -> 
         os.kill(running.child("stand_in.py denzel"), signal.SIGKILL)
         running.wait_for("denzel ended (SIGKILL)")
         assert not command_line(left)
-        until(lambda: running.text().count("denzel is up") == 2, 10, running.text)
+        eventually(lambda: running.text().count("denzel is up") == 2, running.text, 10)
 
 
 def test_a_redis_that_does_not_start_ends_everything(plain: Path) -> None:
@@ -214,7 +216,7 @@ def test_the_log_is_bounded_and_prefixed(plain: Path) -> None:
     procfile(plain, denzel="talk")
     with dev(plain, *free_ports()):
         log = plain / ".denzel" / "dev.log"  # of what it prints, some is left out when there is too much
-        until(lambda: log.exists() and "denzel is up" in log.read_text(), 60)
+        eventually(lambda: log.exists() and "denzel is up" in log.read_text(), "it is up", 60)
         sizes = [file.stat().st_size for file in (log, log.with_name("dev.log.1"))]
         assert all(0 < size <= 5_000_000 for size in sizes)
         assert not log.with_name("dev.log.2").exists()
@@ -227,8 +229,8 @@ def test_a_terminal_that_does_not_read_holds_nobody_up(plain: Path) -> None:
     terminal = Terminal()
     running = Dev(plain, *free_ports(), terminal=terminal.slave)
     try:
-        until((plain / "talked").exists, 30, "the service waits for the terminal")
-        until(lambda: "denzel is up" in (plain / ".denzel" / "dev.log").read_text(), 10)
+        eventually((plain / "talked").exists, "the service talks without waiting for the terminal", 30)
+        eventually(lambda: "denzel is up" in (plain / ".denzel" / "dev.log").read_text(), "it is up", 10)
         running.processes()
         os.kill(running.make.pid, signal.SIGTERM)
         running.assert_gone()
@@ -243,7 +245,7 @@ def test_a_closed_terminal_stops_everything(plain: Path) -> None:
     running = Dev(plain, *free_ports(), terminal=terminal.slave)
     try:
         log = plain / ".denzel" / "dev.log"
-        until(lambda: log.exists() and log.read_text().count(" is up") == 3, 30)
+        eventually(lambda: log.exists() and log.read_text().count(" is up") == 3, "all three are up", 30)
         running.processes()
         terminal.close()
         # without a shell the session has nobody who passes the hangup on

@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.local.running import Dev, dev, free_ports, make, until
-
-
-class Inbox:
-    """A receiver of callbacks on this machine: what came, by its webhook id."""
-
-    def __init__(self) -> None:
-        received = self.received = {}
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                received[self.headers["webhook-id"]] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
+from tests.local.running import Dev, dev, free_ports, make
+from tests.support.receivers import Inbox
 
 
 @pytest.fixture(scope="module")
 def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    thread = threading.Thread(target=inbox.server.serve_forever, daemon=True)
-    thread.start()
-    yield inbox
-    inbox.server.shutdown()
-    inbox.server.server_close()
-    thread.join()
+    with Inbox() as inbox:
+        yield inbox
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +90,7 @@ def test_it_answers_asynchronously_with_a_status_and_a_callback(inline: Dev, inb
     case = example(inline.project)
     body = {**case["request"], "callback_uri": f"http://{inbox.address}/"}
     task_id = post(inline, body, Prefer="respond-async")["data"]["task_id"]
-    until(lambda: task_id in inbox.received, 20, "no callback came")
-    assert inbox.received[task_id] == case["response"]
+    assert inbox.wait_for(task_id) == case["response"]
     with urllib.request.urlopen(f"{url(inline)}/status/{task_id}", timeout=10) as response:
         status = json.load(response)
     assert (status["status"], status["result"]) == ("SUCCESS", case["response"])

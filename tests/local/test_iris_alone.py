@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.running import dev, environment, free_port, free_ports, make, until
+from tests.local.running import dev, environment, free_ports, make
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 
 def post(url: str, document: dict, **headers: str) -> dict:
@@ -48,7 +50,7 @@ class Receiver:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        until(lambda: "Ctrl-C" in self.text() or self.process.poll() is not None, 20, self.text)
+        eventually(lambda: "Ctrl-C" in self.text() or self.process.poll() is not None, self.text, 20)
 
     def text(self) -> str:
         return self.output.read_text()
@@ -74,8 +76,8 @@ def test_callbacks_are_shown_as_they_arrive(installed: Path) -> None:
             example = json.loads((installed / "app/assets/examples/two_flowers.json").read_text())
             request = {**example["request"], "callback_uri": f"http://127.0.0.1:{port}/here?a=b"}
             task_id = post(url, request, Prefer="respond-async")["data"]["task_id"]
-            until(lambda: "(signature: valid)" in receiver.text(), 30, receiver.text)
-            until(lambda: receiver.text().endswith("}\n"), 5, receiver.text)
+            eventually(lambda: "(signature: valid)" in receiver.text(), receiver.text, 30)
+            eventually(lambda: receiver.text().endswith("}\n"), receiver.text, 5)
             arrival = receiver.text().split("POST /here?a=b\n")[1]
             assert f"Webhook-Id: {task_id}" in arrival
             assert "Content-Type: application/json" in arrival

@@ -5,29 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.local.running import dev
 from tests.support import markdown
 from tests.support.bakery import REPOSITORY
+from tests.support.ports import free_port
 
 STEPS = markdown.blocks(REPOSITORY / "README.md")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def bash(script: str, folder: Path) -> str:
@@ -46,32 +35,6 @@ def bash(script: str, folder: Path) -> str:
     return done.stdout
 
 
-@contextmanager
-def serving(project: Path, api_port: int) -> Iterator[None]:
-    """`make dev` until the model is loaded, for as long as the block lasts."""
-    command = ["make", "dev", f"API_PORT={api_port}", f"MONITOR_PORT={free_port()}"]
-    with (project / "dev.txt").open("w") as output:
-        make = subprocess.Popen(command, cwd=project, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 120
-        while not is_ready(api_port):
-            assert make.poll() is None, (project / "dev.txt").read_text()
-            assert time.monotonic() < deadline, (project / "dev.txt").read_text()
-            time.sleep(0.2)
-        yield
-    finally:
-        make.send_signal(signal.SIGTERM)
-        make.wait(20)
-
-
-def is_ready(api_port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{api_port}/ready", timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's requests need curl")
 def test_five_minutes_from_a_trained_model_to_a_running_service(tmp_path: Path) -> None:
     folder, project = tmp_path, tmp_path / "wine_cellar"
@@ -88,7 +51,8 @@ def test_five_minutes_from_a_trained_model_to_a_running_service(tmp_path: Path) 
     assert "passed" in bash("make test", project)
 
     api_port = free_port()
-    with serving(project, api_port):
+    with dev(project, f"API_PORT={api_port}", f"MONITOR_PORT={free_port()}") as running:
+        running.wait_until_ready(120)
 
         def run(name: str) -> str:
             return bash(scripts[name].replace("localhost:8000", f"localhost:{api_port}"), project)

@@ -8,21 +8,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import waiting
 from tests.support.bakery import TEMPLATE, bake
+from tests.support.docker import require_docker
 
 PIPELINES = Path(__file__).parent / "pipelines"
 SUITES = Path(__file__).parent / "suites"
+
+# Within half a minute: most of what is waited for here is done by another pytest.
+eventually = partial(waiting.eventually, timeout=30.0)
 
 # What a developer's shell may hold and would change the runs.
 _UNWANTED = ("DENZEL_", "PYTEST_", "COMPOSE_", "CI", "TOX_", "REDIS_URL", "EXECUTOR")
@@ -55,22 +59,6 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (folder / "redis-server").exists():
         (folder / "redis-server").symlink_to(found)
     return folder
-
-
-def eventually(probe: Callable[[], Any], what: str, timeout: float = 30) -> Any:
-    """The first true answer of the probe."""
-    deadline = time.monotonic() + timeout
-    while not (found := probe()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Project:
@@ -131,10 +119,7 @@ class Project:
 @pytest.fixture(scope="session")
 def docker_image() -> Iterator[str]:
     """The image that tests with Docker build; they are skipped where there is no Docker, and fail there under CI."""
-    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
-        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-            pytest.fail("Docker cannot be used, and CI is set")
-        pytest.skip("Docker cannot be used")
+    require_docker()
     yield "doubling"
     subprocess.run(["docker", "image", "rm", "--force", "doubling"], capture_output=True)
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from pytest_denzel import sweep
-from tests.plugin.conftest import Project, eventually, free_port
+from tests.plugin.conftest import Project, eventually
 from tests.plugin.test_sessions import HANGS
+from tests.support.ports import free_port
 
 PREDICTS = """
     def test_it(denzel_service, callback_receiver):

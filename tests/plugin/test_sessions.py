@@ -19,6 +19,7 @@ import pytest
 
 from pytest_denzel import sweep
 from tests.plugin.conftest import Project, eventually
+from tests.support.processes import command_line, processes_with
 
 HANGS = """
     import time
@@ -89,7 +90,7 @@ def test_what_even_the_janitor_could_not_remove_the_next_run_does(
 ) -> None:
     living, living_session = hanging("--denzel-tier=inline")
     dead, dead_session = hanging("--denzel-tier=inline")
-    janitors = [pid for pid in all_processes() if f"sweep.py watch {dead_session}" in command(pid)]
+    janitors = processes_with(f"sweep.py watch {dead_session}")
     assert len(janitors) == 1
     os.kill(janitors[0], signal.SIGKILL)
     dead.kill()
@@ -103,17 +104,6 @@ def test_what_even_the_janitor_could_not_remove_the_next_run_does(
     living.send_signal(signal.SIGINT)
     living.communicate(timeout=30)
     assert nothing_is_left(living_session, sessions)
-
-
-def all_processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""
 
 
 def test_services_can_be_kept(project: Project, sessions: Callable[[], list[Path]]) -> None:
@@ -298,7 +288,7 @@ def test_of_the_terminal_that_a_marked_process_runs_in_nothing_else_is_ended(fol
     shell = subprocess.Popen(["sh", "-c", script], start_new_session=True)
     try:
         eventually(lambda: len(sweep.processes(folder)) == 1, "the marked process is there")
-        assert command(sweep.processes(folder)[0]).split() == ["sleep", "62"]
+        assert command_line(sweep.processes(folder)[0]).split() == ["sleep", "62"]
         sweep.end_processes(folder)
         assert sweep.processes(folder) == []
         assert [program.split() for program in sweep.members(shell.pid).values()] == [["sleep", "61"]]

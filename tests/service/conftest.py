@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from tests.support.bakery import TEMPLATE, bake
+from tests.support.receivers import Receivers
 from tests.support.services import Service
 
 # The service's modules, as they lie in the template: `import denzel.jsonio`.
@@ -73,6 +74,13 @@ def empty_redis(redis_service: Service) -> redis.Redis:
     """A client of a Redis that holds nothing."""
     redis_service.redis.flushall()
     return redis_service.redis
+
+
+@pytest.fixture
+def receivers() -> Iterator[Receivers]:
+    """Receivers of callbacks, of which none is open yet."""
+    with Receivers() as receivers:
+        yield receivers
 
 
 @pytest.hookimpl(tryfirst=True)

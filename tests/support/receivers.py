@@ -1,25 +1,17 @@
-"""For the tests of callbacks: receivers that misbehave in many ways, tasks that have ended, the sending process."""
+"""Receivers of callbacks, which misbehave in many ways if they are told to."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import ssl
-import subprocess
-import sys
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import redis
-
-from tests.support.services import Service, eventually
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -156,113 +148,44 @@ class Receivers:
         return receiver
 
 
-class Sending:
-    """The process that sends callbacks, and the tasks it knows of."""
+class Inbox:
+    """A receiver that takes every callback, and gives them by task. A context manager.
 
-    def __init__(self, service: Service, **settings: str | float) -> None:
-        self.service = service
-        self.settings = {"CALLBACK_ALLOW": "127.0.0.1", **settings}
-        self._process: subprocess.Popen | None = None
-        self._log = service.project / ".test-logs" / "callbacks.log"
+    Args:
+        listens: the address of this machine that it listens at.
+        known_as: the host name by which those who send know this machine.
+    """
 
-    @property
-    def redis(self) -> redis.Redis:
-        return self.service.redis
+    def __init__(self, listens: str = "127.0.0.1", known_as: str = "127.0.0.1") -> None:
+        self._listens = listens
+        self._known_as = known_as
+        self._receivers = Receivers()
 
-    @property
-    def pid(self) -> int:
-        assert self._process
-        return self._process.pid
-
-    def __enter__(self) -> Sending:
-        self.start()
+    def __enter__(self) -> Inbox:
+        self._receivers.__enter__()
+        self._receiver = self._receivers.open(Reply(204, body=b""), host=self._listens)
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind:
-            print("--- callbacks", self.log(), sep="\n")
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+    def __exit__(self, *exception: object) -> None:
+        self._receivers.__exit__(*exception)
 
-    def start(self) -> None:
-        """Start the process."""
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "denzel.callbacks"],
-                cwd=self.service.project,
-                env=self.service.environment | {name: str(value) for name, value in self.settings.items()},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+    @property
+    def address(self) -> str:
+        """Its host and port, as those who send know them."""
+        return f"{self._known_as}:{self._receiver.port}"
 
-    def kill(self) -> None:
-        """kill -9."""
-        os.kill(self.pid, signal.SIGKILL)
-        assert self._process
-        self._process.wait()
+    @property
+    def url(self) -> str:
+        """Where callbacks are to be sent."""
+        return f"http://{self.address}/callback"
 
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        assert self._process
-        self._process.terminate()
-        return self._process.wait(15)
+    def wait_for(self, task_id: str, timeout: float = 20) -> Any:
+        """The JSON that came for the task last."""
 
-    def log(self) -> str:
-        """What the process wrote."""
-        return self._log.read_text() if self._log.exists() else ""
+        def arrived() -> list[Received]:
+            return [request for request in list(self._receiver.received) if request.task_id == task_id]
 
-    def memory(self) -> float:
-        """The process's resident memory in MiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-    def finish(self, uri: str, *, count: int = 1, due: float = 0.0, wake: bool = True, **fields: Any) -> list[str]:
-        """Tasks that have just ended, as `store` leaves them: their ids."""
-        ids = [str(uuid.uuid4()) for _ in range(count)]
-        now = time.time()
-        pipeline = self.redis.pipeline(transaction=False)
-        for task_id in ids:
-            record = {"status": "SUCCESS", "mode": "async", "result": json.dumps({"id": task_id}), "accepted": now,
-                      "ended": now, "callback_uri": uri, **fields}  # fmt: skip
-            pipeline.hset(f"denzel:task:{task_id}", mapping=record)
-            pipeline.expire(f"denzel:task:{task_id}", 86_400)
-            pipeline.zadd("denzel:callbacks", {task_id: now + due})
-        if wake:
-            pipeline.publish("denzel:callbacks:wake", "")
-        pipeline.execute()
-        return ids
-
-    def fill(self, uri: str, count: int) -> None:
-        """So many retries (a multiple of 1000) that are not due for an hour."""
-        script = """
-        for i = ARGV[2], ARGV[2] + 999 do
-            redis.call('HSET', 'denzel:task:' .. i, 'status', 'SUCCESS', 'mode', 'async', 'result', '{}',
-                       'callback_uri', ARGV[1], 'callback', '{"state": "pending", "attempts": 9}')
-            redis.call('ZADD', 'denzel:callbacks', ARGV[3] + i / 1000, i)
-        end
-        """
-        for first in range(1, count, 1000):
-            self.redis.eval(script, 0, uri, first, time.time() + 3600)
-
-    def state(self, task_id: str) -> dict[str, Any]:
-        """How a delivery stands."""
-        return json.loads(self.redis.hget(f"denzel:task:{task_id}", "callback") or "{}")
-
-    def wait(self, task_id: str, timeout: float = 15.0, **wanted: Any) -> dict[str, Any]:
-        """How a delivery stands, once it stands so."""
-
-        def reached() -> dict[str, Any] | None:
-            state = self.state(task_id)
-            return state if wanted.items() <= state.items() else None
-
-        return eventually(reached, f"{wanted} in {self.state(task_id)}", timeout)
-
-    def make_due(self, task_id: str) -> None:
-        """Let the time pass until a retry."""
-        self.redis.zadd("denzel:callbacks", {task_id: time.time()}, xx=True)
-        self.redis.publish("denzel:callbacks:wake", "")
-
-    def left(self) -> int:
-        """Callbacks that have not ended."""
-        return self.redis.zcard("denzel:callbacks")
+        what = f"a callback for {task_id} came"
+        request = eventually(arrived, lambda: f"{what}; there are {self._receiver.ids()}", timeout)[-1]
+        assert request.headers["content-type"] == "application/json"
+        return json.loads(request.body)

@@ -10,50 +10,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 import requests
 
-T = TypeVar("T")
+from tests.support.http import answers
+from tests.support.ports import free_port
+from tests.support.processes import children_of
+from tests.support.waiting import eventually
 
 NAMES = ("redis", "api", "denzel", "monitor")
-
-
-def eventually(probe: Callable[[], T], what: str, timeout: float = 15.0) -> T:
-    """The first true answer of the probe; fails when there is none in time, showing the last one."""
-    deadline = time.monotonic() + timeout
-    while True:
-        found = probe()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what}; last seen: {found!r}")
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def children_of(pid: int) -> dict[int, str]:
-    """The child processes of a process: their ids and command lines."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (OSError, IndexError):  # it has just ended
-            continue
-        if parent == pid and command:
-            found[int(folder.name)] = command
-    return found
 
 
 class Service:
@@ -116,9 +86,9 @@ class Service:
     def start(self, *names: str) -> None:
         """Start services by their entrypoints; redis and api answer when it returns."""
         self.start_only(*names)
-        for name, answers in (("redis", self._redis_answers), ("api", self._api_answers)):
+        for name, probe in (("redis", self._redis_answers), ("api", self._api_answers)):
             if name in names:
-                eventually(lambda name=name, answers=answers: self._alive(name) and answers(), f"{name} answers")
+                eventually(lambda name=name, probe=probe: self._alive(name) and probe(), f"{name} answers")
 
     def start_only(self, *names: str) -> None:
         """Start services, and wait for nothing."""
@@ -209,10 +179,7 @@ class Service:
             return False
 
     def _api_answers(self) -> bool:
-        try:
-            return self.get("/ping").status_code == 200
-        except requests.ConnectionError:
-            return False
+        return answers(f"{self.url}/ping")
 
     # ---- Logs ----------------------------------------------------------------------------------------------
 

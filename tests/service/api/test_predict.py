@@ -8,17 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.services import Service, eventually
+from tests.support.http import error_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 ASYNC = "respond-async"
-
-
-def error_of(response) -> tuple[int, str, str]:
-    """Status, title and description of an error; there is nothing else in its body, but for why JSON is malformed."""
-    assert response.headers["Content-Type"] == "application/json"
-    body = response.json()
-    assert set(body) == {"title", "description"} | ({"reason"} if body["title"] == "Malformed JSON" else set())
-    return response.status_code, body["title"], body["description"]
 
 
 # ---- Answers ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.services import Service, eventually
+from tests.support.http import error_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 ASYNC = "respond-async"
 
@@ -31,14 +33,6 @@ def waiting(waiting_service: Service) -> Service:
     """The same, and nothing waits."""
     waiting_service.redis.flushall()
     return waiting_service
-
-
-def error_of(response) -> tuple[int, str, str]:
-    """Status, title and description of an error; there is nothing else in its body."""
-    assert response.headers["Content-Type"] == "application/json"
-    body = response.json()
-    assert set(body) == {"title", "description"}
-    return response.status_code, body["title"], body["description"]
 
 
 # ---- Other paths -----------------------------------------------------------------------------------------------------

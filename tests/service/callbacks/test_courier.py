@@ -27,17 +27,14 @@ from denzel.callbacks.dispatcher import BROKEN_AFTER, Dispatcher, LeasedCallback
 from denzel.callbacks.sender import Attempt, Sender
 from denzel.queue import callbacks
 from denzel.signing import read_secret, signature
-from tests.support.receivers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply, Sending
-from tests.support.services import Service, eventually, free_port
+from tests.service.support.sending import Sending
+from tests.support.ports import free_port
+from tests.support.receivers import CLOSE_SILENTLY, DROP, ENDLESS, HANG, Receivers, Reply
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # the specification's example
 DAY = 86_400.0
-
-
-@pytest.fixture
-def receivers() -> Iterator[Receivers]:
-    with Receivers() as receivers:
-        yield receivers
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.receivers import Receivers
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 ASYNC = "respond-async"
 
@@ -21,12 +22,6 @@ def inline(new_service: Callable[..., Service]) -> Service:
     service.start("api")
     eventually(lambda: service.get("/ready").status_code == 200, "it is ready")
     return service
-
-
-@pytest.fixture
-def receivers() -> Iterator[Receivers]:
-    with Receivers() as receivers:
-        yield receivers
 
 
 def test_it_says_what_it_is_and_needs_one_process(inline: Service) -> None:

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.services import Service, children_of, eventually
+from tests.support.processes import children_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 LONG = 12.0  # seconds: longer than any lease or visibility timeout in the service
 

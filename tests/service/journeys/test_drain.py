@@ -20,7 +20,9 @@ import uvloop
 from denzel.processes import is_stopped
 from denzel.server.server import Server, Worker
 from tests.support.clients import Clients
-from tests.support.services import Service, children_of, eventually
+from tests.support.processes import children_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 HEADER = "Denzel-Reloads"
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.services import Service, children_of, eventually
+from tests.support.processes import children_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 WRITERS = 4
 PADDING = "x" * 20_000  # so that a flush takes its time

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 SLOW = 2.0  # seconds
 

@@ -10,7 +10,8 @@ import pytest
 
 from denzel.queue.keys import LEASE
 from tests.service.support.merging import together
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 MANY = 20
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.service.support.merging import frozen_process, submit_to_frozen, together
+from tests.support.processes import children_of
 from tests.support.receivers import Receivers, Reply
-from tests.support.services import Service, children_of, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,6 @@ def service(batched: Service) -> Iterator[Service]:
     batched.wait_ready()
     assert batched.redis.llen("denzel:waiting") == batched.redis.zcard("denzel:delayed") == 0
     assert batched.redis.keys("denzel:claim*") == []
-
-
-@pytest.fixture
-def receivers() -> Iterator[Receivers]:
-    with Receivers() as receivers:
-        yield receivers
 
 
 def good(number: int) -> str:

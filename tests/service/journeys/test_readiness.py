@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

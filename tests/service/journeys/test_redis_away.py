@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.support.services import Service, children_of, eventually
+from tests.support.processes import children_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 ASYNC = "respond-async"
 BUSY = 0.5  # seconds that the client itself may need on a busy machine

@@ -11,7 +11,8 @@ from sklearn.datasets import load_iris
 from sklearn.svm import SVC
 
 from tests.support.receivers import Receivers
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 FLOWERS = {
     "a123": {"sepal-length": 4.6, "sepal-width": 3.6, "petal-length": 1.0, "petal-width": 0.2},

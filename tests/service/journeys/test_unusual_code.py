@@ -10,14 +10,15 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from tests.service.support.merging import frozen_process
-from tests.support.services import Service, children_of, eventually
+from tests.support.processes import children_of, memory_of
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 DEEP = "argument = np.int64(1)\nfor _ in range(248): argument = [argument]\nraise ValueError(argument)"
 
@@ -45,11 +46,6 @@ def either(request: pytest.FixtureRequest) -> Iterator[Service]:
     service = request.getfixturevalue(request.param)
     yield service
     assert service.predict({}, timeout=13).json() == {"fine": True}
-
-
-def megabytes(pid: int) -> int:
-    """The memory that a process has."""
-    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) // 1024
 
 
 # ---- verify_input ----
@@ -88,20 +84,20 @@ def test_an_object_that_verify_input_uses_again_is_nobody_elses(either: Service)
 def test_requests_that_are_refused_leave_the_memory(queue: Service) -> None:
     [api] = children_of(queue.pid("api"))
     body = json.dumps({"verify": "raise ValueError('no')", "more": ["x"] * 1_000_000}).encode()
-    before = megabytes(api)
+    before = memory_of(api)
     for _ in range(16):
         assert queue.predict(body).status_code == 400
-    assert megabytes(api) - before < 400  # two or three of them; each takes 60
+    assert memory_of(api) - before < 400  # two or three of them; each takes 60
 
 
 @pytest.mark.parametrize("stage", ["verify", "predict"])
 def test_an_error_that_is_raised_again_and_again_holds_no_requests(queue: Service, stage: str) -> None:
     body = json.dumps({stage: "raise ERROR", "more": ["x"] * 100_000}).encode()
     [process] = children_of(queue.pid("api")) if stage == "verify" else queue.predictors()
-    before, lines = megabytes(process), len(queue.log("denzel").splitlines())
+    before, lines = memory_of(process), len(queue.log("denzel").splitlines())
     for _ in range(40):
         assert queue.predict(body, prefer="wait=9").status_code in (400, 500)
-    assert megabytes(process) - before < 100
+    assert memory_of(process) - before < 100
     assert len(queue.log("denzel").splitlines()) - lines < 2000
 
 
@@ -293,7 +289,7 @@ def test_the_body_of_a_request_whose_offer_was_not_seen_is_no_request(queue: Ser
 
 def test_trailers_without_end_are_refused(queue: Service) -> None:
     [api] = children_of(queue.pid("api"))
-    before = megabytes(api)
+    before = memory_of(api)
     begin = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
     assert queue.raw(begin + b"x: " + b"y" * 50_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
     for line in (b"", b": y\r\n" + b"x" * 100):
@@ -301,7 +297,7 @@ def test_trailers_without_end_are_refused(queue: Service) -> None:
             connection.sendall(begin + b"x: ")
             with pytest.raises(ConnectionError):
                 connection.sendall((line + b"y" * 100_000) * 1000)
-    assert megabytes(api) - before < 20
+    assert memory_of(api) - before < 20
 
 
 def test_a_client_that_keeps_back_a_body_too_large_finds_the_connection_closed(queue: Service) -> None:
@@ -325,11 +321,11 @@ def test_heads_without_end_are_refused(queue: Service) -> None:
         assert response.status_code == 431
         assert response.json()["title"] == "Request head too large"
     [api] = children_of(queue.pid("api"))
-    before = megabytes(api)
+    before = memory_of(api)
     for _ in range(3):
         with contextlib.suppress(requests.ConnectionError):
             requests.get(f"{queue.url}/ping", headers={"More": "x" * 50_000_000}, timeout=10)
-    assert megabytes(api) - before < 40
+    assert memory_of(api) - before < 40
     assert requests.get(f"{queue.url}/ping", headers={"More": "x" * 50_000}, timeout=10).status_code == 200
 
 

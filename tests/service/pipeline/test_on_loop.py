@@ -16,7 +16,8 @@ import pytest
 
 from denzel.pipeline.on_loop import BUDGET, CALLS, MOST_BYTES, LoopCalls, Overdue
 from denzel.pipeline.thread import UserThread
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method takes SIGALRM, which is needed here
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from denzel.executor import Task
 from denzel.queue import claims, given_up, keys, nodes, scripts, store
 from denzel.queue.ticket import QueueSettings
 from denzel.queue.worker_connection import WorkerConnection
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 TERMS = QueueSettings(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
 REVOKED = [b"REVOKED", b'{"args":["cancelled"],"type":"TaskRevokedError"}', b'"The task was cancelled."']

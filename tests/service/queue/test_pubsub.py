@@ -17,8 +17,10 @@ from redis.exceptions import RedisError
 
 from denzel.callbacks import courier
 from denzel.queue import pubsub
-from tests.support.receivers import Receivers, Sending
-from tests.support.services import Service, eventually
+from tests.service.support.sending import Sending
+from tests.support.receivers import Receivers
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 SOON = 0.5  # seconds between two questions for a sign of life, in these tests
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -21,7 +20,8 @@ from denzel.queue.broker import create_celery
 from denzel.queue.scripts import Script
 from denzel.queue.worker_connection import WorkerConnection
 from denzel.settings import Settings
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually, eventually_on_loop
 
 ADD = Script("return {ARGV[1], ARGV[2], now}")
 CHANNEL = "denzel:replies:test"
@@ -63,13 +63,6 @@ def with_lane(
     asyncio.run(main())
 
 
-async def until(condition: Callable[[], Any], what: str, timeout: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.01)
-
-
 def kill_connections(client: redis.Redis) -> None:
     """Close all connections of others."""
     for kind in ("normal", "pubsub"):
@@ -104,7 +97,7 @@ def test_messages_come_between_answers(redis_service: Service) -> None:
         for number in range(20):
             publish = f"redis.call('PUBLISH', '{CHANNEL}', '{number}') return {number}"
             assert await lane.eval(publish, 0) == number
-        await until(lambda: len(listener.heard) == 20, "all messages")
+        await eventually_on_loop(lambda: len(listener.heard) == 20, "all messages")
         assert listener.heard == [b"%d" % number for number in range(20)]
 
     with_lane(redis_service.redis_url, test)
@@ -117,9 +110,11 @@ def test_a_closed_connection_is_made_again_and_the_command_repeated(redis_servic
             assert listener.connections == number
             kill_connections(redis_service.redis)
             assert await lane.eval("return 2", 0) == 2
-            await until(lambda number=number: listener.connections == number + 1, "it was told of the connection")
+            await eventually_on_loop(
+                lambda number=number: listener.connections == number + 1, "it was told of the connection"
+            )
         redis_service.redis.publish(CHANNEL, "back")
-        await until(lambda: listener.heard == [b"back"], "the channel is subscribed to again")
+        await eventually_on_loop(lambda: listener.heard == [b"back"], "the channel is subscribed to again")
 
     with_lane(redis_service.redis_url, test)
 
@@ -132,7 +127,7 @@ def test_a_connection_on_which_nothing_could_be_caught_up_with_is_made_again(red
                 raise ResponseError("LOADING Redis is loading the dataset in memory")
 
     async def test(lane: ApiConnection, listener: Listener) -> None:
-        await until(lambda: listener.connections == 3, "it is tried again")
+        await eventually_on_loop(lambda: listener.connections == 3, "it is tried again")
         assert await lane.eval("return 1", 0) == 1
 
     with_lane(redis_service.redis_url, test, Refused)

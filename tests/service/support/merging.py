@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from denzel.processes import is_stopped
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 
 def together(service: Service, *expressions: str, **more: Any) -> list[str]:

@@ -11,7 +11,8 @@ import pytest
 
 from denzel.settings import Settings
 from denzel.worker.child import gpu_of
-from tests.support.services import Service, eventually
+from tests.support.services import Service
+from tests.support.waiting import eventually
 
 
 def visible_devices(processes: list[int]) -> list[str]:

@@ -14,7 +14,8 @@ import pytest
 from denzel.worker import process_state
 from denzel.worker.process_state import ProcessState
 from tests.support.bakery import TEMPLATE
-from tests.support.services import eventually
+from tests.support.processes import is_alive
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -121,12 +122,4 @@ os.waitpid(child, 0)
         assert parent.stdout
         orphan = int(parent.stdout.readline())
         parent.kill()
-    eventually(lambda: not alive(orphan), "the child has ended, too", timeout=5)
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    eventually(lambda: not is_alive(orphan), "the child has ended, too", timeout=5)
