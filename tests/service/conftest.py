@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.service.support.sending import SECRET, Sending
 from tests.support.bakery import TEMPLATE, bake
 from tests.support.receivers import Receivers
 from tests.support.services import Service
@@ -61,6 +62,21 @@ def service(new_project: Callable[[str], Path]) -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture(scope="module")
+def waiting_service(new_service: Callable[..., Service]) -> Service:
+    """An API without workers: what is accepted waits. Three tasks may."""
+    service = new_service(MAX_QUEUE=3, MAX_BODY_BYTES=1000, MAX_WAIT=1, VERIFY_TIMEOUT=0.5)
+    service.start("redis", "api")
+    return service
+
+
+@pytest.fixture
+def waiting(waiting_service: Service) -> Service:
+    """The same, and nothing waits."""
+    waiting_service.redis.flushall()
+    return waiting_service
+
+
 @pytest.fixture(scope="session")
 def redis_service(new_project: Callable[[str], Path]) -> Iterator[Service]:
     """A Redis without a service."""
@@ -81,6 +97,14 @@ def receivers() -> Iterator[Receivers]:
     """Receivers of callbacks, of which none is open yet."""
     with Receivers() as receivers:
         yield receivers
+
+
+@pytest.fixture
+def sending(redis_service: Service) -> Iterator[Sending]:
+    """The process at work, on a Redis that holds nothing."""
+    redis_service.redis.flushall()
+    with Sending(redis_service, CALLBACK_TIMEOUT=5, CALLBACK_SECRET=SECRET) as sending:
+        yield sending
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import requests
 
+ASYNC = "respond-async"  # what `Prefer` says to have a task's id at once
+
 
 def answers(url: str, timeout: float = 5.0) -> bool:
     """Whether a GET of this URL is answered with 200 within this time (seconds)."""

@@ -17,6 +17,8 @@ from tests.support.processes import memory_of
 from tests.support.services import Service
 from tests.support.waiting import eventually
 
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # the specification's example
+
 
 class Sending:
     """The process that sends callbacks, and the tasks it knows of."""

@@ -1,0 +1,88 @@
+"""The life of tasks in Redis, as the API, the workers and the supervisor drive it: for the tests of each step."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import redis
+from redis import asyncio as redis_asyncio
+
+from denzel.executor import Task
+from denzel.queue import claims, nodes, store
+from denzel.queue.ticket import QueueSettings
+
+TERMS = QueueSettings(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
+
+REVOKED = [b"REVOKED", b'{"args":["cancelled"],"type":"TaskRevokedError"}', b'"The task was cancelled."']
+
+
+class Tasks:
+    """The store's functions on a Redis that holds nothing, as the API, the workers and the supervisor call them."""
+
+    def __init__(self, client: redis.Redis, url: str) -> None:
+        self.redis = client
+        self._url = url
+
+    def call(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        """One of the asynchronous functions."""
+
+        async def run() -> Any:
+            client = redis_asyncio.Redis.from_url(self._url)
+            try:
+                return await function(client, *arguments, **options)
+            finally:
+                await client.aclose()
+
+        return asyncio.run(run())
+
+    def submit(
+        self, *ids: str, mode: str = "sync", uri: str | None = None, most: int = 1000, default: float = 5.0
+    ) -> tuple[float, int]:
+        tasks = [Task(task_id, b'{"id":"%s"}' % task_id.encode(), mode, uri, reply_to="channel") for task_id in ids]
+        submitted = self.call(store.submit, TERMS, tasks, most, default)
+        self.refused = submitted.refused
+        return submitted[:2]
+
+    def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:
+        """Store what ended, claim more; the ids of the claimed tasks."""
+        claimant = claims.Claimant(token, f"{token}@tested", most, share)
+        claimed, waiting = claims.work(self.redis, TERMS, claimant, ended, most)
+        assert waiting == len(self.waiting) or most < 0
+        assert all(request == b'{"id":"%s"}' % task_id.encode() for task_id, request in claimed)
+        return [task_id for task_id, _ in claimed]
+
+    def beat(self, *tokens: str, up: int = 1, name: str = "worker@tested", full: bool = False) -> bool:
+        return self.call(nodes.beat, TERMS, name, {"state": "UP", "up": up}, tokens, full)
+
+    def release(self, token: str) -> bool:
+        return self.call(nodes.release, TERMS, token)
+
+    def detach(self, task_id: str) -> list[bytes] | None:
+        return self.call(store.detach, TERMS, task_id)
+
+    def cancel(self, task_id: str) -> str | None:
+        return self.call(store.cancel, TERMS, task_id)
+
+    def record(self, task_id: str) -> dict[str, str]:
+        return {key.decode(): value.decode() for key, value in self.redis.hgetall(f"denzel:task:{task_id}").items()}
+
+    def expiry(self, task_id: str) -> int:
+        return self.redis.ttl(f"denzel:task:{task_id}")
+
+    @property
+    def waiting(self) -> list[str]:
+        """The ids that wait, the next one first."""
+        return [task_id.decode() for task_id in reversed(self.redis.lrange("denzel:waiting", 0, -1))]
+
+    @property
+    def tickets(self) -> int:
+        return self.redis.llen("denzel")
+
+
+def success(task_id: str, result: bytes = b'{"a":1}') -> tuple[str, str, bytes, bytes]:
+    return task_id, "SUCCESS", result, b""
+
+
+def failure(task_id: str) -> tuple[str, str, bytes, bytes]:
+    return task_id, "FAILURE", b'{"args":["no"],"type":"E"}', b'"no"'
