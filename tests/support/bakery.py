@@ -20,15 +20,16 @@ def configuration(folder: Path) -> Path:
     return path
 
 
-def bake(destination: Path, **answers: str | bool) -> Path:
+def bake(destination: Path, *, template: Path = REPOSITORY, **answers: str | bool) -> Path:
     """Bake a project into this folder and return the project's path; defaults for what is not answered.
 
+    The template is this checkout's own, or another one in a folder.
     Cookiecutter renders answers that are given this way, as it does those on the command line.
     """
     destination.mkdir(parents=True, exist_ok=True)
     return Path(
         cookiecutter(
-            str(REPOSITORY),
+            str(template),
             no_input=True,
             extra_context=answers,
             output_dir=str(destination),

@@ -116,6 +116,16 @@ def test_the_workflow_can_be_had_later(tmp_path: Path) -> None:
     assert not (project / "ci").exists()
 
 
+def test_a_module_of_the_user_may_be_called_as_the_frameworks_once_were(tmp_path: Path) -> None:
+    """Those lay in app/ before there was a denzel/, and baking over a project of that time removes them."""
+    project = bake(tmp_path)
+    for name in ("store", "api", "settings"):
+        (project / f"app/{name}.py").write_text(EDIT)
+    before = contents(project)
+    rebake(project)
+    assert contents(project) == before
+
+
 def test_an_env_in_use_never_becomes_an_example(tmp_path: Path) -> None:
     """It may hold secrets that the template does not know."""
     project = bake(tmp_path)
