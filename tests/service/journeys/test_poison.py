@@ -71,7 +71,7 @@ def test_integers_that_verify_input_makes_may_be_of_any_size(service: Service) -
 
 
 def test_a_task_that_breaks_the_loop_of_the_process_is_given_up(service: Service) -> None:
-    breaking = "setattr(__import__('denzel.pipeline.batch').batch, 'failure', None) or 1 / 0"
+    breaking = "setattr(__import__('denzel.pipeline.batch').pipeline.batch, 'failure', None) or 1 / 0"
     *others, poison = together(service, *map(good, range(3)), breaking)
     check_good(service, others)
     record = service.wait(poison, timeout=40)

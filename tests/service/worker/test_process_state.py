@@ -29,7 +29,7 @@ def child(script: str, state: ProcessState | None = None, **options: object) -> 
     """A process of the service that runs this script."""
     environment = {**os.environ, "PYTHONPATH": str(TEMPLATE), **(state.environment if state else {})}
     return subprocess.Popen(
-        [sys.executable, "-c", f"from denzel.worker.process_state import *\n{script}"],
+        [sys.executable, "-c", f"from denzel.processes import *\nfrom denzel.worker.process_state import *\n{script}"],
         env=environment,
         pass_fds=[state.fd] if state else [],
         stdout=subprocess.PIPE,
