@@ -115,14 +115,15 @@ def project_commands(project: Path) -> SimpleNamespace:
     """The modules behind the project's own make targets."""
     sys.path.insert(0, str(project))
     sys.dont_write_bytecode = True
-    from commands import client, embedded_redis, install, predict, processes, receiver
+    from commands import client, embedded_redis, install, processes, receiver
     from commands import project as base
+    from commands.shared import examples
 
     return SimpleNamespace(
         client=client,
         embedded_redis=embedded_redis,
+        examples=examples,
         install=install,
-        predict=predict,
         processes=processes,
         project=base,
         receiver=receiver,
@@ -251,7 +252,7 @@ def status_after_delivery(url: str, commands: SimpleNamespace) -> Any:
 
 def check(commands: SimpleNamespace, expected: Any, found: Any) -> None:
     """Whether the answer is the example's."""
-    if differences := list(commands.predict.differences(expected, found)):
+    if differences := list(commands.examples.differences(expected, found)):
         raise DemoError("\n  ".join(["Not what the example expects:", *differences]))
     print(commands.project.colour("As expected.", "green"))
 

@@ -65,7 +65,6 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "app" / "assets" / "examples"
     folder.mkdir(parents=True)
     (folder / "one.json").write_text('{"request": {"b": 2}, "response": {"a": 1}}')
-    monkeypatch.setattr(predict, "ROOT", tmp_path)
     monkeypatch.setattr(predict, "EXAMPLES", folder)
     return folder
 
@@ -133,6 +132,36 @@ def test_an_example_has_a_tolerance_of_its_own(service: Service, examples: Path)
     assert predict.run([]) == 0
 
 
+def test_a_request_alone_is_sent_and_its_answer_shown(
+    service: Service, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.answers = {"/predict": [{"a": 1}]}
+    (examples / "new.json").write_text('{"request": 0}')
+    assert predict.run(["EXAMPLE=new"]) == 0
+    assert capsys.readouterr().out.endswith("The example does not say what it expects (response or error).\n")
+
+
+def test_an_example_may_have_a_note_under_its_own_key_alone(service: Service, examples: Path) -> None:
+    service.answers = {"/predict": [{"a": 1}]}
+    (examples / "one.json").write_text('{"request": 0, "response": {"a": 1}, "description": "from the paper"}')
+    assert predict.run([]) == 0
+    (examples / "one.json").write_text('{"request": 0, "response": {"a": 1}, "note": "from the paper"}')
+    with pytest.raises(CommandError) as raised:
+        predict.run([])
+    assert str(raised.value) == (
+        'app/assets/examples/one.json has an unknown key "note"; an example may have "request", "response", "error", '
+        '"tolerance", "description" (for a note: "description").'
+    )
+
+
+def test_a_hidden_file_is_no_example(service: Service, examples: Path) -> None:
+    service.answers = {"/predict": [{"a": 1}]}
+    (examples / ".lock.json").write_text("none of ours")
+    assert predict.run([]) == 0
+    with pytest.raises(CommandError, match=r"^There is no example '\.lock' in app/assets/examples\. There are: one$"):
+        predict.run(["EXAMPLE=.lock"])
+
+
 @pytest.mark.parametrize("tolerance", ['"1%"', "null", "true", "-1", "NaN", pytest.param("9" * 400, id="huge")])
 def test_a_tolerance_that_is_none_is_told(examples: Path, tolerance: str) -> None:
     (examples / "one.json").write_text(f'{{"request": 0, "response": {{"a": 1}}, "tolerance": {tolerance}}}')
@@ -162,4 +191,4 @@ def test_what_no_terminal_can_show_is_escaped(
     service.answers = {"/predict": [{}]}
     (examples / "one.json").write_text('{"request": 0, "response": {"\\ud800": "\\u001b[1m\\udfff"}}')
     assert predict.run([]) == 1
-    assert '  $.\\ud800: expected "\\u001b[1m\\udfff", but it is missing\n' in capsys.readouterr().out
+    assert '  $.\\ud800: expected "\\u001b[1m\\udfff", but the key is missing\n' in capsys.readouterr().out

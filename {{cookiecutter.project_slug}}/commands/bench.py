@@ -15,13 +15,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from commands.client import send, shown
 from commands.install import ensure_installed
-from commands.predict import TOLERANCE, differences, names, read_example
 from commands.project import ROOT, CommandError, api_url, parse_arguments, positive_number, read_env, warn
 from commands.readiness import fetch_ready
+from commands.shared import examples
+from commands.shared.examples import FOLDER, TOLERANCE, BadExample, differences
 
 # A step counts as progress when its throughput rises by this part; without any for so many steps the load is enough.
 RISE = 0.05
@@ -94,7 +94,7 @@ def run(arguments: list[str]) -> int:
     url = api_url()
     _require_ready(url)
     wait = float(read_env().get("MAX_WAIT") or 60)
-    plan = Plan(url, [_try(url, name, example, wait) for name, example in chosen], seconds, most, wait)
+    plan = Plan(url, [_try(url, example, wait) for example in chosen], seconds, most, wait)
     python = str(ensure_installed(bench=True))
     sys.stdout.flush()
     os.chdir(ROOT)
@@ -110,15 +110,20 @@ def _connections(value: str) -> int:
     return int(value)
 
 
-def _choose(name: str) -> list[tuple[str, dict[str, Any]]]:
+def _choose(name: str) -> list[examples.Example]:
     """The example of this name, else all that expect predictions: a refusal says nothing about the model's speed."""
-    if name:
-        return [read_example(name)]
-    examples = [read_example(found) for found in names()]
-    good = [(found, example) for found, example in examples if "error" not in example]
+    folder = ROOT / FOLDER
+    try:
+        chosen = [
+            examples.find_example(folder, found, request_alone=True)
+            for found in ([name] if name else examples.names(folder))
+        ]
+    except BadExample as error:
+        raise CommandError(str(error)) from None
+    good = chosen if name else [example for example in chosen if example.error is None]
     if not good:
         raise CommandError(
-            "There is no request to send: put one into app/assets/examples, a file NAME.json "
+            f"There is no request to send: put one into {FOLDER}, a file NAME.json "
             '{"request": ..., "response": {...}}.'
         )
     return good
@@ -132,16 +137,16 @@ def _require_ready(url: str) -> None:
         raise CommandError(f"The service is not ready: {document.get('reason')}. See: make status")
 
 
-def _try(url: str, name: str, example: dict[str, Any], wait: float) -> Example:
+def _try(url: str, example: examples.Example, wait: float) -> Example:
     """Send an example once: its answers shall be as this one, which should be as the example says."""
-    request = example["request"]
+    name, request = example.name, example.request
     answer = send(f"{url}/predict", request, {"Prefer": f"wait={wait:g}"}, timeout=wait + 30)
-    if "error" not in example and answer.status != 200:
+    if example.error is None and answer.status != 200:
         hint = f"It takes longer than {wait:g} s (MAX_WAIT).\n" if answer.status == 202 else ""
         raise CommandError(f"The example {name} is not answered with predictions. {hint}{shown(answer)}")
-    if "response" in example:
-        tolerance = example.get("tolerance", TOLERANCE)
-        if any(differences(example["response"], answer.json(), tolerance)):
+    if example.response is not None:
+        tolerance = TOLERANCE if example.tolerance is None else example.tolerance
+        if any(differences(example.response, answer.json(), tolerance)):
             warn(f"The answer to the example {name} is not what it expects: make predict EXAMPLE={name}")
     data = request.get("data") if isinstance(request, dict) else None
     return Example(name, json.dumps(request), answer.status, len(data) if isinstance(data, dict) else 1)

@@ -1,0 +1,1 @@
+"""What several commands use. Nothing in here imports a command."""
