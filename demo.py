@@ -115,14 +115,15 @@ def project_commands(project: Path) -> SimpleNamespace:
     """The modules behind the project's own make targets."""
     sys.path.insert(0, str(project))
     sys.dont_write_bytecode = True
-    from commands import client, embedded_redis, install, processes, receiver
-    from commands import project as base
-    from commands.shared import examples
+    from commands.local import embedded_redis, install, processes
+    from commands.service import receiver
+    from commands.shared import examples, http
+    from commands.shared import project as base
 
     return SimpleNamespace(
-        client=client,
         embedded_redis=embedded_redis,
         examples=examples,
+        http=http,
         install=install,
         processes=processes,
         project=base,
@@ -184,7 +185,7 @@ def wait_until_ready(commands: SimpleNamespace, make: subprocess.Popen[str], por
     deadline = started + START
     while True:
         with contextlib.suppress(commands.project.CommandError):
-            if commands.client.send(f"http://127.0.0.1:{port}/ready", timeout=2).status == 200:
+            if commands.http.send(f"http://127.0.0.1:{port}/ready", timeout=2).status == 200:
                 print(f"Ready after {time.monotonic() - started:.1f} s")
                 return
         if make.poll() is not None or time.monotonic() > deadline:
@@ -205,9 +206,9 @@ def relay(stream: Any, last_lines: deque[str]) -> None:
 def ask_synchronously(url: str, example: dict[str, Any], commands: SimpleNamespace) -> None:
     """Two predictions in one request, answered at once."""
     step("Ask for two predictions: the answer comes at once")
-    print(f"POST {url}/predict\n{commands.client.pretty(example['request'])}\n")
-    answer = commands.client.send(f"{url}/predict", example["request"])
-    print(commands.client.shown(answer))
+    print(f"POST {url}/predict\n{commands.http.pretty(example['request'])}\n")
+    answer = commands.http.send(f"{url}/predict", example["request"])
+    print(commands.http.shown(answer))
     check(commands, example["response"], answer.json())
 
 
@@ -217,9 +218,9 @@ def ask_asynchronously(
     """The same, answered with a task id; the predictions come to the callback_uri."""
     step("Ask again, asynchronously: a task id comes at once, the predictions to the callback_uri")
     request = {**example["request"], "callback_uri": callback_uri}
-    print(f"POST {url}/predict\nPrefer: respond-async\n{commands.client.pretty(request)}\n")
-    answer = commands.client.send(f"{url}/predict", request, {"Prefer": "respond-async"})
-    print(commands.client.shown(answer))
+    print(f"POST {url}/predict\nPrefer: respond-async\n{commands.http.pretty(request)}\n")
+    answer = commands.http.send(f"{url}/predict", request, {"Prefer": "respond-async"})
+    print(commands.http.shown(answer))
     task_id = ((answer.json() or {}).get("data") or {}).get("task_id")
     if not task_id:
         raise DemoError("This is no asynchronous answer.")
@@ -228,22 +229,22 @@ def ask_asynchronously(
     try:
         arrival = arrivals.get(timeout=CALLBACK)
     except queue.Empty:
-        status = commands.client.send(f"{url}/status/{task_id}")
-        raise DemoError(f"none within {CALLBACK:.0f} s. {commands.client.shown(status)}") from None
+        status = commands.http.send(f"{url}/status/{task_id}")
+        raise DemoError(f"none within {CALLBACK:.0f} s. {commands.http.shown(status)}") from None
     print(commands.receiver.shown(arrival))
     check(commands, example["response"], json.loads(arrival.body))
     if arrival.headers.get("Webhook-Id") != task_id or arrival.signature != "valid":
         raise DemoError(f"The callback should carry the task's id and a valid signature ({arrival.signature}).")
 
     print(f"\nGET {url}/status/{task_id}")
-    print(commands.client.shown(status_after_delivery(f"{url}/status/{task_id}", commands)))
+    print(commands.http.shown(status_after_delivery(f"{url}/status/{task_id}", commands)))
 
 
 def status_after_delivery(url: str, commands: SimpleNamespace) -> Any:
     """The task's status, once the sender has noted that the callback was taken; it notes that after we got it."""
     deadline = time.monotonic() + 5
     while True:
-        answer = commands.client.send(url)
+        answer = commands.http.send(url)
         callback = (answer.json() or {}).get("callback") or {}
         if callback.get("state") == "delivered" or time.monotonic() > deadline:
             return answer

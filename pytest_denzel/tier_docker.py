@@ -64,8 +64,8 @@ class DockerTier(Tier):
         return self.values["receiver_bind"], self.values["receiver_host"]
 
     def prepare(self) -> None:
-        from commands.embedded_redis import free_port
-        from commands.new_env import create_if_missing
+        from commands.local.embedded_redis import free_port
+        from commands.shared.new_env import create_if_missing
 
         create_if_missing()
         bind, host = _way_to_this_machine()
@@ -260,8 +260,8 @@ class DockerTier(Tier):
 
         A test session's own names do not enter it: a launched project beside it would have to be replaced.
         """
-        from commands.build import build
-        from commands.project import CommandError
+        from commands.containers.build import build
+        from commands.shared.project import CommandError
 
         if self.settings.image:
             _require_image(self.settings.image)
@@ -298,8 +298,8 @@ def _require_image(image: str) -> None:
 
 def _docker_problem() -> str | None:
     """Why Docker cannot be used here and what to do about it, as the project's own commands say it."""
-    from commands.docker import require_docker
-    from commands.project import CommandError
+    from commands.shared.docker import require_docker
+    from commands.shared.project import CommandError
 
     try:
         require_docker()

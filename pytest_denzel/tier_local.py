@@ -25,7 +25,7 @@ class _Processes(Tier):
     """Services that are processes of this machine."""
 
     def prepare(self) -> None:
-        from commands.embedded_redis import free_port
+        from commands.local.embedded_redis import free_port
 
         self.values.update(
             api_port=free_port(),
@@ -121,8 +121,8 @@ class LocalTier(_Processes):
     def unavailable(self) -> str | None:
         if missing := _missing_packages("gunicorn", "celery", "redis"):
             return missing
-        from commands.embedded_redis import find_server
-        from commands.project import CommandError
+        from commands.local.embedded_redis import find_server
+        from commands.shared.project import CommandError
 
         try:
             with contextlib.redirect_stdout(sys.stderr):
@@ -132,7 +132,7 @@ class LocalTier(_Processes):
         return None
 
     def prepare(self) -> None:
-        from commands.embedded_redis import find_server, free_port, url
+        from commands.local.embedded_redis import find_server, free_port, url
 
         super().prepare()
         port, password = free_port(), secrets.token_hex(16)

@@ -141,7 +141,7 @@ class Tier(ABC):
         `alone`: the worker is down on purpose, so that the API cannot be more than alive.
         """
         if goal == REDIS:
-            from commands.embedded_redis import answers
+            from commands.local.embedded_redis import answers
 
             up = answers(self.values["redis_port"], self.values["redis_password"])
             return up, "Redis does not answer", None

@@ -45,7 +45,7 @@ def make(baked: Path) -> Run:
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The .env that the modules in this process read and write."""
-    from commands import project
+    from commands.shared import project
 
     path = tmp_path / ".env"
     monkeypatch.setattr(project, "ENV_FILE", path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import advice
+from commands.shared import advice
 
 MISSING = "app/logic/pipeline.py, line 1: ModuleNotFoundError: No module named {!r}"
 NO_FILE = (

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from commands import bench, project
-from commands.bench import Example, Plan, Step, advice, batch_bound, enough, knee, row
+from commands.service import bench
+from commands.service.bench import Example, Plan, Step, advice, batch_bound, enough, knee, row
+from commands.shared import project
 from tests.commands.conftest import Run
 
 PLAN = Plan("http://127.0.0.1:8000", [Example("one", "{}", 200, 1), Example("two", "{}", 200, 2)], 5.0, 512, 60.0)

@@ -244,7 +244,7 @@ def test_files_that_the_containers_cannot_read(project: Path) -> None:
 
 def test_a_disk_that_is_full(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from commands import doctor as module
-    from commands.project import CommandError
+    from commands.shared.project import CommandError
 
     usage = shutil.disk_usage(project)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=10**9))

@@ -33,9 +33,9 @@ def test_every_command_has_its_module() -> None:
     from commands.__main__ import COMMANDS
 
     for name in COMMANDS.values():
-        module, _, function = name.partition(".")
-        text = (TEMPLATE / "commands" / f"{module}.py").read_text(encoding="utf-8")
-        assert f"def {function or 'run'}(arguments: list[str]) -> int:" in text
+        module, _, function = name.partition(":")
+        text = (TEMPLATE / "commands" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert f"def {function}(arguments: list[str]) -> int:" in text
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_launch_with_docker_stopped_says_how_to_start_it(make: Run, tmp_path: Pa
 @needs_docker
 @pytest.mark.skipif(os.geteuid() != 0 or not Path("/var/run/docker.sock").exists(), reason="needs root and its Docker")
 def test_launch_as_a_user_without_permission_says_how_to_get_it(make: Run) -> None:
-    from commands.docker import _unusable
+    from commands.shared.docker import _unusable
 
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "docker", "version"],

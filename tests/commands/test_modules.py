@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import changes, permissions, reload, status
-from commands.build import Progress
-from commands.docker import Container, _container
-from commands.readiness import worker_states
-from commands.tail import follow
+from commands.containers import changes, permissions, reload
+from commands.containers.build import Progress
+from commands.service import status
+from commands.service.tail import follow
+from commands.shared.docker import Container, _container
+from commands.shared.readiness import worker_states
 
 # ----------------------------------------------------------------------------------------------------- status
 

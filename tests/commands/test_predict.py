@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from commands import predict
-from commands.project import CommandError
+from commands.service import predict
+from commands.shared.project import CommandError
 
 ACCEPTED = {"status": "success", "data": {"task_id": "one"}}
 LOADING = {"ready": False, "reason": "the model is loading", "workers": [], "queue": 1}

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from commands import project
-from commands.project import CommandError
+from commands.shared import project
+from commands.shared.project import CommandError
 
 # ------------------------------------------------------------------------------------------------------- .env
 

@@ -20,7 +20,7 @@ def embedded_redis(iris: Path) -> Iterator[ModuleType]:
     """The module of a baked project."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(iris))
-        from commands import embedded_redis
+        from commands.local import embedded_redis
 
         yield embedded_redis
     for name in [name for name in sys.modules if name.split(".")[0] == "commands"]:

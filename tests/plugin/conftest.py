@@ -48,7 +48,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("programs")
     found = shutil.which("redis-server")
     if found is None:
-        code = "from commands.embedded_redis import find_server; from pathlib import Path; import sys; "
+        code = "from commands.local.embedded_redis import find_server; from pathlib import Path; import sys; "
         code += "print(find_server(cache=Path(sys.argv[1]), python=sys.executable).program)"
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-c", code, str(folder)]

@@ -1,4 +1,8 @@
-"""The host side of the Makefile: each command is one module with a function ``run(arguments) -> int``.
+"""The host side of the Makefile: ``__main__`` says which function of which module runs a command.
 
-Standard library only, Python 3.10 or newer: the commands run before anything is installed.
+The folders are the Makefile's groups, `shared/` holds what several commands use, and imports none of them. A command
+is a function ``(arguments: list[str]) -> int``: the words after its name, and the exit code.
+
+Standard library only, Python 3.10 or newer: the commands run before anything is installed. Of the framework they import
+`denzel.settings`, `denzel.callback_policy` and `denzel.signing`, which keep that too.
 """

@@ -4,33 +4,36 @@ import importlib
 import os
 import sys
 
-# command -> module, or module.function where that is not "run"; imported only when its command is called
+# command -> its module and function, in the groups of the Makefile; imported only when the command is called
 COMMANDS = {
-    "launch": "launch",
-    "start": "lifecycle.start",
-    "stop": "lifecycle.stop",
-    "restart": "lifecycle.restart",
-    "shutdown": "lifecycle.shutdown",
-    "status": "status",
-    "logs": "logs.logs",
-    "logworker": "logs.logworker",
-    "shell": "lifecycle.shell",
-    "response": "response",
-    "dead": "control.dead",
-    "replay": "control.replay",
-    "redeliver": "control.redeliver",
-    "updatepipreqs": "update.updatepipreqs",
-    "updateosreqs": "update.updateosreqs",
-    "updatereqs": "update.updatereqs",
-    "install": "install",
-    "dev": "dev",
-    "test": "testing.test",
-    "e2e": "testing.e2e",
-    "scale": "scale",
-    "doctor": "doctor",
-    "predict": "predict",
-    "bench": "bench",
-    "receiver": "receiver",
+    "doctor": "doctor:run",
+    # in containers
+    "launch": "containers.launch:run",
+    "start": "containers.lifecycle:start",
+    "stop": "containers.lifecycle:stop",
+    "restart": "containers.lifecycle:restart",
+    "shutdown": "containers.lifecycle:shutdown",
+    "shell": "containers.lifecycle:shell",
+    "updatepipreqs": "containers.update:updatepipreqs",
+    "updateosreqs": "containers.update:updateosreqs",
+    "updatereqs": "containers.update:updatereqs",
+    "scale": "containers.scale:run",
+    # without Docker
+    "install": "local.install:run",
+    "dev": "local.dev:run",
+    "test": "local.testing:test",
+    "e2e": "local.testing:e2e",
+    # with the running service
+    "status": "service.status:run",
+    "logs": "service.logs:logs",
+    "logworker": "service.logs:logworker",
+    "response": "service.response:run",
+    "dead": "service.control:dead",
+    "replay": "service.control:replay",
+    "redeliver": "service.control:redeliver",
+    "predict": "service.predict:run",
+    "bench": "service.bench:run",
+    "receiver": "service.receiver:run",
 }
 
 
@@ -40,24 +43,24 @@ def main(argv):
         version = ".".join(map(str, sys.version_info[:2]))
         sys.stderr.write("Python 3.10 or newer is needed, not " + version + ": make ... PYTHON=python3.12\n")
         return 1
-    name = argv[0] if argv else ""
-    if name not in COMMANDS:
-        sys.stderr.write("Unknown command " + repr(name) + ". Run `make` to see the commands.\n")
+    command = argv[0] if argv else ""
+    if command not in COMMANDS:
+        sys.stderr.write("Unknown command " + repr(command) + ". Run `make` to see the commands.\n")
         return 1
     if sys.stdout is None:  # closed by the shell (>&-)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end
-    from commands import hiding
+    from commands import shadowing
 
-    for hidden in hiding.hidden_modules():
-        sys.stderr.write(hiding.problem(hidden) + "\n")
+    for name in shadowing.shadowed_modules():
+        sys.stderr.write(shadowing.problem(name) + "\n")
         return 1
-    from commands import new_env
-    from commands.project import CommandError
+    from commands.shared import new_env
+    from commands.shared.project import CommandError
 
-    module, _, function = COMMANDS[name].partition(".")
+    module, _, function = COMMANDS[command].partition(":")
     try:
         new_env.create_if_missing()
-        return getattr(importlib.import_module("commands." + module), function or "run")(argv[1:])
+        return getattr(importlib.import_module("commands." + module), function)(argv[1:])
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1

@@ -19,8 +19,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from commands import checks, embedded_redis, permissions
-from commands.docker import (
+from commands.containers import permissions
+from commands.containers.launch import check_free, checked
+from commands.local import embedded_redis
+from commands.shared import checks
+from commands.shared.docker import (
     GPU_FILE,
     compose_files,
     compose_output,
@@ -30,8 +33,7 @@ from commands.docker import (
     require_docker,
     require_own,
 )
-from commands.launch import check_free, checked
-from commands.project import (
+from commands.shared.project import (
     ENV_FILE,
     ROOT,
     CommandError,
@@ -194,7 +196,7 @@ def _venv() -> str:
         raise CommandError("this Python cannot make a virtual environment: apt install python3-venv")
     if importlib.util.find_spec("ensurepip") is None and importlib.util.find_spec("pip") is None:
         raise CommandError("this Python can install no packages: apt install python3-venv")
-    checks.no_package_is_hidden()
+    checks.no_package_is_shadowed()
     return "there" if (ROOT / ".venv/bin/python").exists() else "is made at the first make install, dev or test"
 
 

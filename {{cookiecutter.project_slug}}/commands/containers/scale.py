@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from commands.docker import compose, require_created
-from commands.project import (
+from commands.shared.docker import compose, require_created
+from commands.shared.project import (
     CommandError,
     api_url,
     count,
@@ -16,7 +16,7 @@ from commands.project import (
     say,
     update_env,
 )
-from commands.readiness import fetch_ready, launch_timeout, worker_failed, worker_states
+from commands.shared.readiness import fetch_ready, launch_timeout, worker_failed, worker_states
 
 
 def run(arguments: list[str]) -> int:

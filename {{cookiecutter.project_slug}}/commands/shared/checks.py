@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Mapping
 
-from commands import hiding
-from commands.docker import GPU_FILE, compose_files, compose_output, docker
-from commands.project import ROOT, CommandError, count, positive_number, read_env
+from commands import shadowing
+from commands.shared.docker import GPU_FILE, compose_files, compose_output, docker
+from commands.shared.project import ROOT, CommandError, count, positive_number, read_env
 from denzel.settings import Settings, SettingsError
 
 _TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
@@ -43,11 +43,11 @@ def folder_is_right() -> None:
         raise CommandError(f"The folder {ROOT} has a {os.pathsep!r} in its path, which programs take apart: rename it.")
 
 
-def no_package_is_hidden() -> None:
+def no_package_is_shadowed() -> None:
     """No file of the folder has the name of a package in `.venv`."""
     for site_packages in (ROOT / ".venv").glob("lib/python*/site-packages"):
-        for name in hiding.hidden_packages(site_packages):
-            raise CommandError(hiding.problem(name))
+        for name in shadowing.shadowed_packages(site_packages):
+            raise CommandError(shadowing.problem(name))
 
 
 def settings_are_right(given: Mapping[str, str] | None = None) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
-from commands import advice
-from commands.docker import containers, last_lines
-from commands.project import CommandError, positive_number, read_env, say
+from commands.shared import advice
+from commands.shared.docker import containers, last_lines
+from commands.shared.project import CommandError, positive_number, read_env, say
 
 _CRASHES = 3  # a container that Docker started again this often will not get well by waiting
 # the services listen on this machine: a proxy in the environment must not be asked for them

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from commands import checks, permissions
-from commands.build import build
-from commands.docker import require_created
-from commands.launch import announce, up
-from commands.lifecycle import prune
-from commands.project import api_url, parse_arguments, update_env
-from commands.readiness import wait_until_ready
+from commands.containers import permissions
+from commands.containers.build import build
+from commands.containers.launch import announce, up
+from commands.containers.lifecycle import prune
+from commands.shared import checks
+from commands.shared.docker import require_created
+from commands.shared.project import api_url, parse_arguments, update_env
+from commands.shared.readiness import wait_until_ready
 
 
 def updatepipreqs(arguments: list[str]) -> int:

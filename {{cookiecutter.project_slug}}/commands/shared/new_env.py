@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 
-from commands.project import ENV_FILE, say, write_private
+from commands.shared.project import ENV_FILE, say, write_private
 
 EXAMPLE = ENV_FILE.with_name(".env.example")
 PLACEHOLDER = "__GENERATED__"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from commands import advice
-from commands.client import pretty, printable, send, shown
-from commands.project import ROOT, CommandError, api_url, colour, parse_arguments, running_dev, say
-from commands.readiness import fetch_ready, indented, worker_states
-from commands.shared import examples
+from commands.shared import advice, examples
 from commands.shared.examples import TOLERANCE, BadExample, Example, differences, in_short
+from commands.shared.http import pretty, printable, send, shown
+from commands.shared.project import ROOT, CommandError, api_url, colour, parse_arguments, running_dev, say
+from commands.shared.readiness import fetch_ready, indented, worker_states
 
 EXAMPLES = ROOT / examples.FOLDER
 WAIT = 600.0  # seconds for an asynchronous task

@@ -2,8 +2,8 @@
 
 The load grows step by step: 1, 2, 4, ... connections, on each of which one request follows the other. It ends when
 two steps in a row have brought hardly any more throughput, when errors appear, or at MAX connections. The load comes
-from Locust, which runs in `.venv` (commands/load.py); here is what needs nothing but Python: what is sent, and what
-the measurements mean.
+from Locust, which runs in `.venv` (commands/service/load.py); here is what needs nothing but Python: what is sent, and
+what the measurements mean.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from commands.client import send, shown
-from commands.install import ensure_installed
-from commands.project import ROOT, CommandError, api_url, parse_arguments, positive_number, read_env, warn
-from commands.readiness import fetch_ready
+from commands.local.install import ensure_installed
 from commands.shared import examples
 from commands.shared.examples import FOLDER, TOLERANCE, BadExample, differences
+from commands.shared.http import send, shown
+from commands.shared.project import ROOT, CommandError, api_url, parse_arguments, positive_number, read_env, warn
+from commands.shared.readiness import fetch_ready
 
 # A step counts as progress when its throughput rises by this part; without any for so many steps the load is enough.
 RISE = 0.05
@@ -98,7 +98,7 @@ def run(arguments: list[str]) -> int:
     python = str(ensure_installed(bench=True))
     sys.stdout.flush()
     os.chdir(ROOT)
-    os.execv(python, [python, "-m", "commands.load", plan.to_json()])
+    os.execv(python, [python, "-m", "commands.service.load", plan.to_json()])
 
 
 # ---------------------------------------------------------------------------------------------- what is sent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from commands.docker import Container, compose_output, docker
-from commands.project import ROOT, CommandError
+from commands.shared.docker import Container, compose_output, docker
+from commands.shared.project import ROOT, CommandError
 
 # What the processes of a container have read from the project's folder and keep for as long as the container runs.
 # The user's own code is not here: a reload takes it up.

@@ -2,7 +2,7 @@
 
 What is guaranteed:
 - Ctrl-C, SIGTERM to make or a closed terminal stop everything within 5 seconds; nothing survives, not even
-  when this process is killed with -9 (commands/processes.py).
+  when this process is killed with -9 (commands/local/processes.py).
 - A service that dies is reported with its last lines and started again, after 1 second, doubling to 30, as
   its container would be. Only a Redis that never comes up ends `make dev`.
 - A terminal that does not read (Ctrl-S) never holds up the services: lines are left out instead.
@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from commands import advice, checks, embedded_redis, processes
-from commands.docker import containers
-from commands.install import VENV, ensure_installed
-from commands.project import (
+from commands.local import embedded_redis, processes
+from commands.local.install import VENV, ensure_installed
+from commands.shared import advice, checks
+from commands.shared.docker import containers
+from commands.shared.project import (
     DEV_FILE,
     MARKERS,
     ROOT,
@@ -80,7 +81,7 @@ def run(arguments: list[str]) -> int:
         if not ipaddress.ip_address(host).is_loopback:
             warn(f"API_HOST={host}: the API is open to your network, without authentication.")
         ensure_installed()
-        checks.no_package_is_hidden()
+        checks.no_package_is_shadowed()
         redis = _choose_redis(settings)
         return asyncio.run(Dev(settings, host, ports, redis, lock).serve())
 

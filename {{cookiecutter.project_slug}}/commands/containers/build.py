@@ -7,8 +7,8 @@ import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from commands.docker import compose_environment
-from commands.project import BUILDING_FILE, ROOT, CommandError, colour, read_env, say, write_marker
+from commands.shared.docker import compose_environment
+from commands.shared.project import BUILDING_FILE, ROOT, CommandError, colour, read_env, say, write_marker
 
 OS_COMMANDS = "OS COMMANDS..."
 PIP_INSTALLING = "PIP INSTALLING..."

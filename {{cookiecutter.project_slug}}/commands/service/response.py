@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from commands.control import control, last_line
-from commands.project import CommandError, choice, parse_arguments, positive_number, say
+from commands.service.control import control, last_line
+from commands.shared.project import CommandError, choice, parse_arguments, positive_number, say
 
 _FAILED = "Failed to change response manner"
 

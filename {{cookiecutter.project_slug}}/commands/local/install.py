@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from commands.project import MARKERS, ROOT, CommandError, colour, parse_arguments, say, warn
+from commands.shared.project import MARKERS, ROOT, CommandError, colour, parse_arguments, say, warn
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"

@@ -25,8 +25,8 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from commands.bench import Plan, Step, advice, enough, header, knee, row
-from commands.project import MARKERS, ROOT, say
+from commands.service.bench import Plan, Step, advice, enough, header, knee, row
+from commands.shared.project import MARKERS, ROOT, say
 
 PLOT = MARKERS / "bench.svg"
 

@@ -6,10 +6,10 @@ import os
 import shlex
 import sys
 
-from commands import checks
-from commands.docker import require_docker
-from commands.install import ensure_installed
-from commands.project import ROOT, CommandError, parse_arguments
+from commands.local.install import ensure_installed
+from commands.shared import checks
+from commands.shared.docker import require_docker
+from commands.shared.project import ROOT, CommandError, parse_arguments
 
 
 def test(arguments: list[str]) -> int:
@@ -31,7 +31,7 @@ def _pytest(options: list[str], arguments: list[str]) -> int:
     except ValueError as error:
         raise CommandError(f"ARGS={given!r} cannot be read: {error}.") from None
     python = str(ensure_installed(tests=True))
-    checks.no_package_is_hidden()
+    checks.no_package_is_shadowed()
     sys.stdout.flush()
     os.chdir(ROOT)
     os.execv(python, [python, "-m", "pytest", *options, *words])

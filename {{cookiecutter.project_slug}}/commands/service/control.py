@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from commands.docker import compose_environment, compose_output, containers, require_created
-from commands.project import ROOT, CommandError, parse_arguments, read_env, running_dev, say
+from commands.shared.docker import compose_environment, compose_output, containers, require_created
+from commands.shared.project import ROOT, CommandError, parse_arguments, read_env, running_dev, say
 
 
 def dead(arguments: list[str]) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from commands import checks, permissions
-from commands.build import build
-from commands.docker import compose, containers, proxy_place, require_docker, require_own
-from commands.project import (
+from commands.containers import permissions
+from commands.containers.build import build
+from commands.shared import checks
+from commands.shared.docker import compose, containers, proxy_place, require_docker, require_own
+from commands.shared.project import (
     BUILDING_FILE,
     CommandError,
     address,
@@ -25,7 +26,7 @@ from commands.project import (
     url,
     warn,
 )
-from commands.readiness import wait_until_ready
+from commands.shared.readiness import wait_until_ready
 
 
 def run(arguments: list[str]) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from commands import changes, checks, permissions, reload
-from commands.docker import (
+from commands.containers import changes, permissions, reload
+from commands.containers.launch import announce, check_free, checked, up
+from commands.shared import checks
+from commands.shared.docker import (
     Container,
     compose,
     compose_command,
@@ -18,8 +20,7 @@ from commands.docker import (
     require_own,
     services,
 )
-from commands.launch import announce, check_free, checked, up
-from commands.project import (
+from commands.shared.project import (
     ROOT,
     CommandError,
     api_url,
@@ -31,7 +32,7 @@ from commands.project import (
     switch,
     warn,
 )
-from commands.readiness import wait_until_ready
+from commands.shared.readiness import wait_until_ready
 
 # What runs the project's code, and what stands beside it; the other services keep what these have to store.
 CODE = {"api", "denzel"}

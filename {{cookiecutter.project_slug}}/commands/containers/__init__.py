@@ -1,0 +1,1 @@
+"""``make launch`` and what is done with the containers from then on."""
