@@ -69,7 +69,7 @@ def demonstrate(folder: Path, keep: bool) -> None:
     step("Start redis, api, denzel and monitor, without Docker: make dev")
     example = json.loads((project / "app" / "assets" / "examples" / f"{EXAMPLE}.json").read_text(encoding="utf-8"))
     arrivals: queue.Queue[Any] = queue.Queue()
-    secret = commands.project.read_env()["CALLBACK_SECRET"]
+    secret = commands.env.read_env()["CALLBACK_SECRET"]
     with (
         commands.receiver.receiving(arrivals.put, secret) as port,
         serving(project, commands, callback_allow=f"127.0.0.1:{port}") as dev,
@@ -77,7 +77,7 @@ def demonstrate(folder: Path, keep: bool) -> None:
         ask_synchronously(dev["api_url"], example, commands)
         ask_asynchronously(dev["api_url"], example, commands, f"http://127.0.0.1:{port}/iris", arrivals)
         step("Where it is")
-        password = commands.project.read_env()["MONITOR_PASSWORD"]
+        password = commands.env.read_env()["MONITOR_PASSWORD"]
         print(f"API      {dev['api_url']}   (POST /predict, GET /status/<task id>, /info, /ping, /ready)")
         print(f"Monitor  {dev['monitor_url']}   (user admin, password {password})")
         if keep:
@@ -117,17 +117,21 @@ def project_commands(project: Path) -> SimpleNamespace:
     sys.dont_write_bytecode = True
     from commands.local import embedded_redis, install, processes
     from commands.service import receiver
-    from commands.shared import examples, http
+    from commands.shared import env, examples, http, ports, running, screen
     from commands.shared import project as base
 
     return SimpleNamespace(
         embedded_redis=embedded_redis,
+        env=env,
         examples=examples,
         http=http,
         install=install,
+        ports=ports,
         processes=processes,
         project=base,
         receiver=receiver,
+        running=running,
+        screen=screen,
     )
 
 
@@ -148,7 +152,7 @@ def install(project: Path, commands: SimpleNamespace) -> None:
 @contextlib.contextmanager
 def serving(project: Path, commands: SimpleNamespace, callback_allow: str) -> Iterator[dict[str, Any]]:
     """`make dev` until the block ends: its URLs, and its process as "make"."""
-    settings = commands.project.read_env()
+    settings = commands.env.read_env()
     # settings of the user's shell are not the demo's; those of the make around it neither
     others = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "KEEP", *settings} - {"REDIS_URL"}
     environment = {name: value for name, value in os.environ.items() if name not in others}
@@ -173,7 +177,7 @@ def serving(project: Path, commands: SimpleNamespace, callback_allow: str) -> It
         threading.Thread(target=relay, args=(make.stdout, last_lines), daemon=True).start()
         try:
             wait_until_ready(commands, make, api_port, last_lines)
-            yield {**commands.project.running_dev(), "make": make}
+            yield {**commands.running.running_dev(), "make": make}
         finally:
             with uninterrupted():
                 stop(make, commands, [api_port, monitor_port])
@@ -255,7 +259,7 @@ def check(commands: SimpleNamespace, expected: Any, found: Any) -> None:
     """Whether the answer is the example's."""
     if differences := list(commands.examples.differences(expected, found)):
         raise DemoError("\n  ".join(["Not what the example expects:", *differences]))
-    print(commands.project.colour("As expected.", "green"))
+    print(commands.screen.colour("As expected.", "green"))
 
 
 def stop(make: subprocess.Popen[str], commands: SimpleNamespace, ports: list[int]) -> None:
@@ -267,7 +271,7 @@ def stop(make: subprocess.Popen[str], commands: SimpleNamespace, ports: list[int
     except subprocess.TimeoutExpired:
         os.killpg(make.pid, signal.SIGKILL)
         raise DemoError(f"make dev did not stop within {STOP:.0f} s and was killed.") from None
-    if left := [port for port in ports if commands.project.port_taken("127.0.0.1", port)]:
+    if left := [port for port in ports if commands.ports.port_taken("127.0.0.1", port)]:
         raise DemoError(f"Something still listens on {left}.")
 
 

@@ -39,7 +39,8 @@ class Project:
     def read_env(self) -> dict[str, str]:
         """The settings of `.env`, as the project's own commands read them; empty where there is none."""
         try:
-            from commands.shared.project import CommandError, read_env
+            from commands.shared.env import read_env
+            from commands.shared.project import CommandError
         except ImportError:  # a copy of the service without its commands
             return {}
         try:

@@ -45,8 +45,8 @@ def make(baked: Path) -> Run:
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The .env that the modules in this process read and write."""
-    from commands.shared import project
+    from commands.shared import env
 
     path = tmp_path / ".env"
-    monkeypatch.setattr(project, "ENV_FILE", path)
+    monkeypatch.setattr(env, "ENV_FILE", path)
     return path

@@ -8,7 +8,7 @@ import pytest
 
 from commands.service import bench
 from commands.service.bench import Example, Plan, Step, advice, batch_bound, enough, knee, row
-from commands.shared import project
+from commands.shared import env
 from tests.commands.conftest import Run
 
 PLAN = Plan("http://127.0.0.1:8000", [Example("one", "{}", 200, 1), Example("two", "{}", 200, 2)], 5.0, 512, 60.0)
@@ -71,7 +71,7 @@ def pipeline(tmp_path: Path, env_file: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_advice_names_the_clients_and_the_batch_bound(pipeline: Path) -> None:
-    assert project.ENV_FILE.exists()
+    assert env.ENV_FILE.exists()
     assert advice(PLAN, steps(100, 200, 201, 202)) == [
         "Recommended: 2 clients at a time, 200 requests/s (1.5 ms, 99 of 100 within 2.5 ms).",
         "More clients wait longer and get hardly anything more done.",

@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from commands.containers import permissions
+from commands.containers import checks, permissions
 from commands.containers.launch import check_free, checked
 from commands.local import embedded_redis
-from commands.shared import checks
+from commands.shared.arguments import parse_arguments
+from commands.shared.checks import folder_is_right, no_package_is_shadowed, settings_are_right
 from commands.shared.docker import (
     GPU_FILE,
     compose_files,
@@ -33,17 +34,10 @@ from commands.shared.docker import (
     require_docker,
     require_own,
 )
-from commands.shared.project import (
-    ENV_FILE,
-    ROOT,
-    CommandError,
-    colour,
-    listening,
-    parse_arguments,
-    read_env,
-    running_dev,
-    say,
-)
+from commands.shared.env import ENV_FILE, listening, read_env
+from commands.shared.project import ROOT, CommandError
+from commands.shared.running import running_dev
+from commands.shared.screen import colour, say
 from denzel.settings import Settings
 
 OLDEST_COMPOSE = (2, 20, 2)  # the first one that knows a health check's start_interval
@@ -131,12 +125,12 @@ def _known_names() -> set[str]:
 
 def _settings() -> str:
     checks.compose_files_exist()
-    checks.settings_are_right()
+    settings_are_right()
     return "valid"
 
 
 def _folder() -> str:
-    checks.folder_is_right()
+    folder_is_right()
     owner = ROOT.stat().st_uid
     if problem := permissions.unreadable():
         raise CommandError(problem)
@@ -196,7 +190,7 @@ def _venv() -> str:
         raise CommandError("this Python cannot make a virtual environment: apt install python3-venv")
     if importlib.util.find_spec("ensurepip") is None and importlib.util.find_spec("pip") is None:
         raise CommandError("this Python can install no packages: apt install python3-venv")
-    checks.no_package_is_shadowed()
+    no_package_is_shadowed()
     return "there" if (ROOT / ".venv/bin/python").exists() else "is made at the first make install, dev or test"
 
 

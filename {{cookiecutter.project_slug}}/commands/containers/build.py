@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from commands.shared.docker import compose_environment
-from commands.shared.project import BUILDING_FILE, ROOT, CommandError, colour, read_env, say, write_marker
+from commands.shared.env import read_env
+from commands.shared.project import ROOT, CommandError
+from commands.shared.running import BUILDING_FILE, write_marker
+from commands.shared.screen import colour, say
 
 OS_COMMANDS = "OS COMMANDS..."
 PIP_INSTALLING = "PIP INSTALLING..."

@@ -5,28 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from commands.containers import permissions
+from commands.containers import checks, permissions
 from commands.containers.build import build
-from commands.shared import checks
+from commands.containers.until_ready import wait_until_ready
+from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.docker import compose, containers, proxy_place, require_docker, require_own
-from commands.shared.project import (
-    BUILDING_FILE,
-    CommandError,
-    address,
-    api_url,
-    colour,
-    listening,
-    parse_arguments,
-    port,
-    port_taken,
-    read_env,
-    read_marker,
-    say,
-    update_env,
-    url,
-    warn,
-)
-from commands.shared.readiness import wait_until_ready
+from commands.shared.env import listening, read_env, update_env
+from commands.shared.ports import port_taken, url
+from commands.shared.project import CommandError
+from commands.shared.running import BUILDING_FILE, api_url, read_marker
+from commands.shared.screen import colour, say, warn
 
 
 def run(arguments: list[str]) -> int:

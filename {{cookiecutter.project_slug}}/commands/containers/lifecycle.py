@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from commands.containers import changes, permissions, reload
+from commands.containers import changes, checks, permissions, reload
 from commands.containers.launch import announce, check_free, checked, up
-from commands.shared import checks
+from commands.containers.until_ready import wait_until_ready
+from commands.shared.arguments import choice, parse_arguments, switch
 from commands.shared.docker import (
     Container,
     compose,
@@ -20,19 +21,10 @@ from commands.shared.docker import (
     require_own,
     services,
 )
-from commands.shared.project import (
-    ROOT,
-    CommandError,
-    api_url,
-    choice,
-    listening,
-    parse_arguments,
-    read_env,
-    say,
-    switch,
-    warn,
-)
-from commands.shared.readiness import wait_until_ready
+from commands.shared.env import listening, read_env
+from commands.shared.project import ROOT, CommandError
+from commands.shared.running import api_url
+from commands.shared.screen import say, warn
 
 # What runs the project's code, and what stands beside it; the other services keep what these have to store.
 CODE = {"api", "denzel"}

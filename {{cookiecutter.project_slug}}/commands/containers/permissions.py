@@ -7,7 +7,8 @@ import stat
 import sys
 from pathlib import Path
 
-from commands.shared.project import ROOT, CommandError, update_env
+from commands.shared.env import update_env
+from commands.shared.project import ROOT, CommandError
 
 NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
 MOUNTED = ("app", "denzel", "entrypoints", "proxy")

@@ -6,26 +6,25 @@ so nothing that was there before is taken for the outcome of this one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from commands.shared import advice
 from commands.shared.docker import Container, docker, last_lines
-from commands.shared.project import CommandError, say
+from commands.shared.project import CommandError
 from commands.shared.readiness import api_reloads, fetch_ready, indented, launch_timeout
+from commands.shared.screen import say
+from commands.shared.waiting import wait_for
 
 Workers = dict[str, dict[str, Any]]  # by name, as /ready tells of them
 
-_PATIENCE = 10.0  # seconds for a reload of the API that somebody else has asked for
+_OTHERS = 10.0  # seconds for a reload of the API that somebody else has asked for
 
 
 def possible(found: dict[str, list[Container]], url: str) -> bool:
     """Whether everything that runs the project's code is up, and can replace its processes by itself."""
-    until = time.monotonic() + _PATIENCE
-    while (api := api_reloads(url)) and not api.ended and time.monotonic() < until:
-        time.sleep(0.2)
-    document = fetch_ready(url)
+    wait_for(lambda: "" if (api := api_reloads(url)) and not api.ended else None, _OTHERS)
+    api, document = api_reloads(url), fetch_ready(url)
     if document is None or not document.get("ready") or api is None or not api.ended:
         return False
     containers, workers = found.get("denzel", []), document["workers"]
@@ -51,15 +50,15 @@ def _reload_workers(containers: list[Container], url: str) -> None:
     before = _workers(url) or {}
     _signal(containers)
 
-    def state() -> tuple[bool, str]:
+    def look() -> str | None:
         now = _workers(url)
         if now is None:
-            return False, "Redis or the API is out of reach"
+            return "Redis or the API is out of reach"
         left = [name for name, worker in before.items() if _is_loading(worker, now.get(name))]
         replaced = sum(worker["replaced"] for name, worker in now.items() if _has_heard(before.get(name), worker))
-        return not left, f"the workers load the new code, {replaced} of their processes have it"
+        return f"the workers load the new code, {replaced} of their processes have it" if left else None
 
-    _wait(state, "denzel")
+    _wait(look, "denzel")
     for name, worker in (_workers(url) or {}).items():
         if worker["reload_error"]:
             raise CommandError(
@@ -85,14 +84,14 @@ def _reload_api(containers: list[Container], url: str) -> None:
     before = api_reloads(url)
     _signal(containers)
 
-    def state() -> tuple[bool, str]:
+    def look() -> str | None:
         now = api_reloads(url)
         done = now is not None and (
             before is None or now.started != before.started or (now.begun > before.begun and now.ended)
         )
-        return done, "the API loads the new code"
+        return None if done else "the API loads the new code"
 
-    _wait(state, "api")
+    _wait(look, "api")
     now = api_reloads(url)
     if before and now and now.started == before.started and now.failed > before.failed:
         raise CommandError(
@@ -118,25 +117,15 @@ def _signal(containers: list[Container]) -> None:
             raise CommandError(f"The container of {container.service} takes no signal: {done.stderr.strip()}")
 
 
-def _wait(state: Callable[[], tuple[bool, str]], service: str) -> None:
-    """Wait for the first of ``(done, what is waited for)``, showing the second; each step has LAUNCH_TIMEOUT."""
+def _wait(look: Callable[[], str | None], service: str) -> None:
+    """Wait for a service, showing what for; each step, such as the next replaced process, has LAUNCH_TIMEOUT."""
     limit = launch_timeout()
-    started = since = shown_at = time.monotonic()
-    shown = ""
-    while True:
-        done, waiting_for = state()
-        if done:
-            return
-        now = time.monotonic()
-        if waiting_for != shown:
-            since = now
-        if now - since > limit:
-            raise CommandError(
-                f"Not within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {waiting_for}\n"
-                f"{indented(last_lines(service))}\n"
-                f"What ran before goes on serving meanwhile. Look at it: make status, make logs SERVICE={service}"
-            )
-        if waiting_for != shown or now - shown_at >= 10:
-            say(f"Waiting: {waiting_for}" + (f" ({now - started:.0f} s)" if now - started >= 1 else ""))
-            shown, shown_at = waiting_for, now
-        time.sleep(0.2)
+
+    def timed_out(waiting_for: str) -> str:
+        return (
+            f"Not within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {waiting_for}\n"
+            f"{indented(last_lines(service))}\n"
+            f"What ran before goes on serving meanwhile. Look at it: make status, make logs SERVICE={service}"
+        )
+
+    wait_for(look, limit, timed_out, limit_of_each=True)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
+from commands.containers.until_ready import raise_failed
+from commands.shared.arguments import count, parse_arguments
 from commands.shared.docker import compose, require_created
-from commands.shared.project import (
-    CommandError,
-    api_url,
-    count,
-    launched,
-    parse_arguments,
-    read_env,
-    running_dev,
-    say,
-    update_env,
-)
-from commands.shared.readiness import fetch_ready, launch_timeout, worker_failed, worker_states
+from commands.shared.env import read_env, update_env
+from commands.shared.project import CommandError
+from commands.shared.readiness import fetch_ready, launch_timeout, worker_states
+from commands.shared.running import api_url, launched, running_dev
+from commands.shared.screen import say
+from commands.shared.waiting import wait_for
 
 
 def run(arguments: list[str]) -> int:
@@ -43,22 +37,22 @@ def run(arguments: list[str]) -> int:
 def _settled(url: str, wanted: int) -> list[tuple[str, str, str]]:
     """The workers, once there are as many as wanted and all are up."""
     limit = launch_timeout()
-    started, shown = time.monotonic(), ""
-    while True:
-        workers = worker_states(fetch_ready(url))
+    workers: list[tuple[str, str, str]] = []
+
+    def look() -> str | None:
+        workers[:] = worker_states(fetch_ready(url))
         up = sum(state == "UP" for _, state, _ in workers)
         if up == len(workers) == wanted:
-            return workers
-        for name, state, error in workers:
-            if state == "ERROR":
-                raise CommandError(worker_failed(name, error))
-        text = f"{up} of {wanted} workers are up" if len(workers) <= wanted else "workers are stopping"
-        if text != shown:
-            say(f"Waiting: {text}")
-            shown = text
-        if time.monotonic() - started > limit:
-            raise CommandError(
-                f"Not within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {text}. "
-                "The containers stay and go on. Look at them: make status, make logs SERVICE=denzel"
-            )
-        time.sleep(0.3)
+            return None
+        raise_failed(workers)
+        return f"{up} of {wanted} workers are up" if len(workers) <= wanted else "workers are stopping"
+
+    wait_for(
+        look,
+        limit,
+        lambda waiting_for: (
+            f"Not within {limit:g} seconds (LAUNCH_TIMEOUT in .env): {waiting_for}. "
+            "The containers stay and go on. Look at them: make status, make logs SERVICE=denzel"
+        ),
+    )
+    return workers

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from commands.containers import permissions
+from commands.containers import checks, permissions
 from commands.containers.build import build
 from commands.containers.launch import announce, up
 from commands.containers.lifecycle import prune
-from commands.shared import checks
+from commands.containers.until_ready import wait_until_ready
+from commands.shared.arguments import parse_arguments
 from commands.shared.docker import require_created
-from commands.shared.project import api_url, parse_arguments, update_env
-from commands.shared.readiness import wait_until_ready
+from commands.shared.env import update_env
+from commands.shared.running import api_url
 
 
 def updatepipreqs(arguments: list[str]) -> int:

@@ -34,24 +34,13 @@ from urllib.parse import urlsplit
 from commands.local import embedded_redis, processes
 from commands.local.install import VENV, ensure_installed
 from commands.shared import advice, checks
+from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.docker import containers
-from commands.shared.project import (
-    DEV_FILE,
-    MARKERS,
-    ROOT,
-    CommandError,
-    address,
-    colour,
-    parse_arguments,
-    port,
-    port_taken,
-    read_env,
-    running_dev,
-    say,
-    url,
-    warn,
-    write_marker,
-)
+from commands.shared.env import read_env
+from commands.shared.ports import port_taken, url
+from commands.shared.project import MARKERS, ROOT, CommandError
+from commands.shared.running import DEV_FILE, running_dev, write_marker
+from commands.shared.screen import colour, say, warn
 
 PROCFILE = ROOT / "Procfile"
 DATA = MARKERS / "redis"

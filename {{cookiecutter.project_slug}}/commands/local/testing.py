@@ -8,8 +8,9 @@ import sys
 
 from commands.local.install import ensure_installed
 from commands.shared import checks
+from commands.shared.arguments import parse_arguments
 from commands.shared.docker import require_docker
-from commands.shared.project import ROOT, CommandError, parse_arguments
+from commands.shared.project import ROOT, CommandError
 
 
 def test(arguments: list[str]) -> int:

@@ -18,10 +18,14 @@ from dataclasses import asdict, dataclass, field
 
 from commands.local.install import ensure_installed
 from commands.shared import examples
+from commands.shared.arguments import parse_arguments, positive_number
+from commands.shared.env import read_env
 from commands.shared.examples import FOLDER, TOLERANCE, BadExample, differences
 from commands.shared.http import send, shown
-from commands.shared.project import ROOT, CommandError, api_url, parse_arguments, positive_number, read_env, warn
+from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import fetch_ready
+from commands.shared.running import api_url
+from commands.shared.screen import warn
 
 # A step counts as progress when its throughput rises by this part; without any for so many steps the load is enough.
 RISE = 0.05

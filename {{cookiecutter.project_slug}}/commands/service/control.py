@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 
+from commands.shared.arguments import parse_arguments
 from commands.shared.docker import compose_environment, compose_output, containers, require_created
-from commands.shared.project import ROOT, CommandError, parse_arguments, read_env, running_dev, say
+from commands.shared.env import read_env
+from commands.shared.project import ROOT, CommandError
+from commands.shared.running import running_dev
+from commands.shared.screen import say
 
 
 def dead(arguments: list[str]) -> int:

@@ -26,7 +26,8 @@ import gevent
 from locust.env import Environment
 
 from commands.service.bench import Plan, Step, advice, enough, header, knee, row
-from commands.shared.project import MARKERS, ROOT, say
+from commands.shared.project import MARKERS, ROOT
+from commands.shared.screen import say
 
 PLOT = MARKERS / "bench.svg"
 

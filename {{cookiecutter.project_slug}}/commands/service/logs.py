@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from commands.service.tail import follow
+from commands.shared.arguments import choice, count, parse_arguments, switch
 from commands.shared.docker import (
     NOT_CREATED,
     compose_command,
@@ -17,7 +18,8 @@ from commands.shared.docker import (
     services,
     without_clearing,
 )
-from commands.shared.project import MARKERS, ROOT, CommandError, choice, count, parse_arguments, running_dev, switch
+from commands.shared.project import MARKERS, ROOT, CommandError
+from commands.shared.running import running_dev
 
 DEV_LOG = MARKERS / "dev.log"
 LOGS = ROOT / "logs"

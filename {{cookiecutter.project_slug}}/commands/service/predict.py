@@ -6,10 +6,14 @@ import time
 from typing import Any
 
 from commands.shared import advice, examples
+from commands.shared.arguments import parse_arguments
 from commands.shared.examples import TOLERANCE, BadExample, Example, differences, in_short
-from commands.shared.http import pretty, printable, send, shown
-from commands.shared.project import ROOT, CommandError, api_url, colour, parse_arguments, running_dev, say
+from commands.shared.http import Answer, pretty, printable, send, shown
+from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import fetch_ready, indented, worker_states
+from commands.shared.running import api_url, running_dev
+from commands.shared.screen import colour, say
+from commands.shared.waiting import growing, wait_for
 
 EXAMPLES = ROOT / examples.FOLDER
 WAIT = 600.0  # seconds for an asynchronous task
@@ -61,25 +65,29 @@ def _wait(api: str, url: str) -> Any:
         CommandError: it has not ended in time, or waits for a worker whose model does not load.
     """
     say(f"\nGET {url}   until it has ended")
-    started, pause, told = time.monotonic(), 0.05, ""
-    while True:
+    explain_at = time.monotonic() + PATIENCE
+    answer: Answer
+
+    def look() -> str | None:
+        nonlocal answer
         answer = send(url)
         document = answer.json()
         if answer.status != 200 or not isinstance(document, dict):
             raise CommandError(shown(answer))
         if document.get("status") in _ENDED:
-            break
-        waited = time.monotonic() - started
-        if waited > WAIT:
-            raise CommandError(f"Still {document.get('status')} after {WAIT:.0f} s. Look again later: curl {url}")
-        if waited > PATIENCE and document.get("status") == "PENDING":
-            reason = _not_ready(api, url)
-            if reason and reason != told:
-                say(f"Waiting: {reason}")
-                told = reason
-        time.sleep(pause)
-        pause = min(pause * 1.5, 1.0)
+            return None
+        if document.get("status") == "PENDING" and time.monotonic() >= explain_at:
+            return _not_ready(api, url)
+        return ""
+
+    wait_for(
+        look,
+        WAIT,
+        lambda _: f"Still {answer.json()['status']} after {WAIT:.0f} s. Look again later: curl {url}",
+        pauses=growing(0.05, 1.0, 1.5),
+    )
     say(shown(answer))
+    document = answer.json()
     result = document.get("result")
     if document["status"] == "SUCCESS":
         return result

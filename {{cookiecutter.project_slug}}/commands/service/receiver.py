@@ -16,8 +16,11 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from commands.shared.arguments import parse_arguments, port
+from commands.shared.env import read_env
 from commands.shared.http import pretty, printable
-from commands.shared.project import CommandError, colour, parse_arguments, port, read_env, say
+from commands.shared.project import CommandError
+from commands.shared.screen import colour, say
 
 DEFAULT_PORT = 9000
 LOOPBACK = "127.0.0.1"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from commands.service.control import control, last_line
-from commands.shared.project import CommandError, choice, parse_arguments, positive_number, say
+from commands.shared.arguments import choice, parse_arguments, positive_number
+from commands.shared.project import CommandError
+from commands.shared.screen import say
 
 _FAILED = "Failed to change response manner"
 

@@ -11,21 +11,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from commands.shared import advice
+from commands.shared.arguments import parse_arguments, switch
 from commands.shared.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
-from commands.shared.project import (
-    BUILDING_FILE,
-    ROOT,
-    CommandError,
-    colour,
-    listening,
-    parse_arguments,
-    read_marker,
-    running_dev,
-    say,
-    switch,
-    url,
-)
+from commands.shared.env import listening
+from commands.shared.ports import url
+from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import answers, fetch_ready, worker_states
+from commands.shared.running import BUILDING_FILE, read_marker, running_dev
+from commands.shared.screen import colour, say
 
 _COLOURS = {"UP": "green", "DOWN": "red", "ERROR": "red"}
 _CLEAR = "\033[H\033[2J\033[3J"

@@ -1,4 +1,4 @@
-"""What must be right before containers are built or started; each check says what to do where it is not."""
+"""What must be right wherever the services run; each check says what to do where it is not."""
 
 from __future__ import annotations
 
@@ -7,34 +7,10 @@ import re
 from collections.abc import Mapping
 
 from commands import shadowing
-from commands.shared.docker import GPU_FILE, compose_files, compose_output, docker
-from commands.shared.project import ROOT, CommandError, count, positive_number, read_env
+from commands.shared.arguments import count, positive_number
+from commands.shared.env import read_env
+from commands.shared.project import ROOT, CommandError
 from denzel.settings import Settings, SettingsError
-
-_TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
-
-
-def before_start() -> None:
-    """All of them.
-
-    Raises:
-        CommandError: by the first that fails.
-    """
-    compose_files_exist()
-    settings_are_right()
-    compose_accepts()
-    gpus_are_there()
-
-
-def compose_files_exist() -> None:
-    """COMPOSE_FILE names files that are there, the project's own first."""
-    names = compose_files()
-    for name in names:
-        if not (ROOT / name).is_file():
-            there = ", ".join(sorted(path.name for path in ROOT.glob("docker-compose*.yml")))
-            raise CommandError(f"COMPOSE_FILE in .env names {name!r}, which does not exist. There are: {there}")
-    if "docker-compose.yml" not in names:
-        raise CommandError("COMPOSE_FILE in .env must name docker-compose.yml; the others only add to it.")
 
 
 def folder_is_right() -> None:
@@ -63,36 +39,3 @@ def settings_are_right(given: Mapping[str, str] | None = None) -> None:
     memory = settings.get("REDIS_MAXMEMORY") or "0"
     if not re.fullmatch(r"\d+([kmg]?b?)?", memory, re.ASCII | re.IGNORECASE):
         raise CommandError(f"REDIS_MAXMEMORY must be a number of bytes such as 512mb or 2gb, not {memory!r}.")
-
-
-def compose_accepts() -> None:
-    """Docker Compose accepts the compose files with these settings."""
-    config = compose_output("config", "--quiet")
-    if config.returncode != 0:
-        raise CommandError(f"docker-compose.yml or .env is wrong: {config.stderr.strip()}")
-
-
-def gpus_are_there() -> None:
-    """Docker can give a container the GPUs that the predictions need, if they need any; tried with a container."""
-    env = read_env()
-    if GPU_FILE not in compose_files():
-        return
-    wanted = str(count(env.get("GPU_COUNT") or 1, "GPU_COUNT"))
-    image = env.get("REDIS_IMAGE") or "redis:8"
-    words = ["run", "--rm", "--network", "none", "--gpus", wanted, "--entrypoint", "true", image]
-    done = docker(*words)
-    if done.returncode != 0:
-        raise CommandError(
-            f"The predictions are to run on {'a GPU' if wanted == '1' else f'{wanted} GPUs'} "
-            f"({GPU_FILE} in COMPOSE_FILE of .env), "
-            f"but Docker cannot provide that:\n  {_reason(done.stderr)}\n"
-            f"Install NVIDIA's driver and its Container Toolkit ({_TOOLKIT}), then restart Docker. "
-            f"To do without a GPU, take {GPU_FILE} out of COMPOSE_FILE."
-        )
-
-
-def _reason(error: str) -> str:
-    """The line in which Docker says why, without its prefixes and hints."""
-    lines = [line for line in error.strip().splitlines() if line.strip()]
-    line = next((line for line in lines if "Error response from daemon" in line), lines[-1] if lines else "no reason")
-    return line.rpartition("Error response from daemon: ")[2].strip()

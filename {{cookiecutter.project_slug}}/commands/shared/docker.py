@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from commands.shared.project import ROOT, CommandError, read_env, running_dev
+from commands.shared.env import read_env
+from commands.shared.project import ROOT, CommandError
+from commands.shared.running import running_dev
 
 SERVICES = ("denzel", "monitor", "api", "redis")
 # A compose file that COMPOSE_FILE may name -> the service that it brings.

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from email.message import Message
 from typing import Any, NamedTuple
 
-from commands.shared.project import CommandError, colour
+from commands.shared.project import CommandError
+from commands.shared.screen import colour
 
 # Headers of an answer that tell a client something it may act on.
 TELLING = ("Location", "Denzel-Task-Id", "Preference-Applied", "Retry-After")

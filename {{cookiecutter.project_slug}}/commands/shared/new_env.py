@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import secrets
 
-from commands.shared.project import ENV_FILE, say, write_private
+from commands.shared.env import ENV_FILE, write_private
+from commands.shared.screen import say
 
 EXAMPLE = ENV_FILE.with_name(".env.example")
 PLACEHOLDER = "__GENERATED__"

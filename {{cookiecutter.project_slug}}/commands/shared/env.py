@@ -1,0 +1,82 @@
+"""The settings in ``.env``: read as Compose does, changed without touching anything else of the file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from commands.shared.project import ROOT, CommandError
+
+ENV_FILE = ROOT / ".env"
+
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$")
+
+
+def read_env() -> dict[str, str]:
+    """The settings of ``.env`` as Compose reads them; variables of the shell do not override them."""
+    try:
+        text = ENV_FILE.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise CommandError(f"{ENV_FILE}, line {number}: this is not UTF-8 text. Save the file as UTF-8.") from None
+    except IsADirectoryError:
+        raise CommandError(f"{ENV_FILE} is a folder; it must be the file of the project's settings.") from None
+    except FileNotFoundError:
+        raise CommandError(f"{ENV_FILE} is missing: it holds the project's settings and secrets.") from None
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := _ASSIGNMENT.match(line):
+            values[match[1]] = _plain(match[2].strip())
+    return values
+
+
+def _plain(value: str) -> str:
+    """A value without its quotes or its trailing comment."""
+    if value[:1] in ("'", '"') and (end := value.find(value[0], 1)) > 0:
+        return value[1:end]
+    return "" if value.startswith("#") else re.split(r"\s+#", value, maxsplit=1)[0]
+
+
+def listening() -> dict[str, str]:
+    """Where the services listen on this machine: API_HOST, API_PORT and MONITOR_PORT of ``.env``."""
+    env = read_env()
+    defaults = {"API_HOST": "127.0.0.1", "API_PORT": "8000", "MONITOR_PORT": "5555"}
+    return {name: env.get(name) or default for name, default in defaults.items()}
+
+
+def update_env(**values: object) -> None:
+    """Set settings in ``.env``: comments, order, mode and owner stay, a new name is added at the end."""
+    missing = {name: str(value) for name, value in values.items()}
+    for name, value in missing.items():
+        if re.search(r"[\r\n]", value):
+            raise CommandError(f"{name} must be a single line.")
+    text = ENV_FILE.read_text(encoding="utf-8-sig") if ENV_FILE.exists() else ""
+    lines = []
+    for line in text.splitlines():
+        match = _ASSIGNMENT.match(line)
+        if match and match[1] in values:
+            line = f"{match[1]}={values[match[1]]}"
+            missing.pop(match[1], None)
+        lines.append(line)
+    lines += [f"{name}={value}" for name, value in missing.items()]
+    new_text = "\n".join(lines) + "\n"
+    if new_text != text:
+        write_private(ENV_FILE, new_text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a private file so that a reader sees the old text or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o600)
+        if path.exists() and os.geteuid() == 0:
+            shutil.chown(temporary, path.stat().st_uid, path.stat().st_gid)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
