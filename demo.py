@@ -71,7 +71,7 @@ def demonstrate(folder: Path, keep: bool) -> None:
     arrivals: queue.Queue[Any] = queue.Queue()
     secret = commands.env.read_env()["CALLBACK_SECRET"]
     with (
-        commands.receiver.receiving(arrivals.put, secret) as port,
+        commands.inbox.receiving(arrivals.put, secret) as port,
         serving(project, commands, callback_allow=f"127.0.0.1:{port}") as dev,
     ):
         ask_synchronously(dev["api_url"], example, commands)
@@ -115,9 +115,9 @@ def project_commands(project: Path) -> SimpleNamespace:
     """The modules behind the project's own make targets."""
     sys.path.insert(0, str(project))
     sys.dont_write_bytecode = True
-    from commands.local import embedded_redis, install, processes
+    from commands.local import embedded_redis, install, processes, venv
     from commands.service import receiver
-    from commands.shared import env, examples, http, ports, running, screen
+    from commands.shared import env, examples, http, inbox, ports, running, screen
     from commands.shared import project as base
 
     return SimpleNamespace(
@@ -125,6 +125,7 @@ def project_commands(project: Path) -> SimpleNamespace:
         env=env,
         examples=examples,
         http=http,
+        inbox=inbox,
         install=install,
         ports=ports,
         processes=processes,
@@ -132,6 +133,7 @@ def project_commands(project: Path) -> SimpleNamespace:
         receiver=receiver,
         running=running,
         screen=screen,
+        venv=venv,
     )
 
 
@@ -156,7 +158,7 @@ def serving(project: Path, commands: SimpleNamespace, callback_allow: str) -> It
     # settings of the user's shell are not the demo's; those of the make around it neither
     others = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "KEEP", *settings} - {"REDIS_URL"}
     environment = {name: value for name, value in os.environ.items() if name not in others}
-    environment |= {"CALLBACK_ALLOW": callback_allow, "PYTHON": commands.install.base_python()}
+    environment |= {"CALLBACK_ALLOW": callback_allow, "PYTHON": commands.venv.base_python()}
     api_port, monitor_port = commands.embedded_redis.free_port(), commands.embedded_redis.free_port()
     while monitor_port == api_port:
         monitor_port = commands.embedded_redis.free_port()

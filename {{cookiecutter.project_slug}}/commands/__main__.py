@@ -27,7 +27,7 @@ COMMANDS = {
     "status": "service.status:run",
     "logs": "service.logs:logs",
     "logworker": "service.logs:logworker",
-    "response": "service.response:run",
+    "response": "service.control:response",
     "dead": "service.control:dead",
     "replay": "service.control:replay",
     "redeliver": "service.control:redeliver",

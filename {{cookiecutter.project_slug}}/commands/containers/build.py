@@ -50,7 +50,7 @@ def build(**arguments: str) -> None:
         errors="replace",
     )
     assert process.stdout is not None
-    progress = Progress()
+    progress = BuildProgress()
     try:
         for state, text in progress.read(process.stdout):
             if state:
@@ -67,7 +67,7 @@ def build(**arguments: str) -> None:
         process.stdout.close()
 
 
-class Progress:
+class BuildProgress:
     """What a build prints, reduced to what its user wants to see."""
 
     def __init__(self) -> None:

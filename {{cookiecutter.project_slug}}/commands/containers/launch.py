@@ -91,7 +91,7 @@ def announce() -> None:
         say(f"  Proxy    {url(proxy['PROXY_HOST'], proxy['PROXY_PORT'])}")
         hosts["PROXY_HOST"] = proxy["PROXY_HOST"]
     for name, host in hosts.items():
-        if _is_open(host) and not env.get("API_KEYS"):
+        if _is_open(host):
             warn(
                 f"{name}={host}: everyone who reaches this machine can use the API, without a password. "
                 "Do this only on a network that you trust."

@@ -57,7 +57,7 @@ def restart(arguments: list[str]) -> int:
         warn(f"{name} has changed since the image was built: {command} installs that.")
     replaced, worn = changes.seen_by_compose(found), changes.unseen_by_compose(found) & (CODE | BESIDE)
     if (replaced | worn) <= BESIDE and reload.possible(found, api_url()):
-        reload.run(found, api_url())
+        reload.replace_processes(found, api_url())
     else:
         _stop("api")  # while there are workers yet that answer who waits
         if replaced <= CODE | BESIDE:

@@ -35,7 +35,7 @@ def possible(found: dict[str, list[Container]], url: str) -> bool:
     )
 
 
-def run(found: dict[str, list[Container]], url: str) -> None:
+def replace_processes(found: dict[str, list[Container]], url: str) -> None:
     """Let the project's code of now take over.
 
     Raises:

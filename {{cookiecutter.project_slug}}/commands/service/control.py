@@ -1,15 +1,35 @@
-"""``make dead``, ``replay`` and ``redeliver``: the tasks that were given up; `denzel.control` for other commands."""
+"""``make response``, ``dead``, ``replay`` and ``redeliver``: what `denzel.control` does where the service runs."""
 
 from __future__ import annotations
 
 import subprocess
 
-from commands.shared.arguments import parse_arguments
+from commands.shared.arguments import choice, parse_arguments, positive_number
 from commands.shared.docker import compose_environment, compose_output, containers, require_created
 from commands.shared.env import read_env
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import running_dev
 from commands.shared.screen import say
+
+
+def response(arguments: list[str]) -> int:
+    """Set how /predict answers from now on, for every API process; when this returns, every later request sees it."""
+    values = parse_arguments(arguments, {"MODE": "", "TIMEOUT": ""})
+    if not values["MODE"]:
+        raise CommandError("Must pass MODE=sync or MODE=async")
+    mode = choice(values["MODE"], "MODE", ["sync", "async"])
+    if mode == "async" and values["TIMEOUT"]:
+        raise CommandError("TIMEOUT goes with MODE=sync only: an asynchronous answer does not wait.")
+    timeout = str(_seconds(values["TIMEOUT"] or "5.0"))
+    words = ["sync", timeout] if mode == "sync" else ["async"]
+    done = _control("response", *words)
+    if done.returncode != 0:
+        raise CommandError(f"Failed to change response manner: {_last_line(done)}")
+    if mode == "sync":
+        say(f"Response manner: synchronous, a request waits up to {timeout} seconds for its predictions.")
+    else:
+        say("Response manner: asynchronous, a request is answered at once with its task id.")
+    return 0
 
 
 def dead(arguments: list[str]) -> int:
@@ -34,15 +54,23 @@ def redeliver(arguments: list[str]) -> int:
     return _tell("redeliver", task_id)
 
 
+def _seconds(value: str) -> float:
+    try:
+        return positive_number(value, "TIMEOUT")
+    except CommandError:
+        message = f"Sync timeout must be greater than 0: TIMEOUT is a number of seconds, not {value!r}"
+        raise CommandError(message) from None
+
+
 def _tell(*words: str) -> int:
-    done = control(*words, services=("api", "denzel"))
+    done = _control(*words, services=("api", "denzel"))
     if done.returncode != 0:
-        raise CommandError(last_line(done))
+        raise CommandError(_last_line(done))
     say(done.stdout.rstrip("\n"))
     return 0
 
 
-def control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.CompletedProcess[str]:
+def _control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.CompletedProcess[str]:
     """Run ``denzel.control`` where the service runs: in the first of these containers that does, else under `make dev`.
 
     Raises:
@@ -66,7 +94,7 @@ def control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Com
     raise CommandError(f'The service {services[0]} is not running. Start it: "make start"')
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     """Why a command failed, in one line."""
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
     return lines[-1] if lines else "the service gives no reason"

@@ -25,7 +25,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from commands.service.bench import Plan, Step, advice, enough, header, knee, row
+from commands.service.bench_figures import Plan, Step, advice, enough, header, knee, row
 from commands.shared.project import MARKERS, ROOT
 from commands.shared.screen import say
 
@@ -33,7 +33,7 @@ PLOT = MARKERS / "bench.svg"
 
 # A step runs for this part of its time before it counts: connections are made, batches find their size.
 WARM_UP = 0.2
-# Where answers are slow, a step goes on until so many have come, but not for more seconds than this.
+# Where answers are slow, a step goes on until ANSWERS have come, but for LONGEST seconds at the most.
 ANSWERS, LONGEST = 40, 60.0
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     plan = Plan.from_json(arguments[0])
     logging.getLogger().addHandler(logging.NullHandler())  # what Locust would say is said here, in other words
     gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
-    say(f"POST {plan.url}/predict   ({', '.join(example.name for example in plan.examples)})")
+    say(f"POST {plan.url}/predict   ({', '.join(request.name for request in plan.requests)})")
     say("The load comes from this machine as well: asked from another one, the service may do more.\n")
     say(header())
     steps: list[Step] = []
@@ -121,7 +121,7 @@ class Load:
 
 def _client(plan: Plan) -> type[locust.User]:
     """The class of clients, each with a connection of its own that is kept open."""
-    examples = itertools.cycle(plan.examples)
+    requests = itertools.cycle(plan.requests)
     headers = {"Content-Type": "application/json", "Prefer": f"wait={plan.wait:g}"}
 
     class Client(locust.FastHttpUser):
@@ -131,9 +131,9 @@ def _client(plan: Plan) -> type[locust.User]:
 
         @locust.task
         def predict(self) -> None:
-            example = next(examples)
-            with self.client.post("/predict", data=example.body, headers=headers, catch_response=True) as answer:
-                if answer.status_code == example.status:
+            request = next(requests)
+            with self.client.post("/predict", data=request.body, headers=headers, catch_response=True) as answer:
+                if answer.status_code == request.status:
                     answer.success()
                 else:
                     answer.failure(_kind(answer))

@@ -8,7 +8,7 @@ from typing import Any
 from commands.shared import advice, examples
 from commands.shared.arguments import parse_arguments
 from commands.shared.examples import TOLERANCE, BadExample, Example, differences, in_short
-from commands.shared.http import Answer, pretty, printable, send, shown
+from commands.shared.http import Response, pretty, printable, send, shown
 from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import fetch_ready, indented, worker_states
 from commands.shared.running import api_url, running_dev
@@ -66,7 +66,7 @@ def _wait(api: str, url: str) -> Any:
     """
     say(f"\nGET {url}   until it has ended")
     explain_at = time.monotonic() + PATIENCE
-    answer: Answer
+    answer: Response
 
     def look() -> str | None:
         nonlocal answer

@@ -18,11 +18,11 @@ TELLING = ("Location", "Denzel-Task-Id", "Preference-Applied", "Retry-After")
 _MOST_LINES, _LONGEST_LINE = 60, 200
 _NOTHING: Any = object()  # None is a document: null
 
-# the service is on this machine: a proxy in the environment must not be asked for it
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# the services are on this machine: a proxy in the environment must not be asked for them
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What the service answered, errors included."""
 
     status: int
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
             return None
 
 
-def send(url: str, document: Any = _NOTHING, headers: Mapping[str, str] | None = None, timeout: float = 90) -> Answer:
+def send(url: str, document: Any = _NOTHING, headers: Mapping[str, str] | None = None, timeout: float = 90) -> Response:
     """GET the URL, or POST a document as JSON to it.
 
     Raises:
@@ -51,7 +51,7 @@ def send(url: str, document: Any = _NOTHING, headers: Mapping[str, str] | None =
         request.add_header("Content-Type", "application/json")
     started = time.monotonic()
     try:
-        with _direct.open(request, timeout=timeout) as response:
+        with direct.open(request, timeout=timeout) as response:
             answer = response.status, response.reason, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -59,10 +59,10 @@ def send(url: str, document: Any = _NOTHING, headers: Mapping[str, str] | None =
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise CommandError(f"No answer from {url} ({reason}). See: make status, make logs") from None
-    return Answer(*answer, time.monotonic() - started)
+    return Response(*answer, time.monotonic() - started)
 
 
-def shown(answer: Answer) -> str:
+def shown(answer: Response) -> str:
     """The answer for a terminal: status and time, the headers that matter, the body."""
     status = f"{answer.status} {answer.reason}"
     lines = [f"{colour(status, 'green' if answer.status < 300 else 'red')}   ({answer.seconds * 1000:.0f} ms)"]

@@ -1,25 +1,22 @@
-"""What the service says about itself, and waiting until it can predict."""
+"""What the service says about itself."""
 
 from __future__ import annotations
 
 import json
 import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
 from commands.shared.arguments import positive_number
 from commands.shared.env import read_env
-
-# the services listen on this machine: a proxy in the environment must not be asked for them
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from commands.shared.http import direct
 
 
 def answers(url: str, timeout: float = 2.0) -> bool:
     """Whether a GET of the URL is answered with success."""
     try:
-        with _direct.open(url, timeout=timeout) as response:
+        with direct.open(url, timeout=timeout) as response:
             return response.status == 200
     except OSError:
         return False
@@ -28,11 +25,11 @@ def answers(url: str, timeout: float = 2.0) -> bool:
 def fetch_ready(api_url: str, timeout: float = 2.0) -> dict[str, Any] | None:
     """The document of ``/ready``, ready or not; None when the API cannot be reached."""
     try:
-        with _direct.open(f"{api_url}/ready", timeout=timeout) as response:
+        with direct.open(f"{api_url}/ready", timeout=timeout) as response:
             body = response.read()
     except urllib.error.HTTPError as error:
         body = error.read()
-    except OSError:
+    except (OSError, HTTPException):
         return None
     try:
         document = json.loads(body)
@@ -59,7 +56,7 @@ class ApiReloads:
 def api_reloads(api_url: str, timeout: float = 2.0) -> ApiReloads | None:
     """What ``/ping`` tells of the API's reloads; None when it cannot be reached, or knows of none."""
     try:
-        with _direct.open(f"{api_url}/ping", timeout=timeout) as response:
+        with direct.open(f"{api_url}/ping", timeout=timeout) as response:
             started, *counts = response.headers.get("Denzel-Reloads", "").split()
         return ApiReloads(started, *map(int, counts))
     except (OSError, ValueError, TypeError, HTTPException):
@@ -78,7 +75,7 @@ def worker_states(document: dict[str, Any] | None) -> list[tuple[str, str, str]]
 
 
 def launch_timeout() -> float:
-    """Seconds that workers get to load their models."""
+    """Seconds that workers have to load their models."""
     return positive_number(read_env().get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from commands.service import bench
-from commands.service.bench import Example, Plan, Step, advice, batch_bound, enough, knee, row
+from commands.service import bench_figures
+from commands.service.bench_figures import Plan, PlannedRequest, Step, advice, batch_bound, enough, knee, row
 from commands.shared import env
 from tests.commands.conftest import Run
 
-PLAN = Plan("http://127.0.0.1:8000", [Example("one", "{}", 200, 1), Example("two", "{}", 200, 2)], 5.0, 512, 60.0)
+PLAN = Plan(
+    "http://127.0.0.1:8000", [PlannedRequest("one", "{}", 200, 1), PlannedRequest("two", "{}", 200, 2)], 5.0, 512, 60.0
+)
 
 
 def steps(*rates: float, errors: dict[str, int] | None = None, load: float = 0.1) -> list[Step]:
@@ -63,7 +65,7 @@ def test_the_batch_bound_holds_all_that_wait_together(connections: int, ids: int
 def pipeline(tmp_path: Path, env_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The pipeline that the advice reads, which declares BATCHABLE."""
     env_file.write_text("MAX_BATCH_SIZE=64\n")
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench_figures, "ROOT", tmp_path)
     path = tmp_path / "app" / "logic" / "pipeline.py"
     path.parent.mkdir(parents=True)
     path.write_text("import surely_not_installed\nBATCHABLE = True\n")
