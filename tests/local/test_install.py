@@ -138,7 +138,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     ],
 )
 def test_a_template_may_be_named_in_many_ways(plain: Path, template: str, url: str) -> None:
-    code = "import sys; from commands.local.test_requirements import template_url; print(template_url(sys.argv[1]))"
+    code = "import sys; from commands.local.plugin import template_url; print(template_url(sys.argv[1]))"
     done = subprocess.run(["python3", "-c", code, template], cwd=plain, capture_output=True, text=True)
     assert done.stdout.strip() == url, done.stderr
 

@@ -82,5 +82,5 @@ def test_settings_tables_tell_the_default_that_env_has() -> None:
 
 def test_tox_runs_every_level_of_tests() -> None:
     tox = (REPOSITORY / "tox.ini").read_text(encoding="utf-8")
-    levels = {path.parent.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    levels = {f"tests/{path.relative_to(REPOSITORY).parts[1]}" for path in (REPOSITORY / "tests").rglob("test_*.py")}
     assert {level for level in levels if not re.search(rf"posargs:[^}}]*{level}\b", tox)} == set()

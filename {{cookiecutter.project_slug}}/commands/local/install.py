@@ -15,7 +15,7 @@ from pathlib import Path
 
 from commands.local import venv
 from commands.local.pip import LOG, pip_install
-from commands.local.test_requirements import PLUGIN, install_test_requirements, read_test_requirements
+from commands.local.plugin import PLUGIN, install_test_requirements, read_test_requirements
 from commands.local.venv import BENCH_FILE, PYTHON, SERVICE_FILES, VENV
 from commands.shared.arguments import parse_arguments
 from commands.shared.project import MARKERS, ROOT, CommandError

@@ -1,4 +1,4 @@
-"""requirements-test.txt: the plugin, and where it comes from."""
+"""The test plugin and what else requirements-test.txt asks for: where it comes from, and its installation."""
 
 from __future__ import annotations
 
