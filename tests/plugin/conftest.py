@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,6 @@ from tests.support.docker import require_docker
 
 PIPELINES = Path(__file__).parent / "pipelines"
 SUITES = Path(__file__).parent / "suites"
-
-# Within half a minute: most of what is waited for here is done by another pytest.
-eventually = partial(waiting.eventually, timeout=30.0)
 
 # What a developer's shell may hold and would change the runs.
 _UNWANTED = ("DENZEL_", "PYTEST_", "COMPOSE_", "CI", "TOX_", "REDIS_URL", "EXECUTOR")
@@ -59,6 +55,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (folder / "redis-server").exists():
         (folder / "redis-server").symlink_to(found)
     return folder
+
+
+def eventually(probe: Callable[[], Any], what: str, timeout: float = 30.0) -> Any:
+    """As everywhere, but within half a minute: most of what is waited for here is done by another pytest."""
+    return waiting.eventually(probe, what, timeout)
 
 
 class Project:
