@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pytest_denzel.api_client import ApiClient
-    from pytest_denzel.chaos import Chaos
-    from pytest_denzel.outside_world import OutsideWorld
-    from pytest_denzel.pipeline import Pipeline
+    from pytest_denzel.callbacks.receiver import Answer, CallbackReceiver, Delivery, hang_up, slow
+    from pytest_denzel.in_process.api_client import ApiClient
+    from pytest_denzel.in_process.outside_world import OutsideWorld
+    from pytest_denzel.in_process.pipeline import Pipeline
     from pytest_denzel.project import Project
-    from pytest_denzel.receiver import Answer, CallbackReceiver, Delivery, hang_up, slow
-    from pytest_denzel.service import Redis, Service, ServiceError, Worker
+    from pytest_denzel.services.chaos import Chaos
+    from pytest_denzel.services.service import Redis, Service, ServiceError, Worker
 
 _PLACES = {
-    "Answer": "receiver",
-    "ApiClient": "api_client",
-    "CallbackReceiver": "receiver",
-    "Chaos": "chaos",
-    "Delivery": "receiver",
-    "OutsideWorld": "outside_world",
-    "Pipeline": "pipeline",
+    "Answer": "callbacks.receiver",
+    "ApiClient": "in_process.api_client",
+    "CallbackReceiver": "callbacks.receiver",
+    "Chaos": "services.chaos",
+    "Delivery": "callbacks.receiver",
+    "OutsideWorld": "in_process.outside_world",
+    "Pipeline": "in_process.pipeline",
     "Project": "project",
-    "Redis": "service",
-    "Service": "service",
-    "ServiceError": "service",
-    "Worker": "service",
-    "hang_up": "receiver",
-    "slow": "receiver",
+    "Redis": "services.service",
+    "Service": "services.service",
+    "ServiceError": "services.service",
+    "Worker": "services.service",
+    "hang_up": "callbacks.receiver",
+    "slow": "callbacks.receiver",
 }
 
 __all__ = [

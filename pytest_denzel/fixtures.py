@@ -12,14 +12,14 @@ from pytest_denzel.project import PROJECT, Project
 from pytest_denzel.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_denzel.api_client import ApiClient
-    from pytest_denzel.chaos import Chaos
-    from pytest_denzel.outside_world import OutsideWorld
-    from pytest_denzel.pipeline import Pipeline
-    from pytest_denzel.receiver import CallbackReceiver
-    from pytest_denzel.service import Redis, Service, Worker
-    from pytest_denzel.session import Turn
-    from pytest_denzel.tiers import Tier
+    from pytest_denzel.callbacks.receiver import CallbackReceiver
+    from pytest_denzel.in_process.api_client import ApiClient
+    from pytest_denzel.in_process.outside_world import OutsideWorld
+    from pytest_denzel.in_process.pipeline import Pipeline
+    from pytest_denzel.services.chaos import Chaos
+    from pytest_denzel.services.service import Redis, Service, Worker
+    from pytest_denzel.tiers.session import Turn
+    from pytest_denzel.tiers.tier import Tier
 
 __tracebackhide__ = True
 
@@ -46,7 +46,7 @@ def denzel_project(pytestconfig: pytest.Config) -> Project:
 def pipeline(denzel_project: Project) -> Pipeline:
     """The pipeline in this process: `pipeline.run(request)` goes the whole way, through the service's JSON borders;
     `pipeline.module` has the raw functions."""
-    from pytest_denzel.pipeline import Pipeline
+    from pytest_denzel.in_process.pipeline import Pipeline
 
     return Pipeline(denzel_project)
 
@@ -78,8 +78,8 @@ def predict(pipeline: Pipeline) -> Callable[[Any], dict[str, Any]]:
 @pytest.fixture(scope="session")
 def api_client(denzel_project: Project, pipeline: Pipeline) -> Iterator[ApiClient]:
     """Falcon's test client on the inline executor: the API in this process; see `ApiClient`."""
-    from pytest_denzel.api_client import ApiClient
-    from pytest_denzel.webhooks import new_secret
+    from pytest_denzel.callbacks.webhooks import new_secret
+    from pytest_denzel.in_process.api_client import ApiClient
 
     client = ApiClient(denzel_project, pipeline, new_secret())
     yield client
@@ -91,7 +91,7 @@ def outside_world() -> Iterator[OutsideWorld]:
     """What code under test sends by `requests` stays in this process; see `OutsideWorld`."""
     import responses
 
-    from pytest_denzel.outside_world import OutsideWorld
+    from pytest_denzel.in_process.outside_world import OutsideWorld
 
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield OutsideWorld(mock)
@@ -103,7 +103,7 @@ def outside_world() -> Iterator[OutsideWorld]:
 @pytest.fixture
 def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiver]:
     """A real HTTP server for callbacks, reachable from the tier in use at `callback_receiver.url`."""
-    from pytest_denzel.receiver import CallbackReceiver
+    from pytest_denzel.callbacks.receiver import CallbackReceiver
 
     if "api_client" in request.fixturenames:
         receiver = CallbackReceiver(secret=request.getfixturevalue("api_client").secret)
@@ -123,7 +123,7 @@ def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiv
 @pytest.fixture
 def _denzel_turn(denzel_project: Project, request: pytest.FixtureRequest) -> Iterator[Turn]:
     """This test's place among those that share the services."""
-    from pytest_denzel import stack
+    from pytest_denzel.services import stack
 
     turn = stack.of(request.config).join()
     yield turn
@@ -133,8 +133,8 @@ def _denzel_turn(denzel_project: Project, request: pytest.FixtureRequest) -> Ite
 @pytest.fixture
 def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Callable[[str], Tier]:
     """`_denzel_tier(service)`: the tier of this run, with this service ready."""
-    from pytest_denzel import stack
-    from pytest_denzel.tiers import ServiceFailed
+    from pytest_denzel.services import stack
+    from pytest_denzel.tiers.tier import ServiceFailed
 
     def require(service: str) -> Tier:
         current = stack.of(request.config)
@@ -153,7 +153,7 @@ def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Cal
 @pytest.fixture
 def denzel_service(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Iterator[Service]:
     """The running service over HTTP, on the tier of this run; see `Service`."""
-    from pytest_denzel.service import Service
+    from pytest_denzel.services.service import Service
 
     tier = _denzel_tier("api")
     service = Service(tier, request.getfixturevalue("_denzel_turn"), _receiver_of(request))
@@ -164,7 +164,7 @@ def denzel_service(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureR
 @pytest.fixture
 def denzel_worker(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Worker:
     """The worker and Redis without an API: `denzel_worker.submit(request)` puts a request into the queue."""
-    from pytest_denzel.service import Worker
+    from pytest_denzel.services.service import Worker
 
     tier = _denzel_tier("denzel")
     return Worker(tier, _receiver_of(request))
@@ -173,8 +173,8 @@ def denzel_worker(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRe
 @pytest.fixture
 def denzel_redis(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Redis:
     """The service's Redis server, with an empty database for this test alone: `denzel_redis.client()`."""
-    from pytest_denzel import session
-    from pytest_denzel.service import Redis
+    from pytest_denzel.services.service import Redis
+    from pytest_denzel.tiers import session
 
     database = session.of(request.config).number + 1
     if database > messages.DATABASES:
@@ -188,8 +188,8 @@ def denzel_redis(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureReq
 @pytest.fixture
 def denzel_chaos(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Iterator[Chaos]:
     """Kill, restart and pause services; everything is put right when the test ends. See `Chaos`."""
-    from pytest_denzel import stack
-    from pytest_denzel.chaos import Chaos
+    from pytest_denzel.services import stack
+    from pytest_denzel.services.chaos import Chaos
 
     tier = stack.of(request.config).tier
     if not tier.can_be_disturbed:

@@ -55,7 +55,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     found = parent.config.stash[PROJECT]
     if found is None or (file_path.suffix != ".json" and file_path.name != project.PIPELINE.name):
         return None
-    from pytest_denzel import collection
+    from pytest_denzel.collected import collection
 
     return collection.collector_for(file_path, parent, found, parent.config.stash[SETTINGS])
 
@@ -76,8 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     """Attach what the services printed to the report of a test that failed."""
     report = yield
-    if report.failed and "pytest_denzel.stack" in sys.modules:
-        from pytest_denzel import stack
+    if report.failed and "pytest_denzel.services.stack" in sys.modules:
+        from pytest_denzel.services import stack
 
         report.sections += stack.log_sections(item)
     return report
@@ -88,15 +88,15 @@ def pytest_configure_node(node: Any) -> None:
     """Give each xdist worker the session that all of them share."""
     if node.config.stash[PROJECT] is None:
         return
-    from pytest_denzel import session
+    from pytest_denzel.tiers import session
 
     node.workerinput["denzel_session"] = session.for_worker(node.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what this run has started."""
-    if "pytest_denzel.session" in sys.modules:
-        from pytest_denzel import stack
+    if "pytest_denzel.tiers.session" in sys.modules:
+        from pytest_denzel.services import stack
 
         stack.close_clients()
         if kept := stack.finish(config):

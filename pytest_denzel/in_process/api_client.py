@@ -7,9 +7,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from pytest_denzel.pipeline import Pipeline
+from pytest_denzel.in_process.loop import Loop
+from pytest_denzel.in_process.pipeline import Pipeline
 from pytest_denzel.project import Project
-from pytest_denzel.queue import Loop
 
 if TYPE_CHECKING:
     from falcon.testing import Result

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_denzel import messages, session, sweep, tiers
-from pytest_denzel.project import PROJECT
-from pytest_denzel.session import Turn
-from pytest_denzel.settings import SETTINGS
-from pytest_denzel.tiers import ServiceFailed, Tier
+from pytest_denzel import messages
+from pytest_denzel.project import PROJECT, Project
+from pytest_denzel.settings import SETTINGS, Settings
+from pytest_denzel.tiers import session, sweep
+from pytest_denzel.tiers.session import Session, Turn
+from pytest_denzel.tiers.tier import ServiceFailed, Tier
 
 STACK: pytest.StashKey[Stack] = pytest.StashKey()
 _MARKS: pytest.StashKey[dict[str, float]] = pytest.StashKey()
@@ -29,7 +30,7 @@ class Stack:
         self._settings = config.stash[SETTINGS]
         self._session = session.of(config)
         self._unavailable: str | None = None
-        self.tier: Tier = tiers.create(self._session, found, self._settings)
+        self.tier: Tier = _create_tier(self._session, found, self._settings)
 
     def join(self) -> Turn:
         """A test's place among those that share the services.
@@ -119,7 +120,18 @@ def finish(config: pytest.Config) -> str | None:
 
 def close_clients() -> None:
     """Let go of connections that this process holds."""
-    if "pytest_denzel.queue" in sys.modules:
-        from pytest_denzel import queue
+    if "pytest_denzel.tiers.queue" in sys.modules:
+        from pytest_denzel.tiers import queue
 
         queue.close_all()
+
+
+def _create_tier(session: Session, project: Project, settings: Settings) -> Tier:
+    """The tier that was chosen."""
+    if settings.tier == "docker":
+        from pytest_denzel.tiers.docker import DockerTier
+
+        return DockerTier(session, project, settings)
+    from pytest_denzel.tiers.local import InlineTier, LocalTier
+
+    return (LocalTier if settings.tier == "local" else InlineTier)(session, project, settings)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pytest_denzel import sweep
+from pytest_denzel.tiers import sweep
 from tests.plugin.conftest import Project, eventually
 from tests.support.processes import command_line, processes_with
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_denzel.examples import differences
+from pytest_denzel.collected.examples import differences
 from tests.plugin.conftest import Project
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import pytest
 from standardwebhooks import Webhook
 
-from pytest_denzel.webhooks import BadSignature, new_secret, sign, verify
+from pytest_denzel.callbacks.webhooks import BadSignature, new_secret, sign, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"a123":"Iris-setosa"}'

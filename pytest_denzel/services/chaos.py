@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pytest_denzel.tiers import API, REDIS, WORKER
+from pytest_denzel.tiers.tier import API, REDIS, WORKER
 
 if TYPE_CHECKING:
-    from pytest_denzel.session import Turn
-    from pytest_denzel.tiers import Tier
+    from pytest_denzel.tiers.session import Turn
+    from pytest_denzel.tiers.tier import Tier
 
 __tracebackhide__ = True
 

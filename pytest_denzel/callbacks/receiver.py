@@ -14,7 +14,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pytest_denzel import webhooks
+from pytest_denzel.callbacks import webhooks
 
 __tracebackhide__ = True
 

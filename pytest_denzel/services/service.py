@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_denzel.http import Response, call
+from pytest_denzel.tiers.http import Response, call
 
 if TYPE_CHECKING:
     import redis
 
-    from pytest_denzel.receiver import CallbackReceiver
-    from pytest_denzel.session import Turn
-    from pytest_denzel.tiers import Tier
+    from pytest_denzel.callbacks.receiver import CallbackReceiver
+    from pytest_denzel.tiers.session import Turn
+    from pytest_denzel.tiers.tier import Tier
 
 __tracebackhide__ = True
 
@@ -232,7 +232,7 @@ class Worker(Tasks):
 
     def __init__(self, tier: Tier, receiver: CallbackReceiver | None) -> None:
         super().__init__(receiver)
-        from pytest_denzel.queue import client
+        from pytest_denzel.tiers.queue import client
 
         self._tier = tier
         self._client = client(tier.values)

@@ -61,7 +61,11 @@ class Pipeline:
         except (Exception, SystemExit) as error:
             cause = error.with_traceback(_from_user_code(error.__traceback__))
             raise PipelineBroken(messages.pipeline_import_failed(error)) from cause
-        missing = [name for name in self._stages.FUNCTIONS if not callable(getattr(module, name, None))]
+        missing = [
+            name
+            for name in importlib.import_module("denzel.pipeline.loading").FUNCTIONS
+            if not callable(getattr(module, name, None))
+        ]
         if missing:
             raise PipelineBroken(messages.functions_missing(missing))
         return module

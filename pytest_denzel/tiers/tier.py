@@ -10,8 +10,8 @@ from typing import Any
 
 from pytest_denzel import messages
 from pytest_denzel.project import Project
-from pytest_denzel.session import Session
 from pytest_denzel.settings import Settings
+from pytest_denzel.tiers.session import Session
 
 __tracebackhide__ = True
 
@@ -148,7 +148,7 @@ class Tier(ABC):
         if goal == WORKER:
             document = self._queue.readiness()
         else:
-            from pytest_denzel.http import call
+            from pytest_denzel.tiers.http import call
 
             try:
                 if alone:
@@ -162,23 +162,12 @@ class Tier(ABC):
 
     @property
     def _queue(self) -> Any:
-        from pytest_denzel.queue import client
+        from pytest_denzel.tiers.queue import client
 
         return client(self.values)
 
     def _log_of_the_model(self) -> str:
         return self.log(WORKER if WORKER in self.services else API)
-
-
-def create(session: Session, project: Project, settings: Settings) -> Tier:
-    """The tier that was chosen."""
-    if settings.tier == "docker":
-        from pytest_denzel.tier_docker import DockerTier
-
-        return DockerTier(session, project, settings)
-    from pytest_denzel.tier_local import InlineTier, LocalTier
-
-    return (LocalTier if settings.tier == "local" else InlineTier)(session, project, settings)
 
 
 def worker_processes(settings: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_denzel.checks import BODIES, malformed_bodies
+from pytest_denzel.collected.checks import BODIES, malformed_bodies
 from tests.plugin.conftest import Project
 
 SKELETON = """

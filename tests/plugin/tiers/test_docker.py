@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pytest_denzel import sweep
+from pytest_denzel.tiers import sweep
 from tests.plugin.conftest import Project, eventually
-from tests.plugin.test_sessions import HANGS
+from tests.plugin.tiers.test_sessions import HANGS
 from tests.support.ports import free_port
 
 PREDICTS = """

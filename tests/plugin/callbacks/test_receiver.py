@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from pytest_denzel import CallbackReceiver, hang_up, slow
-from pytest_denzel.receiver import Answer
-from pytest_denzel.webhooks import new_secret, sign
+from pytest_denzel.callbacks.receiver import Answer
+from pytest_denzel.callbacks.webhooks import new_secret, sign
 
 
 @pytest.fixture

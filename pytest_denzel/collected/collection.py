@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pytest_denzel import checks, examples
-from pytest_denzel.pipeline import PipelineBroken
+from pytest_denzel.collected import checks, examples
+from pytest_denzel.in_process.pipeline import PipelineBroken
 from pytest_denzel.project import EXAMPLES, PIPELINE, Project
 from pytest_denzel.settings import SETTINGS, Settings
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from pytest_denzel import sweep
+from pytest_denzel.tiers import sweep
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 

@@ -11,9 +11,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_denzel import messages, sweep
-from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
-from pytest_denzel.webhooks import new_secret
+from pytest_denzel import messages
+from pytest_denzel.callbacks.webhooks import new_secret
+from pytest_denzel.tiers import sweep
+from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
 
 __tracebackhide__ = True
 

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from pytest_denzel import messages, sweep
-from pytest_denzel.tiers import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
-from pytest_denzel.webhooks import new_secret
+from pytest_denzel import messages
+from pytest_denzel.callbacks.webhooks import new_secret
+from pytest_denzel.tiers import sweep
+from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
 
 if TYPE_CHECKING:
     from testcontainers.compose import DockerCompose

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pytest_denzel.examples import differences
-from pytest_denzel.pipeline import Pipeline
+from pytest_denzel.collected.examples import differences
+from pytest_denzel.in_process.pipeline import Pipeline
 
 __tracebackhide__ = True
 

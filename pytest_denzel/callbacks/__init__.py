@@ -1,0 +1,1 @@
+"""The other end of a callback: a server that receives it, and the check of its signature."""

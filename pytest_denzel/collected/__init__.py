@@ -1,0 +1,1 @@
+"""Tests that nobody writes: the example requests, and the checks of every pipeline."""
