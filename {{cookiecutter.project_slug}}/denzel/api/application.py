@@ -28,11 +28,13 @@ log = logging.getLogger("denzel.api")
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 
 
-def create_app(settings: Settings | None = None, executor: Executor | None = None) -> falcon.asgi.App:
-    """The application; settings come from the environment and the executor from the settings unless given."""
+def create_app(
+    settings: Settings | None = None, executor: Executor | None = None, pipeline: UserPipeline | None = None
+) -> falcon.asgi.App:
+    """The application; unless given, settings come from the environment, the executor and the pipeline from these."""
     settings = settings or get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    pipeline = UserPipeline(settings.verify_timeout)
+    pipeline = pipeline or UserPipeline(settings.verify_timeout)
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 

@@ -19,17 +19,23 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until a pipeline.py with an 
 class UserPipeline:
     """The pipeline and the thread that its functions run in.
 
+    Args:
+        patience: seconds that `verify_input` gets.
+        module: in place of the user's own, which is imported otherwise.
+
     Attributes:
         module: None while it cannot be imported.
         problem: why not.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, module: ModuleType | None = None) -> None:
         self.thread = UserThread()
-        self.module: ModuleType | None = None
+        self.module = module
         self.problem: str | None = None
         self._patience = patience
         self._retrying: asyncio.Task[None] | None = None
+        if module is not None:
+            return
         try:
             self.module = loading.import_pipeline()
         except loading.PipelineError as error:
