@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from pytest_denzel.callbacks.receiver import Answer, CallbackReceiver, Delivery, hang_up, slow

@@ -111,7 +111,7 @@ def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiv
         receiver = CallbackReceiver()
     else:
         tier = request.getfixturevalue("_denzel_tier")("api" if "denzel_service" in request.fixturenames else "redis")
-        bind, host = tier.receiver
+        bind, host = tier.receiver_place
         receiver = CallbackReceiver(bind, host, tier.values["secret"])
     yield receiver
     receiver.close()

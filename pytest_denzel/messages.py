@@ -18,14 +18,40 @@ def fail(text: str) -> NoReturn:
 def no_project(places: Iterable[Path]) -> str:
     looked = ", ".join(dict.fromkeys(map(str, places)))
     return (
-        f"No Denzel project found: no app/logic/pipeline.py in {looked}, nor in a folder above.\n"
+        f"No Denzel project found: no denzel/testing.py in {looked}, nor in a folder above.\n"
         "Run pytest inside the project, or name its folder: --denzel-project=PATH "
         "(or denzel_project in the ini file)."
     )
 
 
 def not_a_project(root: Path, source: str) -> str:
-    return f"{source}: {root} is not a Denzel project: it has no app/logic/pipeline.py."
+    return f"{source}: {root} is not a Denzel project: it has no denzel/testing.py."
+
+
+_BAKE_OVER = "bake over it with the newer one (`cookiecutter -f -s TEMPLATE` in the folder above; your own files stay)"
+
+
+def baked_before_the_door(root: Path, plugin: str) -> str:
+    return (
+        f"{root} was baked from a template that is older than pytest-denzel {plugin} can work with (it has no "
+        f"denzel/testing.py): {_BAKE_OVER}, or install the pytest-denzel that was made with the older one."
+    )
+
+
+def door_is_older(root: Path, plugin: str, version: int, oldest: int) -> str:
+    return (
+        f"{root} was baked from a template that is older than pytest-denzel {plugin} can work with (VERSION in "
+        f"denzel/testing.py is {version}, and {oldest} at least is needed): {_BAKE_OVER}, or install the pytest-denzel "
+        "that was made with the older one."
+    )
+
+
+def door_is_newer(root: Path, plugin: str, version: int, newest: int) -> str:
+    return (
+        f"{root} was baked from a template that is newer than pytest-denzel {plugin} (VERSION in denzel/testing.py is "
+        f"{version}, and {newest} is the newest one known): install the newer plugin, by `make install` in the project "
+        "or by `pip install --upgrade 'pytest-denzel[docker]'`."
+    )
 
 
 def no_pipeline(root: Path) -> str:

@@ -21,7 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Find the project before any conftest.py is loaded: it may import the project's modules."""
+    """Find the project before any conftest.py is loaded: it may import the project's modules.
+
+    Raises:
+        pytest.UsageError: a setting cannot be used, or project and plugin do not fit together.
+    """
     if early_config.known_args_namespace.help:
         return  # help is given whatever the settings are
     read = settings.read(early_config)
@@ -33,6 +37,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     early_config.stash[PROJECT] = found
     if found:
         found.put_on_path()
+        found.check_door()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,8 @@
-"""The Denzel project under test: found, put on `sys.path`, and its `app.logic.pipeline` imported."""
+"""The project under test: found by its door, `denzel/testing.py`, and put on `sys.path`.
+
+That module is all that the plugin imports of a project, and the only thing that it starts by name. It is imported where
+it is used, as `from denzel import testing`; `Project.check_door` has made sure that it is of a version known here.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,16 @@ from pathlib import Path
 
 import pytest
 
-PIPELINE = Path("app/logic/pipeline.py")
-EXAMPLES = Path("app/assets/examples")
+from pytest_denzel import __version__, messages
 
-# The framework's own file tells a project from any other folder, also when its pipeline is missing.
-_MARKS = (PIPELINE, Path("denzel/pipeline/stages.py"))
+DOOR = Path("denzel/testing.py")
+PIPELINE = Path("app/logic/pipeline.py")
+
+# The versions of the door that this plugin works with.
+OLDEST_DOOR, NEWEST_DOOR = 1, 1
+
+# A project that was baked before there was a door has this file of the framework among the user's.
+_BEFORE_THE_DOOR = Path("app/stages.py")
 
 
 @dataclass(frozen=True)
@@ -33,24 +42,23 @@ class Project:
     @property
     def name(self) -> str:
         """The project's slug, as `.env` has it; else the folder's name."""
-        env = self.read_env()
-        return env.get("PROJECT_SLUG") or env.get("COMPOSE_PROJECT_NAME") or self.root.name
+        if not is_project(self.root):
+            return self.root.name
+        from denzel import testing
+
+        return testing.slug()
 
     def read_env(self) -> dict[str, str]:
         """The settings of `.env`, as the project's own commands read them; empty where there is none."""
-        try:
-            from commands.shared.env import read_env
-            from commands.shared.project import CommandError
-        except ImportError:  # a copy of the service without its commands
-            return {}
-        try:
-            return read_env()
-        except CommandError:
-            return {}
+        from denzel import testing
+
+        return testing.read_env()
 
     def examples(self) -> list[Path]:
         """The files of the example requests, in the order of their names."""
-        return sorted((self.root / EXAMPLES).glob("*.json"))
+        from denzel import testing
+
+        return testing.example_files()
 
     @contextlib.contextmanager
     def working_directory(self) -> Iterator[None]:
@@ -63,7 +71,7 @@ class Project:
             os.chdir(before)
 
     def put_on_path(self) -> None:
-        """Make `app` of this project importable, before any other `app`."""
+        """Make `app` and `denzel` of this project importable, before any others of these names."""
         if (root := str(self.root)) not in sys.path:
             sys.path.insert(0, root)
 
@@ -72,19 +80,41 @@ class Project:
         with contextlib.suppress(ValueError):
             sys.path.remove(str(self.root))
 
+    def check_door(self) -> None:
+        """Make sure that this project, which is on the path, and this plugin fit together.
+
+        Raises:
+            pytest.UsageError: they do not; says what to do.
+        """
+        if not is_project(self.root):
+            if _is_older_project(self.root):
+                raise pytest.UsageError(messages.baked_before_the_door(self.root, __version__))
+            return  # told where a fixture needs the project
+        from denzel import testing
+
+        version = getattr(testing, "VERSION", 0)
+        if version > NEWEST_DOOR:
+            raise pytest.UsageError(messages.door_is_newer(self.root, __version__, version, NEWEST_DOOR))
+        if version < OLDEST_DOOR:
+            raise pytest.UsageError(messages.door_is_older(self.root, __version__, version, OLDEST_DOOR))
+
 
 def is_project(folder: Path) -> bool:
-    """Whether a folder is a Denzel project's."""
-    return any((folder / mark).is_file() for mark in _MARKS)
+    """Whether a folder is a Denzel project's, also when its pipeline is missing."""
+    return (folder / DOOR).is_file()
+
+
+def _is_older_project(folder: Path) -> bool:
+    return (folder / PIPELINE).is_file() and (folder / _BEFORE_THE_DOOR).is_file()
 
 
 def find(named: Path | None, source: str, places: Iterable[Path]) -> Project | None:
-    """The project that was named, else the one around the first of these places that is in one."""
+    """The project that was named, else the one around the first of these places that is in one, of whatever version."""
     if named is not None:
         return Project(named, source)
     for place in places:
         for folder in (place, *place.parents):
-            if is_project(folder):
+            if is_project(folder) or _is_older_project(folder):
                 return Project(folder, "found")
     return None
 

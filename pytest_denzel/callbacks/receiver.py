@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_denzel.callbacks import webhooks
+from pytest_denzel.waiting import wait_until
 
 __tracebackhide__ = True
 
-# Callbacks are bounded by the service; this bounds what a stranger could make the tests hold.
+T = TypeVar("T")
+
+# Bytes of a body. Callbacks are bounded by the service; this bounds what a stranger could make the tests hold.
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -135,7 +139,7 @@ class CallbackReceiver:
         if not answers:
             raise ValueError("will_answer needs at least one answer, such as 200")
         with self._news:
-            self._answers = [_answer(answer) for answer in answers]
+            self._answers = [_as_answer(answer) for answer in answers]
 
     def wait_for(self, task_id: str, timeout: float = 30) -> Delivery:
         """The task's callback, once the receiver has answered it with 2xx.
@@ -143,10 +147,10 @@ class CallbackReceiver:
         Where the service's secret is known, its signature is checked.
 
         Raises:
-            AssertionError: it did not arrive in time (lists everything that did), or its signature is wrong.
+            AssertionError: it did not arrive within `timeout` seconds (lists all that did), or its signature is wrong.
         """
-        delivery = self._wait(
-            lambda: next((d for d in self.attempts(task_id) if _accepted(d)), None),
+        delivery = self._wait_until(
+            lambda: next((d for d in self.attempts(task_id) if _was_answered_well(d)), None),
             timeout,
             f"no callback of task {task_id} was received and answered with 2xx",
         )
@@ -158,27 +162,26 @@ class CallbackReceiver:
         """The first `count` deliveries of a task, whatever they were answered.
 
         Raises:
-            AssertionError: fewer arrived in time; lists everything that did.
+            AssertionError: fewer arrived within `timeout` seconds; lists everything that did.
         """
-        return self._wait(
+        return self._wait_until(
             lambda: found[:count] if len(found := self.attempts(task_id)) >= count else None,
             timeout,
             f"fewer than {count} deliveries of task {task_id} arrived",
         )
 
     def assert_nothing_arrives(self, task_id: str, within: float) -> None:
-        """Check that no (further) delivery of the task arrives within some seconds.
+        """Check that no (further) delivery of the task arrives within that time (seconds).
 
         Raises:
             AssertionError: one did.
         """
         before = len(self.attempts(task_id))
-        deadline = time.monotonic() + within
-        with self._news:
-            while (left := deadline - time.monotonic()) > 0:
-                if sum(delivery.task_id == task_id for delivery in self._deliveries) > before:
-                    raise AssertionError(f"a delivery of task {task_id} arrived:\n{self.summary()}")
-                self._news.wait(left)
+        try:
+            self._wait_until(lambda: len(self.attempts(task_id)) > before, within, "nothing arrived")
+        except AssertionError:
+            return
+        raise AssertionError(f"a delivery of task {task_id} arrived:\n{self.summary()}")
 
     def summary(self) -> str:
         """Everything that arrived, for people."""
@@ -197,17 +200,14 @@ class CallbackReceiver:
         self._server.drop_connections()
         self._thread.join()
 
-    def _wait(self, ready: Any, timeout: float, otherwise: str) -> Any:
-        deadline = time.monotonic() + timeout
+    def _wait_until(self, look: Callable[[], T | None], timeout: float, otherwise: str) -> T:
+        """Look now and at each delivery; the failure begins with `otherwise` and tells what did arrive."""
+
+        def late() -> AssertionError:
+            return AssertionError(f"{otherwise} within {timeout:g} s. What arrived at {self.url}:\n{self.summary()}")
+
         with self._news:
-            while (found := ready()) is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise AssertionError(
-                        f"{otherwise} within {timeout:g} s. What arrived at {self.url}:\n{self.summary()}"
-                    )
-                self._news.wait(left)
-        return found
+            return wait_until(look, timeout, late, pause=math.inf, sleep=self._news.wait)
 
     def _next_answer(self) -> Answer:
         if not self._answers:
@@ -229,8 +229,8 @@ class CallbackReceiver:
         return answer
 
 
-def _answer(answer: object) -> Answer:
-    """What was given as an answer, a status too."""
+def _as_answer(answer: object) -> Answer:
+    """What a test gives as an answer, which may be a mere status."""
     status = answer.status if isinstance(answer, Answer) else answer
     if isinstance(status, int) and 100 <= status <= 599:
         return answer if isinstance(answer, Answer) else Answer(status)
@@ -239,14 +239,14 @@ def _answer(answer: object) -> Answer:
     raise ValueError(f"an answer is a status from 100 to 599, slow(), hang_up() or an Answer, not {answer!r}")
 
 
-def _accepted(delivery: Delivery) -> bool:
+def _was_answered_well(delivery: Delivery) -> bool:
     return delivery.answer.status is not None and 200 <= delivery.answer.status < 300
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 128  # connections that wait to be accepted
 
     def __init__(self, receiver: CallbackReceiver, bind: str) -> None:
         self.receiver = receiver
@@ -272,7 +272,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 60
+    timeout = 60  # seconds of silence until a connection is closed
     server: _Server
 
     def setup(self) -> None:

@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pytest_denzel.collected.examples import differences
 from pytest_denzel.in_process.pipeline import Pipeline
 
 __tracebackhide__ = True
 
-BODIES = 200
+BODIES = 200  # generated requests for verify_input
 BUDGET = 5.0  # seconds for all of them
-_MOST_IDS = 64
-_MOST_SHOWN = 5
+_MOST_IDS = 64  # in one merged request
+_MOST_SHOWN = 5  # problems that a failure lists
 
 _ATOMS: list[Any] = [None, True, False, 0, -1, 1.5, "", "text", [], [1], {}]
 _SIMPLE: list[Any] = [
@@ -112,6 +111,8 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
     Raises:
         CheckFailed: lists the ids whose answers differ.
     """
+    from denzel import testing
+
     problems: list[str] = []
     for rest, data in mergeable(requests):
         alone: dict[str, Any] = {}
@@ -129,7 +130,7 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
             for key in data:
                 problems += (
                     f"id {key!r}: {line.replace('expected', 'alone', 1).replace('got', how, 1)}"
-                    for line in differences(alone[key], answer[key], tolerance)
+                    for line in testing.differences(alone[key], answer[key], tolerance)
                 )
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[: 2 * _MOST_SHOWN])
@@ -140,16 +141,16 @@ def check_batchable(pipeline: Pipeline, requests: list[Any], tolerance: float) -
 
 
 def _refusal_problem(pipeline: Pipeline, body: Any, seconds: float) -> str | None:
-    from denzel.pipeline.errors import BadAnswer
+    from denzel import testing
 
     try:
         with _time_limit(seconds):
             pipeline.verify_input(body)
-    except BadAnswer as error:
-        return f"{error}: the client gets a 500"
     except _Hanging:
         return f"verify_input did not return within {seconds:.0f} s"
     except Exception as error:
+        if testing.is_bad_answer(error):
+            return f"{error}: the client gets a 500"
         if not str(error).strip():
             return f"raised {type(error).__name__} without a message: the client learns nothing"
     except SystemExit as error:
@@ -159,7 +160,7 @@ def _refusal_problem(pipeline: Pipeline, body: Any, seconds: float) -> str | Non
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt the body after some seconds, where signals can do that (the main thread of Unix)."""
+    """Interrupt the body after `seconds`, where signals can do that (the main thread of Unix)."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pytest_denzel.collected import checks, examples
+from pytest_denzel.collected import checks
 from pytest_denzel.in_process.pipeline import PipelineBroken
-from pytest_denzel.project import EXAMPLES, PIPELINE, Project
+from pytest_denzel.project import PIPELINE, Project
 from pytest_denzel.settings import SETTINGS, Settings
 
 __tracebackhide__ = True
@@ -25,21 +25,29 @@ def collector_for(path: Any, parent: pytest.Collector, project: Project, setting
         place = path.resolve().relative_to(project.root.resolve())
     except ValueError:
         return None
-    if place.suffix == ".json" and place.parent == EXAMPLES:
+    if place.suffix == ".json" and _is_example(path):
         return ExampleFile.from_parent(parent, path=path)
     if place == PIPELINE and settings.checks:
         return PipelineFile.from_parent(parent, path=path, project=project, settings=settings)
     return None
 
 
+def _is_example(path: Any) -> bool:
+    from denzel import testing
+
+    return testing.is_example(path)
+
+
 class ExampleFile(pytest.File):
     """An example: a single test."""
 
     def collect(self) -> Iterable[pytest.Item]:
+        from denzel import testing
+
         try:
-            example = examples.read(self.path)
-        except examples.BadExample as error:
-            raise self.CollectError(str(error)) from None
+            example = testing.read_example(self.path)
+        except testing.Refusal as refusal:
+            raise self.CollectError(str(refusal)) from None
 
         def answered_as_expected(denzel_answer: Callable[[Any], Any], request: pytest.FixtureRequest) -> None:
             tolerance = example.tolerance
@@ -77,11 +85,13 @@ class PipelineFile(pytest.File):
                 check.add_marker(pytest.mark.skip("BATCHABLE cannot be checked: no example has data by id"))
             yield check
 
-    def _good_examples(self) -> Iterable[examples.Example]:
+    def _good_examples(self) -> Iterable[Any]:
+        from denzel import testing
+
         for path in self._project.examples():
             try:
-                example = examples.read(path)
-            except examples.BadExample:
+                example = testing.read_example(path)
+            except testing.Refusal:
                 continue  # reported where that file is collected
             if example.response is not None:
                 yield example
@@ -105,10 +115,12 @@ class Check(pytest.Function):
         return f"{error}\n\n{super().repr_failure(pytest.ExceptionInfo.from_exception(cause))}"
 
 
-def _check_answer(example: examples.Example, answer: Callable[[Any], Any], tolerance: float) -> None:
+def _check_answer(example: Any, ask: Callable[[Any], Any], tolerance: float) -> None:
+    from denzel import testing
+
     if example.error is not None:
         try:
-            given = answer(example.request)
+            given = ask(example.request)
         except PipelineBroken:
             raise
         except Exception as error:
@@ -119,7 +131,7 @@ def _check_answer(example: examples.Example, answer: Callable[[Any], Any], toler
                 ) from error
             return
         raise checks.CheckFailed(f"expected the error: {example.error}\n    got the answer: {given}")
-    lines = list(examples.differences(example.response, answer(example.request), tolerance))
+    lines = list(testing.differences(example.response, ask(example.request), tolerance))
     if lines:
         raise checks.CheckFailed("The answer is not the expected one:\n" + "\n".join(f"  {line}" for line in lines))
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from pytest_denzel.in_process.loop import Loop
 from pytest_denzel.in_process.pipeline import Pipeline
 from pytest_denzel.project import Project
+from pytest_denzel.waiting import wait_until
 
 if TYPE_CHECKING:
     from falcon.testing import Result
 
 __tracebackhide__ = True
+
+_READY_WITHIN = 10.0  # seconds; the model is loaded already
 
 
 class ApiClient:
@@ -31,24 +32,12 @@ class ApiClient:
     def __init__(self, project: Project, pipeline: Pipeline, secret: str) -> None:
         from falcon.testing import ASGIConductor
 
-        from denzel.api.application import create_app
-        from denzel.settings import Settings
+        from denzel import testing
 
         pipeline.model  # noqa: B018 - raises here what load_model raises
         self.secret = secret
         self._project = project
-        settings = Settings.from_environment(
-            {
-                **project.read_env(),
-                "EXECUTOR": "inline",
-                "REDIS_URL": "",
-                "BROKER_URL": "",
-                "CALLBACK_ALLOW": "127.0.0.1",
-                "CALLBACK_SECRET": secret,
-            }
-        )
-        with mock.patch("denzel.pipeline.loading.import_pipeline", return_value=_Loaded(pipeline)):
-            self.app = create_app(settings)
+        self.app = testing.create_api(_Loaded(pipeline), secret)
         self._loop = Loop("denzel-api")
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))
         self._wait_until_ready()
@@ -78,11 +67,12 @@ class ApiClient:
         self._loop.close()
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 10  # the model is loaded already
-        while (answer := self.get("/ready")).status_code != 200:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"The API in this process is not ready: {answer.text}")
-            time.sleep(0.005)
+        wait_until(
+            lambda: self.get("/ready").status_code == 200,
+            _READY_WITHIN,
+            late=lambda: RuntimeError(f"The API in this process is not ready: {self.get('/ready').text}"),
+            pause=0.005,
+        )
 
 
 class _Loaded(ModuleType):

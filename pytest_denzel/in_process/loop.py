@@ -22,7 +22,7 @@ class Loop:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float = 60) -> T:
-        """The coroutine's result."""
+        """The coroutine's result; concurrent.futures.TimeoutError after `timeout` seconds."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result(timeout)

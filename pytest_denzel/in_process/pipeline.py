@@ -5,8 +5,6 @@ The frames of this module are hidden in pytest's tracebacks: what is seen is the
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any
@@ -16,11 +14,8 @@ from pytest_denzel.project import PIPELINE, Project
 
 __tracebackhide__ = True
 
-MODULE = "app.logic.pipeline"
-
-# Modules whose frames at the head of a traceback say nothing to the user.
-_OURS = ("pytest_denzel", "importlib", "_pytest")
-_FRAMEWORK = ("denzel.pipeline.stages", "denzel.jsonio")
+# Packages whose frames at the head of a traceback say nothing to the user.
+_MACHINERY = ("pytest_denzel", "denzel", "importlib", "_pytest")
 
 
 class PipelineBroken(Exception):
@@ -43,7 +38,7 @@ class Pipeline:
 
     @property
     def module(self) -> ModuleType:
-        """The raw module, `app.logic.pipeline`.
+        """The raw module, the same that tests import themselves.
 
         Raises:
             PipelineBroken: it is missing, cannot be imported, or lacks one of the four functions.
@@ -53,20 +48,21 @@ class Pipeline:
         return self._module
 
     def _import(self) -> ModuleType:
+        from denzel import testing
+
         if not (self._project.root / PIPELINE).is_file():
             raise PipelineBroken(messages.no_pipeline(self._project.root))
         try:
+            testing.load_framework()
+        except ImportError as error:
+            raise PipelineBroken(messages.framework_missing(error)) from None
+        try:
             with self._project.working_directory():
-                module = importlib.import_module(MODULE)
+                module = testing.pipeline_module()
         except (Exception, SystemExit) as error:
             cause = error.with_traceback(_from_user_code(error.__traceback__))
             raise PipelineBroken(messages.pipeline_import_failed(error)) from cause
-        missing = [
-            name
-            for name in importlib.import_module("denzel.pipeline.loading").FUNCTIONS
-            if not callable(getattr(module, name, None))
-        ]
-        if missing:
+        if missing := testing.missing_functions(module):
             raise PipelineBroken(messages.functions_missing(missing))
         return module
 
@@ -87,39 +83,26 @@ class Pipeline:
 
     def verify_input(self, request: Any) -> Any:
         """What the worker gets of a request: verified, and through JSON before and after."""
-        module, received = self.module, self._over_the_wire(request)
-        verified = self._call("verify_input", self._stages.verified, module, received)
-        return json.loads(self._call("verify_input", self._stages.dumps_verified, verified))
+        from denzel import testing
+
+        module, received = self.module, _over_the_wire(request)
+        return self._call("verify_input", testing.verify_input, module, received)
 
     def process(self, request: Any) -> Any:
         """What `process` makes of a request, with the session's model; the request is not verified."""
-        module, model, received = self.module, self.model, self._over_the_wire(request)
+        module, model, received = self.module, self.model, _over_the_wire(request)
         return self._call("process", module.process, model, received)
 
     def predict(self, data: Any) -> dict[str, Any]:
         """The answer that a client gets for what `process` returned."""
+        from denzel import testing
+
         module, model = self.module, self.model
-        answer = self._call("predict", module.predict, model, data)
-        return json.loads(self._call("predict", self._stages.dumps_predictions, answer))
+        return self._call("predict", testing.predict, module, model, data)
 
     def run(self, request: Any) -> dict[str, Any]:
         """The answer to a request, through all stages and all JSON borders of the service."""
         return self.predict(self.process(self.verify_input(request)))
-
-    @property
-    def _stages(self) -> ModuleType:
-        try:
-            return importlib.import_module("denzel.pipeline.stages")
-        except ImportError as error:
-            raise PipelineBroken(messages.framework_missing(error)) from None
-
-    def _over_the_wire(self, request: Any) -> Any:
-        """A request as the service sees it: what JSON changes (tuples, keys that are numbers) is changed here too."""
-        jsonio = self._stages.jsonio
-        try:
-            return jsonio.loads(request if isinstance(request, bytes) else jsonio.dumps(request))
-        except ValueError as error:  # NotJSON, or what is wrong with bytes
-            raise ValueError(f"the request of this test is not JSON: {error}") from None
 
     def _call(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call user code in its working directory; what it raises leaves with the stage as its note."""
@@ -130,6 +113,16 @@ class Pipeline:
             add_note(error, messages.stage(stage))
             failed = error.with_traceback(_from_user_code(error.__traceback__))
         raise failed
+
+
+def _over_the_wire(request: Any) -> Any:
+    """A request as the service sees it: what JSON changes (tuples, keys that are numbers) is changed here too."""
+    from denzel import testing
+
+    try:
+        return testing.received(request)
+    except ValueError as error:
+        raise ValueError(f"the request of this test is not JSON: {error}") from None
 
 
 def add_note(error: BaseException, text: str) -> None:
@@ -148,4 +141,4 @@ def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
 
 def _is_machinery(traceback: TracebackType) -> bool:
     module = traceback.tb_frame.f_globals.get("__name__", "")
-    return module.split(".")[0] in _OURS or module in _FRAMEWORK
+    return module.split(".")[0] in _MACHINERY

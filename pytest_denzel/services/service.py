@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_denzel.tiers.http import Response, call
+from pytest_denzel.waiting import wait_until
 
 if TYPE_CHECKING:
     import redis
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+
+_MOST_SHOWN = 50  # tasks that a failure lists
 
 
 class ServiceError(Exception):
@@ -54,20 +56,19 @@ class Tasks:
         """The body of /status once the task has ended, whichever way.
 
         Raises:
-            AssertionError: it has not ended in time.
+            AssertionError: it has not ended after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        pause = 0.005
-        while True:
-            body = self.status(task_id)
-            if body["status"] in FINAL:
-                return body
-            if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"task {task_id} has not ended within {timeout:g} s; its status: {json.dumps(body)}"
-                )
-            time.sleep(pause)
-            pause = min(0.2, pause * 1.5)
+        body: dict[str, Any] = {}
+
+        def ended() -> dict[str, Any] | None:
+            body.clear()
+            body.update(self.status(task_id))
+            return body if body["status"] in FINAL else None
+
+        def late() -> AssertionError:
+            return AssertionError(f"task {task_id} has not ended within {timeout:g} s; its status: {json.dumps(body)}")
+
+        return wait_until(ended, timeout, late, pause=0.005, longest_pause=0.2)
 
     def assert_nothing_lost(self, task_ids: Iterable[str], timeout: float = 60) -> None:
         """Check that every one of these tasks ends, and that each one whose callback goes to the test's
@@ -77,25 +78,26 @@ class Tasks:
             AssertionError: lists the tasks that did not end, and those that were not called back.
         """
         ids = list(dict.fromkeys(task_ids))
-        deadline = time.monotonic() + timeout
-        pending, silent = set(ids), set()
-        while True:
-            pending = {task_id for task_id in pending if not self._has_ended(task_id)}
+        pending, silent = set(ids), set(ids)
+
+        def none_is_missing() -> bool:
+            pending.difference_update([task_id for task_id in pending if self._has_ended(task_id)])
             arrived = {delivery.task_id for delivery in self._receiver.deliveries} if self._receiver else set()
-            silent = {task_id for task_id in ids if self._expects_callback(task_id)} - arrived
-            if not pending and not silent:
-                return
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        lines = [f"  did not end:       {task_id}  {self._describe(task_id)}" for task_id in ids if task_id in pending]
-        lines += [f"  not called back:   {task_id}  {self._describe(task_id)}" for task_id in ids if task_id in silent]
-        raise AssertionError(
-            f"Within {timeout:g} s, of {len(ids)} tasks {len(pending)} did not end and "
-            f"{len(silent)} were not called back:\n"
-            + "\n".join(lines[:50])
-            + (f"\n  ... and {len(lines) - 50} more" if len(lines) > 50 else "")
-        )
+            silent.intersection_update([task_id for task_id in ids if self._expects_callback(task_id)])
+            silent.difference_update(arrived)
+            return not pending and not silent
+
+        def late() -> AssertionError:
+            lines = [f"  did not end:       {known}  {self._describe(known)}" for known in ids if known in pending]
+            lines += [f"  not called back:   {known}  {self._describe(known)}" for known in ids if known in silent]
+            return AssertionError(
+                f"Within {timeout:g} s, of {len(ids)} tasks {len(pending)} did not end and "
+                f"{len(silent)} were not called back:\n"
+                + "\n".join(lines[:_MOST_SHOWN])
+                + (f"\n  ... and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else "")
+            )
+
+        wait_until(none_is_missing, timeout, late, pause=0.1)
 
     def _expects_callback(self, task_id: str) -> bool:
         uri = self._submitted.get(task_id)
@@ -154,7 +156,7 @@ class Service(Tasks):
 
         Raises:
             ServiceError: the request was refused, or its task failed.
-            AssertionError: the task has not ended in time.
+            AssertionError: the task has not ended after `timeout` seconds.
         """
         response = self.post(request, {"Prefer": f"wait={timeout:g}"})
         if response.status != 202:
@@ -211,14 +213,15 @@ class Service(Tasks):
             ValueError: the mode or the timeout is not allowed; says what is.
         """
         self._turn.make_exclusive()
-        self._tier.response(mode, timeout)
+        self._tier.set_response(mode, timeout)
         self._changed_response = True
 
     def restore_response(self) -> None:
         """Set the response setting back to that of `.env`, if it was changed."""
         if self._changed_response:
-            seconds = float(self._tier.project.read_env().get("SYNC_TIMEOUT") or 5.0)
-            self._tier.response("sync" if seconds else "async", seconds or None)
+            from denzel import testing
+
+            self._tier.set_response(*testing.response_of_env())
             self._changed_response = False
 
     def logs(self, service: str = "") -> str:
@@ -255,11 +258,11 @@ class Worker(Tasks):
         Raises:
             ServiceError: the task is unknown (404), or Redis is out of reach (503).
         """
-        from denzel.executor import Unavailable
+        from denzel import testing
 
         try:
             body = self._client.status(task_id)
-        except Unavailable as error:
+        except testing.OutOfReach as error:
             raise ServiceError(503, "Service unavailable", str(error)) from None
         if body is None:
             raise ServiceError(404, "Unknown task", f"There is no task {task_id!r}.")

@@ -15,10 +15,10 @@ from pytest_denzel.tiers.session import Session, Turn
 from pytest_denzel.tiers.tier import ServiceFailed, Tier
 
 STACK: pytest.StashKey[Stack] = pytest.StashKey()
-_MARKS: pytest.StashKey[dict[str, float]] = pytest.StashKey()
+_LOG_ENDS: pytest.StashKey[dict[str, float]] = pytest.StashKey()
 
 _GRACE = 3.0  # seconds that the services get to end by themselves
-_LOG_LINES = 100
+_LOG_LINES = 100  # of each service, attached to the report of a test that failed
 
 
 class Stack:
@@ -50,7 +50,7 @@ class Stack:
         needed = self.tier.services[: self.tier.services.index(service) + 1]
         with self._session.starting():
             self._start(needed)
-        item.stash[_MARKS] = {name: self.tier.mark(name) for name in needed}
+        item.stash[_LOG_ENDS] = {name: self.tier.log_end(name) for name in needed}
         return self.tier
 
     def _check_available(self) -> None:
@@ -92,9 +92,9 @@ def of(config: pytest.Config) -> Stack:
 def log_sections(item: pytest.Item) -> list[tuple[str, str]]:
     """What the services have printed since the test began, for its report."""
     sections = []
-    for name, mark in item.stash.get(_MARKS, {}).items():
+    for name, end in item.stash.get(_LOG_ENDS, {}).items():
         tier = of(item.config).tier
-        lines = tier.log(name, since=mark).rstrip().splitlines()
+        lines = tier.log(name, since=end).rstrip().splitlines()
         if lines:
             more = [f"... {len(lines) - _LOG_LINES} lines before"] if len(lines) > _LOG_LINES else []
             sections.append((f"log of {name} ({tier.name})", "\n".join([*more, *lines[-_LOG_LINES:]])))

@@ -1,7 +1,7 @@
 """The tier docker: the project's own compose file and image, in containers of this session alone.
 
 The project's files are used as they are. What a test needs otherwise is said by an override file in the session's
-folder and by variables: another project name, free ports, secrets of its own, no restarts, and a folder of its own
+folder and by variables: another Compose project, free ports, secrets of its own, no restarts, and a folder of its own
 for the worker's log.
 """
 
@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from denzel import testing
 from pytest_denzel import messages
 from pytest_denzel.callbacks.webhooks import new_secret
 from pytest_denzel.tiers import sweep
-from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
+from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+from pytest_denzel.waiting import wait_until
 
 if TYPE_CHECKING:
     from testcontainers.compose import DockerCompose
@@ -32,23 +34,14 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 _DOCKER_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-_HOST = "host.docker.internal"
-BROKER = "rabbitmq"  # where the project uses it
+# Run in the worker's container; prints the pid.
+_KILL_PREDICTION_PROCESS = "from denzel.testing import kill_prediction_process as kill; print(kill() or '')"
 
-# Finds a prediction process and kills it; run in the container, where there may be no ps.
-_KILL_WORKER_PROCESS = """
-import os, signal
-for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            found = b"denzel.worker.process" in file.read().split(b"\\0")
-    except OSError:
-        continue
-    if found:
-        os.kill(pid, signal.SIGKILL)
-        print(pid)
-        break
-"""
+_HEALTHY_WITHIN = 30.0  # seconds; a health check comes every 15
+_STATES_EVERY = 1.0  # seconds between two looks at the containers' states
+
+# Containers of a session are no longer of use in these states.
+_ENDED = ("exited", "dead")
 
 
 class DockerTier(Tier):
@@ -58,44 +51,56 @@ class DockerTier(Tier):
     can_be_disturbed = True
 
     def unavailable(self) -> str | None:
-        return _docker_problem() or _testcontainers_problem()
+        return testing.docker_problem() or _testcontainers_problem()
 
     @property
-    def receiver(self) -> tuple[str, str]:
+    def receiver_place(self) -> tuple[str, str]:
         return self.values["receiver_bind"], self.values["receiver_host"]
 
     def prepare(self) -> None:
-        from commands.local.embedded_redis import free_port
-        from commands.shared.new_env import create_if_missing
-
-        create_if_missing()
         bind, host = _way_to_this_machine()
         self.values.update(
-            api_port=free_port(),
-            redis_port=free_port(),
-            broker_port=free_port(),
+            api_port=testing.free_port(),
+            redis_port=testing.free_port(),
+            broker_port=testing.free_port(),
             redis_password=secrets.token_hex(16),
             broker_password=secrets.token_hex(16),
             secret=new_secret(),
-            image=self.image,
+            services=[],
             image_is_here=False,
             receiver_bind=bind,
             receiver_host=host,
         )
-        self.values["api_url"] = f"http://127.0.0.1:{self.values['api_port']}"
-        self.values["redis_url"] = f"redis://:{self.values['redis_password']}@127.0.0.1:{self.values['redis_port']}/0"
         variables = {name: os.environ[name] for name in _DOCKER_VARIABLES if name in os.environ}
         sweep.write_json(self.session.folder / sweep.DOCKER, variables)
-        broker = BROKER in self._services_of_the_project()
-        if broker:
-            place = f"127.0.0.1:{self.values['broker_port']}"
-            self.values["broker_url"] = f"amqp://denzel:{self.values['broker_password']}@{place}//"
-        sweep.write_json(self._override, self._override_content(broker))
+        try:
+            self.values["files"] = testing.compose_files()
+        except testing.Refusal as refusal:
+            raise ServiceFailed(str(refusal)) from None
+        self.values["services"] = self._services_of_the_project()
+        containers = self._containers
+        self.values.update(
+            api_url=f"http://127.0.0.1:{self.values['api_port']}",
+            redis_url=containers.redis_url,
+            broker_url=containers.broker_url,
+        )
+        sweep.write_json(self._override, containers.override(self.image, self.session.logs))
+
+    @property
+    def _containers(self) -> Any:
+        """How the project's containers differ from its own in this session."""
+        names = ("services", "api_port", "redis_port", "broker_port", "redis_password", "broker_password", "secret")
+        values = {name: self.values[name] for name in names}
+        return testing.containers(
+            compose_project=self._compose_project,
+            callbacks_to=f"{testing.HOST},{self.values['receiver_bind']}",
+            **values,
+        )
 
     @property
     def image(self) -> str:
         """The image that api and denzel run: the one asked for, else the project's own."""
-        return self.settings.image or self.project.read_env().get("COMPOSE_PROJECT_NAME") or self.project.name
+        return self.settings.image or testing.image()
 
     def start(self, services: Sequence[str]) -> None:
         if self._container(services[0]):  # again, after a test has taken them down
@@ -115,10 +120,10 @@ class DockerTier(Tier):
         now = time.monotonic()
         if now < self._next_look:  # asking Docker takes a while, and is rarely what is waited for
             return None
-        self._next_look = now + 1.0
+        self._next_look = now + _STATES_EVERY
         with self._variables():
             states = {c.Service: c.State for c in self._compose().get_containers(include_all=True)}
-        return next((name for name in services if states.get(name) in ("exited", "dead")), None)
+        return next((name for name in services if states.get(name) in _ENDED), None)
 
     _next_look = 0.0
 
@@ -130,12 +135,11 @@ class DockerTier(Tier):
         done = _docker("logs", *options, container)
         return done.stdout + done.stderr
 
-    def mark(self, service: str) -> float:
+    def log_end(self, service: str) -> float:
         return time.time()
 
-    def response(self, mode: str, timeout: float | None) -> None:
-        words = ["response", mode, *([str(timeout)] if timeout is not None else [])]
-        done = _docker("exec", self._container(API), "python", "-m", "denzel.control", *words)
+    def set_response(self, mode: str, timeout: float | None) -> None:
+        done = _docker("exec", self._container(API), "python", *testing.response_command(mode, timeout))
         if done.returncode:
             raise ValueError(done.stderr.strip())
 
@@ -154,19 +158,22 @@ class DockerTier(Tier):
         self._do("unpause", service)
 
     def kill_worker_process(self) -> int:
-        pid = self._do("exec", WORKER, "python", "-c", _KILL_WORKER_PROCESS).strip()
+        pid = self._do("exec", WORKER, "python", "-c", _KILL_PREDICTION_PROCESS).strip()
         if not pid:
             raise ServiceFailed("There is no prediction process to kill.")
         return int(pid)
 
     def _wait_for_health(self, service: str) -> None:
         """Compose starts nothing beside a service that is unhealthy, as one that was paused is until the next check."""
-        deadline = time.monotonic() + 30
-        while container := self._container(service):
-            status = _docker("inspect", "--format", "{{.State.Health.Status}}", container).stdout.strip()
-            if status != "unhealthy" or time.monotonic() > deadline:
-                return
-            time.sleep(0.2)
+
+        def is_well() -> bool:
+            container = self._container(service)
+            if not container:
+                return True
+            return _docker("inspect", "--format", "{{.State.Health.Status}}", container).stdout.strip() != "unhealthy"
+
+        with contextlib.suppress(TimeoutError):  # then Compose tells what is wrong
+            wait_until(is_well, _HEALTHY_WITHIN, TimeoutError, pause=0.2)
 
     def _do(self, verb: str, service: str, *arguments: str) -> str:
         done = _docker(verb, self._container(service), *arguments)
@@ -177,7 +184,7 @@ class DockerTier(Tier):
     def _container(self, service: str) -> str:
         """The id of a service's container; empty when there is none."""
         filters = [
-            f"label=com.docker.compose.project={self._project_name}",
+            f"label=com.docker.compose.project={self._compose_project}",
             f"label=com.docker.compose.service={service}",
         ]
         words = [word for text in filters for word in ("--filter", text)]
@@ -186,20 +193,15 @@ class DockerTier(Tier):
     # Compose
 
     @property
-    def _project_name(self) -> str:
+    def _compose_project(self) -> str:
         return sweep.PREFIX + self.session.name
 
     @property
     def _override(self) -> Path:
         return self.session.folder / "docker-compose.override.yml"  # JSON is YAML
 
-    @property
-    def _files(self) -> list[str]:
-        """The compose files that the project uses, as COMPOSE_FILE names them."""
-        return (self.project.read_env().get("COMPOSE_FILE") or "docker-compose.yml").split(os.pathsep)
-
     def _services_of_the_project(self) -> list[str]:
-        files = [word for file in self._files for word in ("--file", file)]
+        files = [word for file in self.values["files"] for word in ("--file", file)]
         with self._variables():
             done = _docker("compose", *files, "config", "--services", folder=self.project.root)
         if done.returncode:
@@ -211,47 +213,20 @@ class DockerTier(Tier):
 
         return DockerCompose(
             context=self.project.root,
-            compose_file_name=[*self._files, str(self._override)],
+            compose_file_name=[*self.values["files"], str(self._override)],
             services=list(services) or None,
             wait=False,
         )
 
-    def _override_content(self, broker: bool) -> dict[str, Any]:
-        """What is different for tests."""
-        slug = self.project.name
-        app = {
-            "image": self.image,
-            "restart": "no",
-            "environment": {"PROJECT_SLUG": slug},
-        }
-        logs = {"type": "bind", "source": str(self.session.logs), "target": "/opt/denzel/logs"}
-        services = {API: app, WORKER: {**app, "volumes": [logs]}}
-        # published for `denzel_redis` and `denzel_worker`, which go there from this process
-        services[REDIS] = {"restart": "no", "ports": [f"127.0.0.1:{self.values['redis_port']}:6379"]}
-        if broker:
-            services[BROKER] = {"restart": "no", "ports": [f"127.0.0.1:{self.values['broker_port']}:5672"]}
-        return {"services": services}
-
     @contextlib.contextmanager
     def _variables(self) -> Iterator[None]:
         """The environment for Compose: nothing of the shell that would change the project, and this session's own."""
-        names = self.project.read_env()
         environment = {
-            **clean_environment(names),
-            **worker_processes(names),
-            "COMPOSE_PROJECT_NAME": self._project_name,
-            "API_PORT": str(self.values["api_port"]),
-            "API_HOST": "127.0.0.1",
-            "REDIS_URL": "",
-            "BROKER_URL": "",
-            "EXECUTOR": "queue",
-            "REDIS_PASSWORD": self.values["redis_password"],
-            "RABBITMQ_PASSWORD": self.values["broker_password"],
-            "CALLBACK_SECRET": self.values["secret"],
-            "CALLBACK_ALLOW": f"{_HOST},{self.values['receiver_bind']}",
+            **clean_environment(self.project.read_env()),
+            **self._containers.environment(),
             sweep.MARK: self.session.name,
         }
-        # testcontainers logs each failing command with all of its output; it is told better below
+        # testcontainers logs each failing command with all of its output; `_explain` tells it better
         logger = logging.getLogger("testcontainers.compose.compose")
         with mock.patch.dict(os.environ, environment, clear=True), mock.patch.object(logger, "disabled", True):
             yield
@@ -261,17 +236,14 @@ class DockerTier(Tier):
 
         A test session's own names do not enter it: a launched project beside it would have to be replaced.
         """
-        from commands.containers.build import build
-        from commands.shared.project import CommandError
-
         if self.settings.image:
             _require_image(self.settings.image)
         else:
             with mock.patch.dict(os.environ, {sweep.MARK: self.session.name}):
                 try:
-                    build()
-                except CommandError as error:
-                    raise ServiceFailed(messages.image_does_not_build(self.image, str(error))) from None
+                    testing.build_image()
+                except testing.Refusal as refusal:
+                    raise ServiceFailed(messages.image_does_not_build(self.image, str(refusal))) from None
         self.values["image_is_here"] = True
 
     def _explain(self, error: subprocess.CalledProcessError) -> str:
@@ -279,7 +251,7 @@ class DockerTier(Tier):
         text = ((error.stderr or b"") + b"\n" + (error.stdout or b"")).decode("utf-8", "replace")
         if "No such image" in text or "pull access denied" in text or "manifest unknown" in text:
             return messages.image_missing(text.strip().splitlines()[-1])
-        if match := re.search(rf"{self._project_name}-(\w+)-\d+ (?:is unhealthy|exited)", text):
+        if match := re.search(rf"{self._compose_project}-(\w+)-\d+ (?:is unhealthy|exited)", text):
             return messages.service_failed(match[1], "ended", self.log(match[1]))
         return messages.compose_failed(text)
 
@@ -295,19 +267,6 @@ def _require_image(image: str) -> None:
     """Make sure that an image is here: Compose would build one in its place."""
     if _docker("image", "inspect", image).returncode and (pulled := _docker("pull", "--quiet", image)).returncode:
         raise ServiceFailed(messages.image_missing(f"{image} ({pulled.stderr.strip().splitlines()[-1]})"))
-
-
-def _docker_problem() -> str | None:
-    """Why Docker cannot be used here and what to do about it, as the project's own commands say it."""
-    from commands.shared.docker import require_docker
-    from commands.shared.project import CommandError
-
-    try:
-        require_docker()
-    except CommandError as error:
-        lines = [line.strip() for line in str(error).splitlines() if not line.startswith("Without Docker")]
-        return " ".join(lines)
-    return None
 
 
 def _testcontainers_problem() -> str | None:
@@ -331,4 +290,4 @@ def _way_to_this_machine() -> tuple[str, str]:
             with contextlib.suppress(OSError), socket.socket() as probe:
                 probe.bind((gateway, 0))
                 return gateway, gateway
-    return "127.0.0.1", _HOST
+    return "127.0.0.1", testing.HOST

@@ -51,7 +51,7 @@ def call(
     """Send a request; an answer with an error status is returned like any other.
 
     Raises:
-        OSError: there was no answer.
+        OSError: there was none, or nothing of it came for `timeout` seconds.
     """
     request = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
     try:

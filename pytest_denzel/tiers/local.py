@@ -6,39 +6,38 @@ import contextlib
 import os
 import secrets
 import signal
+import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from denzel import testing
 from pytest_denzel import messages
 from pytest_denzel.callbacks.webhooks import new_secret
 from pytest_denzel.tiers import sweep
-from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment, worker_processes
+from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed, Tier, clean_environment
+from pytest_denzel.waiting import wait_until
 
 __tracebackhide__ = True
 
-# Read from a service's log at most, in bytes.
-_MOST_LOG = 256 * 1024
+_MOST_LOG = 256 * 1024  # bytes of a service's log that are read
+
+# Seconds for a service to end: after SIGKILL, and in its own way.
+_KILLED_WITHIN, _STOPPED_WITHIN = 10.0, 60.0
 
 
-class _Processes(Tier):
+class _ProcessTier(Tier):
     """Services that are processes of this machine."""
 
     def prepare(self) -> None:
-        from commands.local.embedded_redis import free_port
-
-        self.values.update(
-            api_port=free_port(),
-            secret=new_secret(),
-        )
+        self.values.update(api_port=testing.free_port(), secret=new_secret())
         self.values["api_url"] = f"http://127.0.0.1:{self.values['api_port']}"
 
     def start(self, services: Sequence[str]) -> None:
         environment = self._environment()
         for service in services:
-            command = ["sh", f"entrypoints/{service}.sh"]
-            self.session.run(service, command, environment, self.project.root)
+            self.session.run(service, self._processes.start_command(service), environment, self.project.root)
 
     def ended(self, services: Sequence[str]) -> str | None:
         return next((name for name in services if "ended" in self.session.service(name)), None)
@@ -51,41 +50,39 @@ class _Processes(Tier):
             file.seek(max(int(since or 0), path.stat().st_size - _MOST_LOG, 0))
             return file.read().decode("utf-8", "replace")
 
-    def mark(self, service: str) -> float:
+    def log_end(self, service: str) -> float:
         path = self._log_file(service)
         return path.stat().st_size if path.exists() else 0
 
     def _log_file(self, service: str) -> Path:
         return self.session.logs / f"{service}.log"
 
+    @property
+    def _processes(self) -> Any:
+        """How the project starts its services for this session."""
+        names = ("api_port", "secret", "redis_program", "redis_port", "redis_password", "sync_timeout")
+        values = {name: self.values[name] for name in names if name in self.values}
+        return testing.processes(folder=self.session.folder, **values)
+
     def _environment(self) -> dict[str, str]:
         """What the services read, of which nothing points outside this session."""
-        settings = self.project.read_env()
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         return {
-            **clean_environment(settings),
-            **{name: value for name, value in settings.items() if value},
-            **worker_processes(settings),
-            "PATH": path,
+            **clean_environment(self.project.read_env()),
+            **self._processes.environment(),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",
-            "PROJECT_SLUG": self.project.name,
-            "API_BIND": f"127.0.0.1:{self.values['api_port']}",
-            "CALLBACK_ALLOW": "127.0.0.1",
-            "CALLBACK_SECRET": self.values["secret"],
-            "LOG_FILE": str(self.session.logs / "worker.log"),
-            "READY_FILE": str(self.session.folder / "ready"),
         }
 
     # Disturbing
 
     def kill(self, service: str) -> None:
         self._signal_all(service, signal.SIGKILL)
-        self._wait_until_gone(service, 10)
+        self._wait_until_gone(service, _KILLED_WITHIN)
 
     def stop(self, service: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.session.service(service)["pid"], signal.SIGTERM)
-        self._wait_until_gone(service, 60)
+        self._wait_until_gone(service, _STOPPED_WITHIN)
 
     def pause(self, service: str) -> None:
         self._signal_all(service, signal.SIGSTOP)
@@ -104,41 +101,39 @@ class _Processes(Tier):
 
     def _wait_until_gone(self, service: str, seconds: float) -> None:
         """Wait for the service and its children: the last of them may hold its port."""
-        deadline = time.monotonic() + seconds
-        while "ended" not in self.session.service(service) or self._processes_of(service):
-            if time.monotonic() > deadline:
-                raise ServiceFailed(
-                    messages.service_failed(service, f"did not stop within {seconds:g} s", self.log(service))
-                )
-            time.sleep(0.02)
+
+        def late() -> ServiceFailed:
+            what = f"did not stop within {seconds:g} s"
+            return ServiceFailed(messages.service_failed(service, what, self.log(service)))
+
+        wait_until(
+            lambda: "ended" in self.session.service(service) and not self._processes_of(service),
+            seconds,
+            late,
+            pause=0.02,
+        )
 
 
-class LocalTier(_Processes):
+class LocalTier(_ProcessTier):
     """A real Redis, a real API and real prediction processes."""
 
     name = "local"
     can_be_disturbed = True
 
     def unavailable(self) -> str | None:
-        if missing := _missing_packages("gunicorn", "celery", "redis"):
-            return missing
-        from commands.local.embedded_redis import find_server
-        from commands.shared.project import CommandError
-
+        if missing := testing.missing_packages(queue=True):
+            return messages.packages_missing(missing)
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                find_server()
-        except CommandError as error:
-            return str(error)
+            testing.find_redis()
+        except testing.Refusal as refusal:
+            return str(refusal)
         return None
 
     def prepare(self) -> None:
-        from commands.local.embedded_redis import find_server, free_port, url
-
         super().prepare()
-        port, password = free_port(), secrets.token_hex(16)
-        self.values.update(redis_port=port, redis_password=password, redis_url=url(port, password))
-        self.values["redis_program"] = find_server().program
+        self.values.update(redis_port=testing.free_port(), redis_password=secrets.token_hex(16))
+        self.values["redis_program"] = testing.find_redis()
+        self.values["redis_url"] = self._processes.redis_url
         (self.session.folder / "redis").mkdir(exist_ok=True)
 
     def start(self, services: Sequence[str]) -> None:
@@ -147,12 +142,9 @@ class LocalTier(_Processes):
             self.wait_until_ready([REDIS])  # the others would log errors until it is there
         super().start([service for service in services if service != REDIS])
 
-    def response(self, mode: str, timeout: float | None) -> None:
-        import subprocess
-
-        words = ["response", mode, *([str(timeout)] if timeout is not None else [])]
+    def set_response(self, mode: str, timeout: float | None) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "denzel.control", *words],
+            [sys.executable, *testing.response_command(mode, timeout)],
             cwd=self.project.root, env=self._environment(), capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
@@ -160,56 +152,27 @@ class LocalTier(_Processes):
 
     def kill_worker_process(self) -> int:
         for pid, command in self._processes_of(WORKER).items():
-            if "denzel.worker.process" in command:
+            if testing.is_prediction_process(command):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     return pid
         raise ServiceFailed("There is no prediction process to kill.")
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            **super()._environment(),
-            "EXECUTOR": "queue",
-            "REDIS_URL": self.values["redis_url"],
-            "BROKER_URL": self.values["redis_url"],
-            "REDIS_SERVER": self.values["redis_program"],
-            "REDIS_BIND": "127.0.0.1",
-            "REDIS_PORT": str(self.values["redis_port"]),
-            "REDIS_PASSWORD": self.values["redis_password"],
-            "REDIS_DIR": str(self.session.folder / "redis"),
-        }
 
-
-class InlineTier(_Processes):
+class InlineTier(_ProcessTier):
     """One API process that holds the model itself; no Redis."""
 
     name = "inline"
     services = (API,)
 
     def unavailable(self) -> str | None:
-        return _missing_packages("gunicorn")
+        missing = testing.missing_packages(queue=False)
+        return messages.packages_missing(missing) if missing else None
 
-    def response(self, mode: str, timeout: float | None) -> None:
+    def set_response(self, mode: str, timeout: float | None) -> None:
         # the one process holds its settings in memory: it is started anew with another one
-        if mode not in ("sync", "async"):
-            raise ValueError(f"the mode must be sync or async, not {mode!r}")
-        seconds = (5.0 if timeout is None else timeout) if mode == "sync" else 0.0
-        if mode == "sync" and not 0 < seconds <= 86_400:
-            raise ValueError("Sync timeout must be greater than 0 (and at most 86400 seconds)")
+        seconds = testing.sync_timeout(mode, timeout)
         self.stop(API)
         self.values["sync_timeout"] = seconds
         self.start([API])
         self.wait_until_ready([API])
-
-    def _environment(self) -> dict[str, str]:
-        environment = {**super()._environment(), "EXECUTOR": "inline", "REDIS_URL": "", "BROKER_URL": ""}
-        if "sync_timeout" in self.values:
-            environment["SYNC_TIMEOUT"] = str(self.values["sync_timeout"])
-        return environment
-
-
-def _missing_packages(*names: str) -> str | None:
-    from importlib.util import find_spec
-
-    missing = [name for name in names if find_spec(name) is None]
-    return messages.packages_missing(missing) if missing else None

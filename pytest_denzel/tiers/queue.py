@@ -1,11 +1,9 @@
-"""The queue without the API: tasks are handed to it with the project's own code, on an event loop of their own."""
+"""The queue without the API: tasks are handed to it with the project's own code, on an event loop of its own."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
-from unittest import mock
 
 from pytest_denzel.in_process.loop import Loop
 
@@ -29,38 +27,28 @@ def close_all() -> None:
 
 
 class QueueClient:
-    """The project's own `QueueExecutor`, as its API uses it."""
+    """The project's own queue, as its API uses it, for code that is not asynchronous."""
 
     def __init__(self, redis_url: str, broker_url: str, secret: str) -> None:
-        # the modules of the queue read the settings when they are imported
-        environment = {"REDIS_URL": redis_url, "BROKER_URL": broker_url, "CALLBACK_SECRET": secret}
-        with mock.patch.dict(os.environ, environment):
-            from denzel.api.task_id import TaskIds
-            from denzel.queue.executor import QueueExecutor
-            from denzel.settings import Settings
+        from denzel import testing
 
-            self._executor = QueueExecutor(Settings.from_environment())
-        self._ids = TaskIds(secret)
+        self._queue = testing.Queue(redis_url, broker_url, secret)
         self._loop = Loop("denzel-queue")
-        self._loop.run(self._executor.start())
+        self._loop.run(self._queue.start())
 
     def submit(self, request: bytes, callback_uri: str | None) -> str:
         """Accept an asynchronous task; its id."""
-        from denzel.executor import Task
-
-        task = Task(self._ids.new(), request, "async", callback_uri)
-        self._loop.run(self._executor.submit(task))
-        return task.id
+        return self._loop.run(self._queue.submit(request, callback_uri))
 
     def status(self, task_id: str) -> dict[str, Any] | None:
-        """The body of /status, None when the task is unknown."""
-        return self._loop.run(self._executor.status(task_id))
+        """The body of /status, None when the task is unknown; denzel.testing.OutOfReach when Redis does not answer."""
+        return self._loop.run(self._queue.status(task_id))
 
     def readiness(self) -> dict[str, Any]:
         """The body of /ready."""
-        return self._loop.run(self._executor.readiness())
+        return self._loop.run(self._queue.readiness())
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._loop.run(self._executor.stop())
+        self._loop.run(self._queue.stop())
         self._loop.close()

@@ -176,7 +176,7 @@ def _holds_anything(pid: int) -> bool:
 
 
 def end_processes(folder: Path, grace: float = 0.0) -> None:
-    """End the processes of a session: by SIGTERM when they get some seconds for it, then by force."""
+    """End the processes of a session: by SIGTERM, where they get a grace (seconds) for it, then by SIGKILL."""
     found = processes(folder)
     if grace:
         _signal(found, signal.SIGTERM)
@@ -204,14 +204,14 @@ def _all_processes() -> list[int]:
 
 def _remove_containers(session: str, docker: dict[str, str]) -> bool:
     """Remove containers, networks and volumes of the session; whether there were any."""
-    project = f"{_LABEL}{PREFIX}{session}"
+    label = f"{_LABEL}{PREFIX}{session}"
     environment = {**os.environ, **docker}
     found = False
     for kind, force in (("container", ["--force", "--volumes"]), ("network", []), ("volume", ["--force"])):
         every = ["--all"] if kind == "container" else []
         with contextlib.suppress(OSError):
             listed = subprocess.run(
-                ["docker", kind, "ls", "--quiet", *every, "--filter", project],
+                ["docker", kind, "ls", "--quiet", *every, "--filter", label],
                 env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             )  # fmt: skip
             if ids := listed.stdout.split():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytest_denzel import messages
 from pytest_denzel.project import Project
 from pytest_denzel.settings import Settings
 from pytest_denzel.tiers.session import Session
+from pytest_denzel.waiting import wait_until
 
 __tracebackhide__ = True
 
@@ -62,18 +62,22 @@ class Tier(ABC):
 
     @abstractmethod
     def log(self, service: str, since: float | None = None) -> str:
-        """What a service printed, the last of it; `since`: what came after this mark."""
+        """The end of what a service has printed; with `since` only what came after that `log_end`."""
 
     @abstractmethod
-    def mark(self, service: str) -> float:
-        """The present end of a service's log."""
+    def log_end(self, service: str) -> float:
+        """Where a service's log ends at present, as `log` takes it."""
 
     @abstractmethod
-    def response(self, mode: str, timeout: float | None) -> None:
-        """Change the live response setting."""
+    def set_response(self, mode: str, timeout: float | None) -> None:
+        """Change the live response setting; the timeout is in seconds.
+
+        Raises:
+            ValueError: the mode or the timeout is not allowed; says what is.
+        """
 
     @property
-    def receiver(self) -> tuple[str, str]:
+    def receiver_place(self) -> tuple[str, str]:
         """Where a callback receiver has to listen, and the host by which the services reach it."""
         return "127.0.0.1", "127.0.0.1"
 
@@ -107,11 +111,9 @@ class Tier(ABC):
 
     def forget_worker(self) -> None:
         """Make Redis forget a worker that was killed: its last heartbeat would pass for the next one's."""
-        from redis import Redis
+        from denzel import testing
 
-        from denzel.queue.keys import NODES
-
-        Redis.from_url(self.values["redis_url"]).delete(NODES)
+        testing.forget_workers(self.values["redis_url"])
 
     def wait_until_ready(self, services: Sequence[str]) -> None:
         """Wait until the last of these services can do its work.
@@ -119,21 +121,24 @@ class Tier(ABC):
         Raises:
             ServiceFailed: one of them ended, load_model raised, or the time was over.
         """
-        deadline = time.monotonic() + self.settings.timeout
         goal = services[-1]
-        missing = set(self.services) - set(services)
-        while True:
+        alone = goal == API and WORKER in set(self.services) - set(services)
+        waiting_for = ""
+
+        def ready() -> bool:
+            nonlocal waiting_for
             if reason := self.ended(services):
                 raise ServiceFailed(messages.service_failed(reason, "ended", self.log(reason)))
-            ready, waiting_for, error = self._look(goal, alone=goal == API and WORKER in missing)
-            if ready:
-                return
-            if error:
+            is_ready, waiting_for, error = self._look(goal, alone)
+            if error and not is_ready:
                 raise ServiceFailed(messages.service_failed(WORKER, error, self._log_of_the_model()))
-            if time.monotonic() > deadline:
-                what = f"was not ready within {self.settings.timeout:g} s ({waiting_for}; see --denzel-timeout)"
-                raise ServiceFailed(messages.service_failed(goal, what, self.log(goal)))
-            time.sleep(0.05)
+            return is_ready
+
+        def late() -> ServiceFailed:
+            what = f"was not ready within {self.settings.timeout:g} s ({waiting_for}; see --denzel-timeout)"
+            return ServiceFailed(messages.service_failed(goal, what, self.log(goal)))
+
+        wait_until(ready, self.settings.timeout, late)
 
     def _look(self, goal: str, alone: bool) -> tuple[bool, str, str | None]:
         """Whether a service is ready, else what it waits for, and the error that waiting will not mend.
@@ -141,9 +146,9 @@ class Tier(ABC):
         `alone`: the worker is down on purpose, so that the API cannot be more than alive.
         """
         if goal == REDIS:
-            from commands.local.embedded_redis import answers
+            from denzel import testing
 
-            up = answers(self.values["redis_port"], self.values["redis_password"])
+            up = testing.redis_answers(self.values["redis_port"], self.values["redis_password"])
             return up, "Redis does not answer", None
         if goal == WORKER:
             document = self._queue.readiness()
@@ -170,13 +175,7 @@ class Tier(ABC):
         return self.log(WORKER if WORKER in self.services else API)
 
 
-def worker_processes(settings: Mapping[str, str]) -> dict[str, str]:
-    """The number of prediction processes: that of `.env`, but for "auto", which could be dozens of models."""
-    given = settings.get("WORKER_CONCURRENCY", "").strip().lower()
-    return {"WORKER_CONCURRENCY": "2" if given in ("", "auto") else given}
-
-
-def clean_environment(names: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(names: Iterable[str]) -> dict[str, str]:
     """The environment of this process without these names, and without what make and pytest left in it."""
     unwanted = {*names, "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONHOME", "PYTEST_CURRENT_TEST"}
     return {name: value for name, value in os.environ.items() if name not in unwanted}

@@ -126,4 +126,4 @@ def test_redis_url_makes_a_server_needless(embedded_redis: ModuleType, monkeypat
 
 
 def test_passwords_are_quoted_in_urls(embedded_redis: ModuleType) -> None:
-    assert embedded_redis.url(7000, "a/b@c:d") == "redis://:a%2Fb%40c%3Ad@127.0.0.1:7000/0"
+    assert embedded_redis.redis_url(7000, "a/b@c:d") == "redis://:a%2Fb%40c%3Ad@127.0.0.1:7000/0"

@@ -11,7 +11,7 @@ import pytest
 from tests.plugin.conftest import Project
 
 NO_PROJECT = [
-    "No Denzel project found: no app/logic/pipeline.py in {folder}, nor in a folder above.",
+    "No Denzel project found: no denzel/testing.py in {folder}, nor in a folder above.",
     "Run pytest inside the project, or name its folder: --denzel-project=PATH (or denzel_project in the ini file).",
 ]
 USES_PIPELINE = "def test_it(pipeline):\n    assert pipeline.run({'data': {'a': 1}}) == {'a': 2}\n"
@@ -54,7 +54,7 @@ def test_a_named_folder_that_is_no_project_is_told(pytester: pytest.Pytester, cl
     pytester.makepyfile("def test_it(pipeline): pass")
     result = pytester.runpytest_subprocess("--denzel-project=.")
     result.stdout.fnmatch_lines(
-        [f"--denzel-project: {pytester.path} is not a Denzel project: it has no app/logic/pipeline.py."]
+        [f"--denzel-project: {pytester.path} is not a Denzel project: it has no denzel/testing.py."]
     )
 
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from pytest_denzel.collected.examples import differences
 from tests.plugin.conftest import Project
 
 
@@ -100,19 +99,19 @@ def test_an_example_s_own_tolerance_goes_before_the_one_that_was_set(project: Pr
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "wrong.json cannot be read as JSON: Expecting property name *"),
-        ("[]", 'wrong.json is not an example; it should be {"request": ..., "response": {...}} or *'),
-        ("[" * 100_000, "wrong.json is nested too deep: an example has at most 300 levels."),
-        ("[" * 301 + "]" * 301, "wrong.json is nested too deep: an example has at most 300 levels."),
-        ('{"request": 1}', 'wrong.json needs one of "response" and "error"; it should be *'),
-        ('{"request": 1, "response": {}, "error": ""}', 'wrong.json needs one of "response" and "error"; *'),
-        ('{"request": 1, "answer": {}}', "wrong.json has an unknown key answer; it should be *"),
-        ('{"request": 1, "error": 400}', 'wrong.json: "error" should be the message, as text.'),
-        ('{"request": 1, "response": {}, "tolerance": "1%"}', 'wrong.json: "tolerance" should be a number, 0 or *'),
-        ('{"request": 1, "response": {}, "tolerance": null}', 'wrong.json: "tolerance" should be a number, 0 or *'),
-        ('{"request": 1, "response": {}, "tolerance": true}', 'wrong.json: "tolerance" should be a number, 0 or *'),
-        ('{"request": 1, "response": {}, "tolerance": -1}', 'wrong.json: "tolerance" should be a number, 0 or *'),
-        ('{"request": 1, "response": {}, "tolerance": NaN}', 'wrong.json: "tolerance" should be a number, 0 or *'),
+        ("{", " cannot be read as JSON: Expecting property name *"),
+        ("[]", ' is not an example; it should be {"request": ..., "response": {...}} or *'),
+        ("[" * 100_000, " is nested too deep: an example has at most 300 levels."),
+        ("[" * 301 + "]" * 301, " is nested too deep: an example has at most 300 levels."),
+        ('{"request": 1}', ' needs one of "response" and "error"; it should be *'),
+        ('{"request": 1, "response": {}, "error": ""}', ' needs one of "response" and "error"; *'),
+        ('{"request": 1, "answer": {}}', ' has an unknown key "answer"; an example may have "request", *'),
+        ('{"request": 1, "error": 400}', ': "error" should be the message, as text.'),
+        ('{"request": 1, "response": {}, "tolerance": "1%"}', ': "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": null}', ': "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": true}', ': "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": -1}', ': "tolerance" should be a number, 0 or *'),
+        ('{"request": 1, "response": {}, "tolerance": NaN}', ': "tolerance" should be a number, 0 or *'),
     ],
     ids=lambda text: text[:60],
 )
@@ -120,7 +119,7 @@ def test_a_file_that_is_no_example_is_told(project: Project, content: str, messa
     project.write("app/assets/examples/wrong.json", content)
     result = project.run("app/assets/examples")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message.replace("[", "[[]")])
+    result.stdout.fnmatch_lines([f"app/assets/examples/wrong.json{message.replace('[', '[[]')}"])
 
 
 def test_what_no_terminal_can_show_is_escaped(project: Project) -> None:
@@ -163,4 +162,6 @@ def test_other_json_files_are_left_alone(project: Project) -> None:
     ],
 )
 def test_differences(expected: object, actual: object, lines: list[str]) -> None:
-    assert list(differences(json.loads(json.dumps(expected)), actual, 1e-6)) == lines
+    from denzel import testing
+
+    assert list(testing.differences(json.loads(json.dumps(expected)), actual, 1e-6)) == lines

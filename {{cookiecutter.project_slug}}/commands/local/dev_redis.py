@@ -6,6 +6,7 @@ import secrets
 from urllib.parse import urlsplit
 
 from commands.local import embedded_redis
+from commands.shared.ports import redis_url
 from commands.shared.project import MARKERS, ROOT
 
 DATA = MARKERS / "redis"
@@ -33,4 +34,4 @@ def choose_redis(settings: dict[str, str]) -> Redis:
         return Redis(given or "")
     server = embedded_redis.find_server()
     number, password = embedded_redis.free_port(), settings.get("REDIS_PASSWORD") or secrets.token_urlsafe(18)
-    return Redis(embedded_redis.url(number, password), server, number, password)
+    return Redis(redis_url(number, password), server, number, password)

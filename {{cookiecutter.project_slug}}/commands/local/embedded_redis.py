@@ -20,8 +20,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
+from commands.shared.ports import redis_url
 from commands.shared.project import ROOT, CommandError
 from commands.shared.screen import say
 from commands.shared.waiting import wait_for
@@ -103,11 +103,6 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def url(port: int, password: str) -> str:
-    """The REDIS_URL of a server of this machine."""
-    return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
-
-
 def answers(port: int, password: str) -> bool:
     """Whether the server accepts the password and has loaded its data."""
     word = password.encode()
@@ -157,7 +152,7 @@ def running(server: Server | None = None, *, timeout: float = 15) -> Iterator[st
             if not wait_for(look, timeout, pauses=itertools.repeat(0.02)) or process.poll() is not None:
                 said = log.read_text(errors="replace")[-2000:]
                 raise CommandError(f"{server.version} did not start:\n{said}")
-            yield url(port, password)
+            yield redis_url(port, password)
         finally:
             process.terminate()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from urllib.parse import quote
 
 from commands.shared.project import CommandError
 
@@ -36,3 +37,8 @@ def url(host: str, port: int | str) -> str:
     """The http URL of a service that listens there, as this machine reaches it."""
     name = reachable(host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def redis_url(port: int, password: str) -> str:
+    """The REDIS_URL of a server of this machine."""
+    return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
