@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    probe: Callable[[], T], what: str | Callable[[], str], timeout: float = 15.0, interval: float = 0.02
+    probe: Callable[[], T | None], what: str | Callable[[], str], timeout: float = 15.0, interval: float = 0.02
 ) -> T:
     """The first true answer of the probe; fails when there is none in time, showing the last one.
 
@@ -29,7 +29,7 @@ def eventually(
     return found
 
 
-async def eventually_on_loop(probe: Callable[[], T], what: str, timeout: float = 15.0) -> T:
+async def eventually_on_loop(probe: Callable[[], T | None], what: str, timeout: float = 15.0) -> T:
     """The same while the event loop goes on."""
     deadline = time.monotonic() + timeout
     while not (found := probe()):
