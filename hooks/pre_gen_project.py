@@ -32,13 +32,22 @@ CHOICES = {
 # Files travel through these folders on their way to their place: what exists already is the user's.
 STAGING = ("ci/github", "examples/iris")
 
-# What lay flat in app/ as long as there was no denzel/: the framework's, by the names that it ever had there.
-ONCE_IN_APP = (
-    "addresses", "api", "api_redis", "batch", "batch_size", "callbacks", "celery_app", "control", "dispatcher",
-    "executor", "gunicorn_conf", "gunicorn_worker", "in_place", "inline_executor", "jsonio", "lane", "monitoring",
-    "process_state", "pubsub", "queue_executor", "reloads", "serving", "settings", "stages", "store", "submitter",
-    "supervisor", "task_id", "user_pipeline", "user_thread", "webhook", "worker", "worker_redis",
-)  # fmt: skip
+# What the template once had, flat in these folders, as long as the folder or file beside each did not exist: the
+# framework's modules, by all the names that they ever had there.
+ONCE_OURS = {
+    ("app", "denzel"): (
+        "addresses", "api", "api_redis", "batch", "batch_size", "callbacks", "celery_app", "control", "dispatcher",
+        "executor", "gunicorn_conf", "gunicorn_worker", "in_place", "inline_executor", "jsonio", "lane", "monitoring",
+        "process_state", "pubsub", "queue_executor", "reloads", "serving", "settings", "stages", "store", "submitter",
+        "supervisor", "task_id", "user_pipeline", "user_thread", "webhook", "worker", "worker_redis",
+    ),
+    ("commands", "commands/shared"): (
+        "advice", "bench", "build", "changes", "checks", "client", "control", "dev", "docker", "embedded_redis",
+        "hiding", "install", "launch", "lifecycle", "load", "logs", "new_env", "permissions", "predict",
+        "processes", "project", "readiness", "receiver", "reload", "response", "scale", "status", "tail", "testing",
+        "update",
+    ),
+}  # fmt: skip
 
 
 def problems(answers: Mapping[str, Any]) -> Iterable[str]:
@@ -92,14 +101,14 @@ def remove_empty_folders(project: Path, slug: str) -> None:
 
 
 def remove_old_framework(project: Path) -> None:
-    """Remove the framework's files from app/, where a project of an earlier template has them.
+    """Remove the framework's files from where a project of an earlier template has them.
 
-    Where there is a denzel/, app/ is the user's alone, whatever its files are called.
+    Where there is the newer place, the older one is the user's (app/), or holds other files of ours (commands/).
     """
-    if (project / "denzel").exists():
-        return
-    for name in ONCE_IN_APP:
-        (project / "app" / f"{name}.py").unlink(missing_ok=True)
+    for (folder, successor), names in ONCE_OURS.items():
+        if not (project / successor).exists():
+            for name in names:
+                (project / folder / f"{name}.py").unlink(missing_ok=True)
 
 
 def main() -> int:

@@ -61,7 +61,8 @@ def test_the_framework_leaves_app_and_every_file_of_the_user_stays(example: str,
 
     now = read(project)
     gone = before.keys() - now.keys()
-    assert gone <= framework, "nothing of the user's"
+    renewed = set(source.framework_files())
+    assert gone == framework - renewed - {".env"}, "all that the framework has left behind, and nothing of the user's"
     assert {name for name in gone if name.startswith("app/")} == in_app - {"app/__init__.py"}
     users = before.keys() - framework - {".env"}
     assert {name: now[name] for name in users} == {name: before[name] for name in users}
