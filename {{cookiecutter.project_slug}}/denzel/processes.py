@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 
 def is_stopped(pid: int) -> bool:
@@ -34,3 +35,42 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of memory that a process takes, its part of what it shares included; 0 where unknown (not Linux)."""
+    for file, field in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        try:
+            with open(f"/proc/{pid}/{file}", encoding="ascii", errors="replace") as lines:
+                for line in lines:
+                    if line.startswith(field):
+                        return int(line.split()[1]) * 1024
+        except (OSError, ValueError, IndexError):
+            continue
+    return 0
+
+
+def free_memory() -> int:
+    """Bytes that this machine, or the container's limit (cgroup v2 or v1), has left; 0 where unknown (not Linux)."""
+    free = []
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        pass
+    for folder, most, used, cache in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit, taken = (int(Path(folder, name).read_text(encoding="ascii")) for name in (most, used))
+            statistics = Path(folder, "memory.stat").read_text(encoding="ascii").split()
+            free.append(max(1, limit - taken + int(statistics[statistics.index(cache) + 1])))
+        except (OSError, ValueError, IndexError):  # there is none, or it says "max"
+            continue
+    return min(free, default=0)
+
+
+def gigabytes(number: int) -> str:
+    """A number of bytes as people say it: `3.2 GB`, `180 MB`."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,12 +62,16 @@ def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
     return parse
 
 
-def _processes(most: int) -> Callable[[str], int]:
-    """A number of processes; auto: one a core, at most `most`."""
+class Automatic(int):
+    """A number that the service has found by itself, as the setting says auto."""
+
+
+def _number_or_auto(automatic: Callable[[], int]) -> Callable[[str], int]:
+    """A number from 1 to 1024; auto: what the function finds."""
 
     def parse(text: str) -> int:
         if text.strip().lower() == "auto":
-            return min(most, available_cores())
+            return Automatic(automatic())
         try:
             return int(_number(1, 1024, int)(text))
         except ValueError as error:
@@ -76,17 +81,26 @@ def _processes(most: int) -> Callable[[str], int]:
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its CPU affinity, and in a container its quota (cgroup v2), at least 1."""
+    """Cores that this process may use: its CPU affinity, and in a container its quota (cgroup v2 or v1), at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            cores = min(cores, -(-int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
+    for quota, period in (_read_numbers("cpu.max"), _read_numbers("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        if quota and period:
+            cores = min(cores, -(-quota // period))
     return max(1, cores)
 
+
+def _read_numbers(*files: str) -> tuple[int, int]:
+    """Two numbers from files below /sys/fs/cgroup; 0, 0 where they are not there, or say that there is no limit."""
+    try:
+        words = " ".join((_CGROUP / name).read_text(encoding="ascii") for name in files).split()
+        first, second = (int(word) for word in words)
+    except (OSError, ValueError):
+        return 0, 0
+    return (first, second) if first > 0 else (0, 0)
+
+
+# Where the kernel tells the limits of a container.
+_CGROUP = Path("/sys/fs/cgroup")
 
 _REDIS = ("redis", "rediss", "unix")
 _DAY = 86_400
@@ -106,9 +120,10 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "result_expires": ("86400", _number(1, 10**8, int)),
     "verify_timeout": ("10", _number(0.1, 3600)),
     "api_bind": ("127.0.0.1:8000", str),
-    "api_workers": ("auto", _processes(2)),
+    "api_workers": ("auto", _number_or_auto(lambda: min(2, available_cores()))),
     "gpu_count": ("0", _number(0, 64, int)),
-    "worker_concurrency": ("auto", _processes(1024)),
+    "worker_concurrency": ("auto", _number_or_auto(available_cores)),
+    "predict_threads": ("auto", _number_or_auto(lambda: 0)),  # 0: the cores divided by the processes
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
@@ -149,6 +164,7 @@ class Settings:
     api_workers: int
     gpu_count: int
     worker_concurrency: int
+    predict_threads: int
     task_time_limit: float
     task_soft_time_limit: float
     stop_grace: float

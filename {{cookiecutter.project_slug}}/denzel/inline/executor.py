@@ -27,6 +27,7 @@ from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.thread import Stuck
 from denzel.record import FINAL, Ending, status_body
 from denzel.settings import Settings
+from denzel.threads import limit_torch
 
 log = logging.getLogger("denzel.api")
 
@@ -143,6 +144,7 @@ class InlineExecutor:
         while True:
             try:
                 model = await self._thread.run("load_model", None, module.load_model)
+                limit_torch()
             except Exception as error:
                 self._error = loading.loading_problem(error)
                 log.error("%s; trying again in %g s\n%s", self._error, pause, errors.traceback_of(error))

@@ -69,6 +69,9 @@ def create_celery(settings: Settings) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # What Redis refuses, it takes again when it can; what RabbitMQ keeps locked for a connection that is closing
+        # (RESOURCE_LOCKED), it lets go.
+        broker_channel_error_retry=True,
         # A process that computes cannot answer AMQP heartbeats; TCP keepalive notices a dead peer.
         broker_heartbeat=0,
         broker_transport_options={"confirm_publish": True},
@@ -81,7 +84,6 @@ def create_celery(settings: Settings) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 25,
         }
-        app.conf.broker_channel_error_retry = True  # what Redis refuses, it takes again when it can
     return app
 
 

@@ -47,7 +47,19 @@ _HELD_BACK = 0.01
 MOST_TICKETS = 8
 
 # What /ready tells of each worker, besides its name and state.
-_SHOWN = ("error", "processes", "busy", "started", "loaded", "reloads", "reloading", "replaced", "reload_error")
+_SHOWN = (
+    "error",
+    "processes",
+    "busy",
+    "started",
+    "loaded",
+    "reloads",
+    "reloading",
+    "replaced",
+    "reload_error",
+    "memory",
+    "memory_free",
+)
 
 T = TypeVar("T")
 

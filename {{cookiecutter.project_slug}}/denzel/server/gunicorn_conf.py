@@ -1,11 +1,13 @@
 """How gunicorn runs the API (`entrypoints/api.sh`)."""
 
+import os
 from functools import partial
 
 from denzel.processes import die_with_parent
 from denzel.server import master
 from denzel.server.server import Worker as ServingWorker
-from denzel.settings import get_settings
+from denzel.settings import available_cores, get_settings
+from denzel.threads import limits, share
 
 _settings = get_settings()
 
@@ -14,6 +16,12 @@ class Worker(ServingWorker):
     """A process of the API."""
 
     PATIENCE = min(_settings.stop_grace, ServingWorker.PATIENCE)
+
+
+# Set before any process imports the user's code. Inline the model runs here, in one process.
+_processes = 1 if _settings.executor == "inline" else _settings.api_workers
+_threads = (_settings.predict_threads if _settings.executor == "inline" else 0) or share(available_cores(), _processes)
+os.environ.update(limits(_threads, automatic=not _settings.predict_threads))
 
 
 def on_starting(server):
@@ -29,7 +37,7 @@ def post_fork(server, worker):
 
 bind = _settings.api_bind
 # The inline executor keeps its tasks in memory, where a second process would not find them.
-workers = 1 if _settings.executor == "inline" else _settings.api_workers
+workers = _processes
 worker_class = Worker
 # A process whose event loop has been stuck for this long is replaced (seconds).
 timeout = 60

@@ -35,14 +35,20 @@ class Child:
         module: str,
         environment: dict[str, str],
         number: int = 0,
+        new_node: Callable[[], str] | None = None,
         on_end: Callable[[str, bool], Awaitable[None]] | None = None,
     ) -> None:
         self.title = title
         self.number = number
-        self.ends = 0
+        self.ends = 0  # lives that are over
+        self.how_it_ended = ""  # the last one
         self._module = module
         self._environment = environment
-        # Only of a prediction process: gets the token of the life that ended, and whether its task is not to blame.
+        # Only of a prediction process. The broker may still hold what belongs to the name of the life before
+        # (RabbitMQ: RESOURCE_LOCKED), so each life has a name of its own.
+        self._new_node = new_node
+        self.node = ""
+        # Gets the token of the life that ended, and whether its task is not to blame.
         self._on_end = on_end
         self.state: process_state.ProcessState | None = None
         self.token = ""
@@ -59,7 +65,8 @@ class Child:
             if self._on_end:
                 self.state = process_state.ProcessState.create()
                 self.token = uuid.uuid4().hex
-                shared = {**self.state.environment, "DENZEL_TOKEN": self.token}
+                self.node = self._new_node() if self._new_node else ""
+                shared = {**self.state.environment, "DENZEL_TOKEN": self.token, "DENZEL_NODE": self.node}
             try:
                 code = await self._live(shared)
                 how = "stopped on purpose" if self.killed else _how_it_ended(code)
@@ -72,6 +79,7 @@ class Child:
                 if state:
                     state.close()
             self.ends += 1
+            self.how_it_ended = how
             if self._on_end:
                 await self._on_end(self.token, self._blameless)
             if self._stopping.is_set():
@@ -123,11 +131,6 @@ class Child:
                 output.info(line.decode(errors="replace").rstrip("\n"))
         finally:
             transport.close()
-
-    @property
-    def node(self) -> str:
-        """The name that Celery knows a prediction process by."""
-        return self._environment["DENZEL_NODE"]
 
     @property
     def gpu(self) -> dict[str, str]:

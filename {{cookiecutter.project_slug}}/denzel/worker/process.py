@@ -19,6 +19,7 @@ from typing import Any
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent
 from denzel.settings import get_settings
+from denzel.threads import limit_torch
 from denzel.worker import process_state
 from denzel.worker.consumer import consume
 from denzel.worker.loop import PredictionLoop
@@ -63,7 +64,9 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
         began = time.monotonic()
         try:
             module = loading.import_pipeline()
+            limit_torch()
             model = module.load_model()
+            limit_torch()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise

@@ -22,12 +22,13 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from denzel.processes import die_with_parent
+from denzel import threads
+from denzel.processes import die_with_parent, free_memory, gigabytes, memory_of
 from denzel.queue import keys, nodes
 from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
 from denzel.queue.ticket import queue_settings
-from denzel.settings import Settings, get_settings
+from denzel.settings import Automatic, Settings, available_cores, get_settings
 from denzel.worker.child import Child, gpu_of
 from denzel.worker.log import configure_logging, log_to_file
 from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
@@ -35,6 +36,10 @@ from denzel.worker.node_name import NodeName
 
 log = logging.getLogger("denzel.supervisor")
 
+# Lives that a process gets to load new code before the code counts as not fit to start.
+_TRIES = 3
+# Of the memory that is free, the part that further processes may take: models grow while they work.
+_SPARE = 0.9
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
 
@@ -48,6 +53,9 @@ class Supervisor:
         self._queue_settings = queue_settings(settings)
         self._node_name = NodeName(self._redis, settings.project_slug)
         self._predictors: list[Child] = []
+        self._started_predictors = self._named = 0
+        self._wanted = settings.worker_concurrency
+        self._memory = 0  # bytes of a prediction process that has loaded its model; 0: not known yet
         self._running: dict[asyncio.Task[None], Child] = {}
         self._stopping = asyncio.Event()
         self._started = time.time()
@@ -77,11 +85,20 @@ class Supervisor:
         log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
         self._start(Child("The callback sender", "denzel.callbacks", {}))
-        for index in range(self._settings.worker_concurrency):
+        first = 1 if self._is_automatic else self._wanted
+        for index in range(first):
             self._start_predictor(gpu_of(index, self._settings.gpu_count))
-        duties = (self._watch_reload, self._beat, self._beat_for_the_busy, self._watch_time, self._watch_cancelled)
-        reloading, *others = loops = [asyncio.create_task(duty()) for duty in duties]
+        duties = (
+            self._start_others,
+            self._watch_reload,
+            self._beat,
+            self._beat_for_the_busy,
+            self._watch_time,
+            self._watch_cancelled,
+        )
+        starting, reloading, *others = loops = [asyncio.create_task(duty()) for duty in duties]
         await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+        starting.cancel()
         reloading.cancel()
         await self._stop_children()
         for task in others:
@@ -102,16 +119,48 @@ class Supervisor:
         task.add_done_callback(self._running.pop)
 
     def _start_predictor(self, gpu: dict[str, str]) -> Child:
-        short, _, slug = self._name.partition("@")
-        taken = {child.number for child in self._predictors}
-        number = next(number for number in range(1, len(taken) + 2) if number not in taken)
-        # Celery needs a name for each process; the first one's is the node's own.
-        node = self._name if number == 1 else f"{short}.{number}@{slug}"
-        environment = {"DENZEL_NODE": node, **gpu}
-        child = Child(f"Prediction process {number}", "denzel.worker.process", environment, number, self._release)
+        self._started_predictors += 1
+        number = self._started_predictors
+        environment = {**self._thread_limits(), **gpu}
+        child = Child(
+            f"Prediction process {number}", "denzel.worker.process", environment, number, self._new_node, self._release
+        )
         self._predictors.append(child)
         self._start(child)
         return child
+
+    def _new_node(self) -> str:
+        """A name for one life of a prediction process, which Celery needs: the first one's is the node's own."""
+        self._named += 1
+        short, _, slug = self._name.partition("@")
+        return self._name if self._named == 1 else f"{short}.{self._named}@{slug}"
+
+    def _thread_limits(self) -> dict[str, str]:
+        chosen = self._settings.predict_threads
+        return threads.limits(chosen or threads.share(available_cores(), self._wanted), automatic=not chosen)
+
+    @property
+    def _is_automatic(self) -> bool:
+        """Whether the number of processes is ours to choose; on GPUs it is one for each of them."""
+        return isinstance(self._wanted, Automatic)
+
+    async def _start_others(self) -> None:
+        """Measure the first process that has loaded its model; start as many as the setting says, auto: as fit."""
+        while not (loaded := [child for child in self._predictors if child.report()[0] == "UP"]):
+            await asyncio.sleep(0.05)
+        self._memory = memory_of(loaded[0].pid)
+        if not self._is_automatic:
+            await asyncio.Event().wait()
+        free = free_memory()
+        fit = self._wanted if not (self._memory and free) else min(self._wanted, 1 + int(_SPARE * free / self._memory))
+        if fit < self._wanted:
+            log.warning(
+                "%d of %d prediction processes: each takes %s with its model, and %s are free (WORKER_CONCURRENCY)",
+                fit, self._wanted, gigabytes(self._memory), gigabytes(free),
+            )  # fmt: skip
+        for _ in range(len(self._predictors), fit):
+            self._start_predictor({})
+        await asyncio.Event().wait()  # a duty ends only with all of them
 
     async def _stop_children(self) -> None:
         log.info("Stopping; the current work is finished first")
@@ -152,7 +201,7 @@ class Supervisor:
         new = self._start_predictor(old.gpu)
         while True:
             state, error = new.report()
-            if state in ("UP", "ERROR") or new.ends or self._reload.is_set():
+            if state in ("UP", "ERROR") or new.ends >= _TRIES or self._reload.is_set():
                 break
             await asyncio.sleep(0.1)
         too_old = self._reload.is_set() and state != "UP"  # it has read, or may have, what has changed again
@@ -166,7 +215,7 @@ class Supervisor:
             return True
         if too_old:
             return False
-        self._reload_error = error or f"{new.title} ended while it started"
+        self._reload_error = error or f"{new.title} ended {new.ends} times while it started ({new.how_it_ended})"
         log.error("The new code does not start (%s); the processes from before go on", self._reload_error)
         return False
 
@@ -198,6 +247,8 @@ class Supervisor:
                 "reloading": self._reloading,
                 "replaced": self._replaced,
                 "reload_error": self._reload_error,
+                "memory": self._memory,
+                "memory_free": free_memory(),
             }
             try:
                 full = await self._redis_is_full()
