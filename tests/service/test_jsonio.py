@@ -14,6 +14,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from denzel import jsonio
@@ -216,3 +217,48 @@ def test_conversion_leaves_the_value_as_it_is() -> None:
     jsonio.dumps(value)
     assert list(value) == ["a", 1]
     assert type(value["a"][0]) is np.int64
+
+
+MISSING_TIMES = [
+    ({"a": {"when": pd.NaT}}, r"\$\.a\.when"),
+    ({"a": np.datetime64("NaT")}, r"\$\.a"),
+    ({"a": np.timedelta64("NaT")}, r"\$\.a"),
+    ({"a": np.array(["2020-01-01", "NaT"], dtype="datetime64[D]")}, r"\$\.a\[1\]"),
+    ({"a": np.array([[1, 2], [3, "NaT"]], dtype="timedelta64[s]")}, r"\$\.a\[1\]\[1\]"),
+    ({"a": pd.Series(pd.to_datetime(["2020-01-01", None]))}, r"\$\.a\[1\]"),
+    ({"a": pd.DataFrame({"when": pd.to_datetime(["2020-01-01", None])}).to_dict("records")}, r"\$\.a\[1\]\.when"),
+    ({"a": pd.to_datetime(["2020-01-01", None])}, r"\$\.a\[1\]"),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), MISSING_TIMES, ids=[str(number) for number in range(len(MISSING_TIMES))])
+def test_a_missing_time_is_an_error_with_its_path(value: Any, path: str) -> None:
+    with pytest.raises(jsonio.NotJSON, match=f"^{path}: NaT .* is not valid JSON$"):
+        jsonio.dumps(value)
+
+
+def test_a_missing_value_of_pandas_is_an_error_with_its_path() -> None:
+    with pytest.raises(jsonio.NotJSON, match=r"^\$\.a\[0\]: NAType is not valid JSON"):
+        jsonio.dumps({"a": [pd.NA]})
+
+
+def test_times_of_pandas_and_numpy_are_texts() -> None:
+    value = {
+        "timestamp": pd.Timestamp("2020-01-02 03:04"),
+        "series": pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])),
+        "days": np.array(["2020-01-01"], dtype="datetime64[D]"),
+    }
+    assert json.loads(jsonio.dumps(value)) == {
+        "timestamp": "2020-01-02T03:04:00",
+        "series": ["2020-01-01", "2020-01-02"],
+        "days": ["2020-01-01"],
+    }
+
+
+class Switch(Enum):
+    ON = True
+
+
+@pytest.mark.parametrize("key", [True, np.bool_(True), Switch.ON])
+def test_keys_that_are_true_agree(key: Any) -> None:
+    assert jsonio.dumps({key: 1}) == b'{"true":1}'

@@ -124,18 +124,31 @@ def _convert(value: Any, path: str, parents: tuple[int, ...], deepest: int) -> A
     if isinstance(value, list | tuple):
         return [_convert(item, f"{path}[{index}]", inside, deepest) for index, item in enumerate(value)]
     if isinstance(value, datetime | date | time):
+        if value != value:  # pandas' missing time is a datetime that equals nothing
+            raise NotJSON(f"{path}: NaT (a missing time) is not valid JSON")
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Enum):
         return _convert(value.value, path, inside, deepest)
     if getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m"):  # datetime64, timedelta64
-        return _convert(value.astype(str).tolist(), path, inside, deepest)
+        return _convert_times(value, path, inside, deepest)
     if callable(getattr(value, "tolist", None)):  # NumPy, pandas, torch
         plain = value.tolist()
         if type(plain) is not type(value):
             return _convert(plain, path, inside, deepest)
     raise NotJSON(f"{path}: {type(value).__name__} is not valid JSON")
+
+
+def _convert_times(value: Any, path: str, inside: tuple[int, ...], deepest: int) -> Any:
+    """A datetime64 or timedelta64, or an array of them, as texts."""
+    missing = value != value
+    if getattr(value, "ndim", 0) == 0:
+        if missing:
+            raise NotJSON(f"{path}: NaT (a missing time) is not valid JSON")
+    elif missing.any():  # one by one, for the path
+        return _convert(list(value), path, inside, deepest)
+    return _convert(value.astype(str).tolist(), path, inside, deepest)
 
 
 def _key(key: Any, path: str) -> str:
@@ -146,6 +159,8 @@ def _key(key: Any, path: str) -> str:
     if isinstance(key, int):
         return str(int(key))
     plain = _convert(key, path, (), _DEEPEST) if not isinstance(key, tuple) else key
+    if isinstance(plain, bool) or plain is None:  # NumPy's, an enumeration's
+        return _key(plain, path)
     if isinstance(plain, str | int | float):
         return str(plain)
     raise NotJSON(f"{path}: a key is of type {type(key).__name__}; keys must be text")
