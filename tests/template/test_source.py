@@ -100,7 +100,7 @@ def test_importing_a_pipeline_imports_nothing_of_the_framework() -> None:
 
 def test_the_commands_need_the_standard_library_alone() -> None:
     allowed = sys.stdlib_module_names | {"commands"}
-    shared = {"denzel.settings", "denzel.callback_policy", "denzel.signing"}  # which the commands read too
+    shared = {"denzel.settings", "denzel.callback_addresses", "denzel.signing"}  # which the commands read too
     files = [TEMPLATE / f"{name.replace('.', '/')}.py" for name in sorted(shared)]
     in_venv = {"load.py"}  # a program of its own, which make bench starts with the .venv's Python
     for path in [*files, *sorted((TEMPLATE / "commands").rglob("*.py"))]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from denzel.callback_policy import CallbackPolicy
+from denzel.callback_addresses import CallbackPolicy
 from denzel.signing import read_secret
 
 

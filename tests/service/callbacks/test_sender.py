@@ -16,7 +16,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from denzel.callback_policy import CallbackPolicy
+from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks import courier, sender
 from denzel.callbacks.sender import Attempt, Sender
 from tests.service.support.sending import SECRET, Sending

@@ -1,5 +1,11 @@
 """The HTTP interface, in the API's processes: from a request's bytes to its answer.
 
+    application   the Falcon application: its paths, and which executor it has
+    predict       POST /predict: reads, checks and verifies a request, submits it, answers
+    resources     GET and DELETE /status; /info, /ping, /ready
+    answers       how answers and errors are written
+    task_id       ids that tell their age and origin
+
 May import: the top level of `denzel`, `pipeline`, and `server.board` for what /ping tells. Whatever runs the model is
 behind `denzel.executor`; only `application` knows which packages implement it.
 """

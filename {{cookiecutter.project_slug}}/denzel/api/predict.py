@@ -12,7 +12,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from denzel import callback_policy, jsonio
+from denzel import callback_addresses, jsonio
 from denzel.api.answers import (
     RETRY_AFTER,
     Malformed,
@@ -47,7 +47,7 @@ class Predict:
         self._executor = executor
         self._pipeline = pipeline
         self._ids = ids
-        self._allowed = callback_policy.CallbackPolicy(settings.callback_allow, settings.callback_ports)
+        self._allowed = callback_addresses.CallbackPolicy(settings.callback_allow, settings.callback_ports)
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -172,7 +172,7 @@ class Predict:
         try:
             self._allowed.check_uri(uri)
             return uri
-        except callback_policy.CallbackUriError as error:
+        except callback_addresses.CallbackUriError as error:
             if mode == "sync" or (mode == "live" and await self._executor.response_timeout() > 0):
                 return None
             raise falcon.HTTPBadRequest(title="Bad input format", description=str(error)) from None

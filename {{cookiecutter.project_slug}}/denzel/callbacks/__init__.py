@@ -1,5 +1,10 @@
 """The sender of callbacks, a process of its own in the denzel container: `python -m denzel.callbacks`.
 
-A slow receiver never holds a model. May import: the top level of `denzel` and `queue`; `sender` and `delivery` know
-nothing of Redis, so that the inline executor can use them.
+    courier      takes what is due, has it sent, records what came of it
+    delivery     how a delivery stands: when the next attempt is due, how long it is tried
+    dispatcher   which callback is sent next, fairly among the receivers
+    sender       one signed POST
+
+A slow receiver never holds a model. Where callbacks may go is in `denzel.callback_addresses`. May import: the top level
+of `denzel` and `queue`; `sender` and `delivery` know nothing of Redis, so that the inline executor can use them.
 """

@@ -14,7 +14,7 @@ from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from denzel.callback_policy import CallbackPolicy
+from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.courier import Courier
 from denzel.callbacks.dispatcher import CONNECTIONS
 from denzel.callbacks.sender import Sender

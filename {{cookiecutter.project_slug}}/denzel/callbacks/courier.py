@@ -24,7 +24,7 @@ import orjson
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from denzel.callback_policy import CallbackPolicy, CallbackUriError
+from denzel.callback_addresses import CallbackPolicy, CallbackUriError
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Dispatcher, LeasedCallback, Receiver
 from denzel.callbacks.sender import Attempt, Sender

@@ -23,7 +23,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from denzel.callback_policy import CallbackPolicy, CallbackUriError
+from denzel.callback_addresses import CallbackPolicy, CallbackUriError
 from denzel.signing import read_secret, signature
 
 # A receiver's answer is read up to this size, so that its connection can be used again.

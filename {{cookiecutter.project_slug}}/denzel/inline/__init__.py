@@ -1,4 +1,7 @@
 """EXECUTOR=inline: the model in the API's process, tasks in its memory. Knows nothing of Redis and Celery.
 
+    executor   runs the pipeline, sends callbacks
+    records    the tasks' records, bounded
+
 May import: the top level of `denzel`, `pipeline`, and `callbacks.sender`.
 """

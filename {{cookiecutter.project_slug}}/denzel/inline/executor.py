@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from denzel import jsonio
-from denzel.callback_policy import CallbackPolicy
+from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
 from denzel.inline.records import Record, Records, now

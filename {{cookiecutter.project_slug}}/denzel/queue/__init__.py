@@ -1,6 +1,15 @@
-"""EXECUTOR=queue: the durable queue in Redis, seen by all processes. `lua/` holds the steps of a task's life.
+"""EXECUTOR=queue: the durable queue in Redis, seen by all processes.
 
-The API's side is `executor` with `submitter`, `api_connection` and `store`; the worker's is `claims` and
-`worker_connection`; the supervisor's is `nodes`; the callback sender's is `callbacks`. May import: the top level of
-`denzel`.
+    keys                             names of Redis keys, and the limits that scripts go by: leases, deaths of a task
+    scripts, lua/                    each step of a task's life, whole or not at all
+    executor, submitter, store,
+    api_connection                   the API's side: submit, wait for the reply, look up, cancel
+    claims, worker_connection        a prediction process's side: claim tasks, store how they ended
+    nodes                            the supervisor's side: heartbeats, processes that died
+    callbacks                        the callback sender's side
+    given_up                         tasks that were given up: list them, run them again
+    broker, ticket                   Celery, and its message that wakes a worker
+    pubsub                           listening that notices a dead connection
+
+May import: the top level of `denzel`.
 """

@@ -1,4 +1,10 @@
-"""How the API's processes are served under gunicorn: the protocol, a process's life, the master, its configuration.
+"""How the API's processes are served under gunicorn. All that rests on private names of uvicorn and gunicorn lies here.
 
-All that rests on private names of uvicorn and gunicorn lies here. May import: the top level of `denzel`.
+    gunicorn_conf   gunicorn's configuration
+    protocol        reads requests from a connection, writes responses: bounds on heads and trailers
+    server          one process: how it serves and how it leaves
+    master          gunicorn's master: replaces all processes, stops them
+    board           what master and processes tell each other
+
+May import: the top level of `denzel`.
 """

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from denzel.callback_policy import CallbackPolicy, CallbackUriError, PolicyError
+from denzel.callback_addresses import CallbackPolicy, CallbackUriError, PolicyError
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
 
