@@ -79,7 +79,7 @@ class Executor(Protocol):
         """Accept a task for good and, where it is synchronous and awaited, wait; its outcome, ACCEPTED or RAN_OUT.
 
         Raises:
-            QueueFull, Unavailable: the task was not accepted.
+            QueueFull, Unavailable: the task was not accepted; a synchronous one neither where no model can be loaded.
         """
 
     def end_waits(self) -> None:

@@ -35,6 +35,8 @@ class Status:
         status = await self._executor.status(task_id) if _TASK_ID(task_id) else None
         if status is None:
             raise self._unknown(task_id)
+        if status["status"] == "PENDING" and (reason := (await self._executor.readiness())["reason"]):
+            status["waiting_for"] = reason
         write_json(resp, status)
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:

@@ -18,7 +18,7 @@ import orjson
 from denzel import jsonio
 from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Sender
-from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task
+from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
 from denzel.inline.records import Record, Records, now
 from denzel.pipeline import errors, loading
 from denzel.pipeline.batch import BatchRunner, Call, failure
@@ -77,6 +77,8 @@ class InlineExecutor:
             raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
         live = self._settings.sync_timeout
         mode = ("sync" if live else "async") if task.mode == "live" else task.mode
+        if mode == "sync" and task.awaited and self._problem:
+            raise Unavailable(self._problem)
         record = self._records.add(task, mode)
         self._waiting.append(record)
         self._work()
@@ -123,13 +125,18 @@ class InlineExecutor:
     async def readiness(self) -> dict[str, Any]:
         if self._runner:
             state, error = "UP", None
-        elif self._error or self._pipeline.problem:
-            state, error = "ERROR", self._error or self._pipeline.problem
+        elif self._problem:
+            state, error = "ERROR", self._problem
         else:
             state, error = "LOADING", None
         worker = {"name": f"worker@{self._settings.project_slug}", "state": state, "error": error}
         reason = None if self._runner else error or "the model is loading"
         return {"ready": reason is None, "reason": reason, "workers": [worker], "queue": len(self._waiting)}
+
+    @property
+    def _problem(self) -> str | None:
+        """Why there is no model, where that is an error of the user's code."""
+        return None if self._runner else self._error or self._pipeline.problem
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
-from denzel.queue import keys, store
+from denzel.queue import keys, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
 from denzel.queue.nodes import overview
@@ -46,21 +46,6 @@ _HELD_BACK = 0.01
 # Tickets that are sent at the same time through a broker of its own.
 MOST_TICKETS = 8
 
-# What /ready tells of each worker, besides its name and state.
-_SHOWN = (
-    "error",
-    "processes",
-    "busy",
-    "started",
-    "loaded",
-    "reloads",
-    "reloading",
-    "replaced",
-    "reload_error",
-    "memory",
-    "memory_free",
-)
-
 T = TypeVar("T")
 
 
@@ -78,6 +63,7 @@ class QueueExecutor:
         self._to_detach: set[str] = set()
         self._detaching: asyncio.Task[None] | None = None
         self._nudging: asyncio.Task[None] | None = None
+        self._watch = readiness.Watch(self._look_at_workers)
 
     async def start(self) -> None:
         # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.
@@ -89,9 +75,10 @@ class QueueExecutor:
         )
         self._lane = ApiConnection(self._settings.redis_url, self._channel, self._deliver, self._catch_up)
         self._listener = asyncio.create_task(self._lane.run())
+        self._watching = asyncio.create_task(self._watch.run())
 
     async def stop(self) -> None:
-        for task in (self._listener, self._detaching, self._nudging):
+        for task in (self._listener, self._watching, self._detaching, self._nudging):
             if task:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -103,6 +90,7 @@ class QueueExecutor:
         if not task.awaited:
             self._submitter.submit(task, wait.future)
             return await wait.future
+        await self._watch.check(task.mode)
         # One wait for both: that the task is accepted (or not), and its outcome.
         self._waiting[task.id] = wait
         task.reply_to = self._channel
@@ -210,24 +198,12 @@ class QueueExecutor:
 
     async def readiness(self) -> dict[str, Any]:
         try:
-            queue, nodes = await self._ask(overview(self._client))
+            return readiness.body(*await self._ask(overview(self._client)))
         except Unavailable as error:
             return {"ready": False, "reason": str(error), "workers": [], "queue": None}
-        workers = []
-        for node in nodes:
-            state = node["state"] if node["age"] <= keys.STALE else "UNAVAILABLE"
-            workers.append({"name": node["name"], "state": state, **{key: node.get(key) for key in _SHOWN}})
-        states = [worker["state"] for worker in workers]
-        if "UP" in states:
-            reason = None
-        elif "ERROR" in states:
-            failed = workers[states.index("ERROR")]
-            reason = f"{failed['name']}: {failed['error']}"
-        elif "LOADING" in states or not states:
-            reason = "the model is loading" if states else "no worker has come up yet"
-        else:
-            reason = "no worker answers; look at `make logs SERVICE=denzel`"
-        return {"ready": reason is None, "reason": reason, "workers": workers, "queue": queue}
+
+    async def _look_at_workers(self) -> tuple[dict[str, Any], float]:
+        return readiness.body(*await self._ask(overview(self._client))), await self.response_timeout()
 
     async def _ask(self, request: Awaitable[T]) -> T:
         """Await a request to Redis, within the time a client can be kept waiting."""
