@@ -174,7 +174,7 @@ class InlineExecutor:
                 for record in batch:
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
                 began = time.monotonic()
-                for call in runner.calls([record.task.request for record in batch]):
+                for call in runner.calls([one.task.request for one in batch], [one.task.id for one in batch]):
                     outcomes = await self._outcomes(runner, call)
                     for position, outcome in zip(call.positions, outcomes, strict=True):
                         self._finish(batch[position], *outcome)

@@ -76,10 +76,16 @@ class BatchRunner:
         self._module = module
         self._model = model
         self._max_ids = max_ids
+        self._names: Sequence[str] = ()
         self.merges = getattr(module, "BATCHABLE", False) is True
 
-    def calls(self, requests: Sequence[bytes]) -> Iterator[Call]:
-        """The calls of the pipeline that some requests (verified, as JSON) take."""
+    def calls(self, requests: Sequence[bytes], names: Sequence[str] = ()) -> Iterator[Call]:
+        """The calls of the pipeline that some requests (verified, as JSON) take.
+
+        Args:
+            names: what the log calls the requests, their tasks' ids.
+        """
+        self._names = names
         if not self.merges or len(requests) == 1:
             for position, request in enumerate(requests):
                 yield Call([position], [request])
@@ -107,27 +113,31 @@ class BatchRunner:
             else:
                 yield outcomes
                 return
-        for request in call.requests:
-            yield [self._run_alone(request)]
+        for position, request in zip(call.positions, call.requests, strict=True):
+            yield [self._run_alone(request, self._name(position))]
 
-    def _run_alone(self, request: bytes) -> Ending:
+    def _name(self, position: int) -> str:
+        """What the log calls a request."""
+        return f"Task {self._names[position]}" if position < len(self._names) else "A task"
+
+    def _run_alone(self, request: bytes, name: str) -> Ending:
         try:
             answer = self._call(self._module, self._model, jsonio.loads_dumped(request))
             return "SUCCESS", stages.dumps_predictions(answer), b""
         except Overdue:  # it is run again elsewhere
             raise
         except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
-            log.warning("A task failed: %s", errors.describe(error), exc_info=True)
+            log.warning("%s failed: %s\n%s", name, errors.describe(error), errors.traceback_of(error))
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             return failure(error)
 
     def _run_merged(self, call: Call) -> list[Ending]:
         outcomes: list[Ending] = []
-        for answer in self._answers(call.take_parsed()):
+        for position, answer in zip(call.positions, self._answers(call.take_parsed()), strict=True):
             try:
                 outcomes.append(("SUCCESS", stages.dumps_predictions(answer), b""))
             except BadAnswer as error:
-                log.warning("A task failed: %s", error)
+                log.warning("%s failed: %s", self._name(position), error)
                 outcomes.append(failure(error))
         return outcomes
 

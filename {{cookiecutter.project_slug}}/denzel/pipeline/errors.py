@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any
 
 from denzel import jsonio
 
 FILE = "app/logic/pipeline.py"
+
+# Exceptions that are shown of those that led to one another.
+_LONGEST_CHAIN = 5
+_THEN = "From that came:"
 
 
 class PipelineError(Exception):
@@ -40,12 +46,51 @@ def describe(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """An error as Python shows it, from the user's first line on: how it was called from here helps nobody."""
+    """An error as Python shows it, from the user's first line on; calls within libraries are folded into one line.
+
+    What led to the user's code says nothing, and what a library does inside fills hundreds of lines. With
+    LOG_LEVEL=debug nothing is folded.
+    """
     shown = error.__cause__ if isinstance(error, PipelineError) and error.__cause__ else error
-    frames = shown.__traceback__
-    while frames and "app/logic/" not in frames.tb_frame.f_code.co_filename:
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(shown), shown, frames)).rstrip()
+    chain = [shown]
+    while (before := _before(chain[-1])) and before not in chain and len(chain) < _LONGEST_CHAIN:
+        chain.append(before)
+    chain = [one for one in chain if one is shown or describe(one) != describe(shown)]  # told in the same words inside
+    return f"\n\n{_THEN}\n\n".join("".join(_shown(one)).rstrip() for one in reversed(chain))
+
+
+def _before(error: BaseException) -> BaseException | None:
+    """The exception that this one was raised from, or while it was handled."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _shown(error: BaseException) -> Iterator[str]:
+    """The lines of one exception, without those that it came from."""
+    found = traceback.TracebackException(type(error), error, error.__traceback__)
+    frames = list(found.stack)
+    while frames and not _is_users(frames[0]):
+        frames.pop(0)
+    if frames:
+        yield "Traceback (most recent call last):\n"
+    for is_users, group in groupby(frames, _is_users):
+        calls = traceback.StackSummary.from_list(list(group))
+        if is_users or len(calls) == 1 or logging.getLogger("denzel").isEnabledFor(logging.DEBUG):
+            yield from calls.format()
+        else:
+            last = calls[-1]
+            yield f"  ... {len(calls)} calls in {_package(last.filename)}, the last one in {last.name}\n"
+            yield f'  File "{last.filename}", line {last.lineno}\n'
+    yield from found.format_exception_only()
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    return "app/logic/" in frame.filename
+
+
+def _package(filename: str) -> str:
+    """The package that a file belongs to, as far as its path says."""
+    _, found, rest = filename.replace("\\", "/").rpartition("-packages/")
+    return rest.split("/")[0].removesuffix(".py") if found else "Python"
 
 
 def message_of(error: BaseException) -> str:

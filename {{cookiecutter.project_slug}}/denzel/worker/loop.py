@@ -100,7 +100,7 @@ class PredictionLoop:
 
     def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[EndedTask]]:
         """How claimed tasks end, as it comes about."""
-        for call in self._runner.calls([request for _, request in claimed]):
+        for call in self._runner.calls([request for _, request in claimed], [task_id for task_id, _ in claimed]):
             tasks = [claimed[position] for position in call.positions]
             self.events.begin(tasks, may_take_long=self._last_call > 0.1)
             outcomes = self._runner.parts(call)
