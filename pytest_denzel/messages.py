@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -26,6 +27,24 @@ def no_project(places: Iterable[Path]) -> str:
 
 def not_a_project(root: Path, source: str) -> str:
     return f"{source}: {root} is not a Denzel project: it has no denzel/testing.py."
+
+
+def several_projects(roots: Iterable[Path]) -> str:
+    """The tests of a run lie in several projects, of which a process can import one: all are named `app`."""
+    return (
+        "One run of pytest tests one Denzel project, and these tests belong to several. Run each by itself:\n"
+        + "\n".join(f"  cd {shlex.quote(str(root))} && pytest" for root in roots)
+    )
+
+
+def other_project(root: Path, source: str, others: Iterable[Path]) -> str:
+    """The run was told which project it is of, and tests of another one were collected."""
+    return (
+        f"{source} names the project {root}, and these tests belong to another one, which it would not test. "
+        "Run them by themselves, without that setting:\n"
+        + "\n".join(f"  cd {shlex.quote(str(other))} && pytest" for other in others)
+        + "\n(To run the tests of one project against another one, name that by --denzel-project.)"
+    )
 
 
 _BAKE_OVER = "bake over it with the newer one (`cookiecutter -f -s TEMPLATE` in the folder above; your own files stay)"

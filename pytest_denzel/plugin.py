@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from pytest_denzel import project, settings
+from pytest_denzel import messages, project, settings
 from pytest_denzel.project import PROJECT
 from pytest_denzel.settings import SETTINGS
 
 pytest_plugins = ("pytest_denzel.fixtures",)
+
+# Of the collection: the projects beside the one that is tested, why a project cannot be, and whether it was found then.
+OTHERS: pytest.StashKey[list[Path]] = pytest.StashKey()
+REFUSED: pytest.StashKey[list[str]] = pytest.StashKey()
+FOUND_LATE: pytest.StashKey[bool] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,15 +34,23 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if early_config.known_args_namespace.help:
         return  # help is given whatever the settings are
     read = settings.read(early_config)
-    arguments = [Path(argument.split("::")[0]) for argument in early_config.known_args_namespace.file_or_dir or []]
-    start = early_config.invocation_params.dir
-    places = [start, *(start / argument for argument in arguments), early_config.rootpath]
-    found = project.find(read.project, read.sources["project"], places)
+    found = project.find(read.project, read.sources["project"], early_config)
     early_config.stash[SETTINGS] = read
-    early_config.stash[PROJECT] = found
+    early_config.stash[PROJECT] = None
+    early_config.stash[OTHERS], early_config.stash[REFUSED] = [], []
     if found:
-        found.put_on_path()
-        found.check_door()
+        _use(early_config, found)
+
+
+def _use(config: pytest.Config, found: project.Project) -> None:
+    """Test this project from now on.
+
+    Raises:
+        pytest.UsageError: it and the plugin do not fit together.
+    """
+    config.stash[PROJECT] = found
+    found.put_on_path()
+    found.check_door()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +69,42 @@ def pytest_report_header(config: pytest.Config) -> list[str] | None:
     return header.lines(found, config.stash[SETTINGS]) if found else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Use the project that is found when its folder is collected; leave out another one beside it."""
+    if not project.is_any_project(path):
+        return None
+    config = parent.config
+    current = config.stash[PROJECT]
+    if current is None:
+        try:
+            _use(config, project.Project(path, "found"))
+        except pytest.UsageError as error:
+            config.stash[REFUSED].append(str(error))
+            return _LeftOut.from_parent(parent, path=path)
+        config.stash[FOUND_LATE] = True
+        return None
+    if path.resolve() == current.root.resolve() or config.stash[SETTINGS].sources["project"] == project.BY_COMMAND_LINE:
+        return None
+    config.stash[OTHERS].append(path)
+    return _LeftOut.from_parent(parent, path=path)
+
+
+class _LeftOut(pytest.Directory):
+    """A project that this run cannot test, which ends for that reason once all are known."""
+
+    def collect(self) -> list[pytest.Item]:
+        return []
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str] | None:
+    """The header of a project that was found by collecting it."""
+    from pytest_denzel import header
+
+    found = config.stash[PROJECT]
+    return header.lines(found, config.stash[SETTINGS]) if found and config.stash.get(FOUND_LATE, False) else None
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     found = parent.config.stash[PROJECT]
     if found is None or (file_path.suffix != ".json" and file_path.name != project.PIPELINE.name):
@@ -66,7 +115,12 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests that are for other tiers."""
+    """Skip the tests that are for other tiers.
+
+    Raises:
+        pytest.UsageError: tests cannot be run together, or a mark cannot be understood.
+    """
+    _check_that_all_belong_together(config)
     tier = config.stash[SETTINGS].tier
     for item in items:
         tiers = [tier for mark in item.iter_markers("denzel_tier") for tier in mark.args]
@@ -75,6 +129,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid}: denzel_tier takes {allowed}; there is no tier {unknown[0]!r}.")
         if tiers and tier not in tiers:
             item.add_marker(pytest.mark.skip(f"This test is for the tier {' or '.join(tiers)}; this run is on {tier}."))
+
+
+def _check_that_all_belong_together(config: pytest.Config) -> None:
+    if refused := config.stash[REFUSED]:
+        raise pytest.UsageError(refused[0])
+    current, others = config.stash[PROJECT], config.stash[OTHERS]
+    if current and others:
+        source = config.stash[SETTINGS].sources["project"]
+        if source != "default":
+            raise pytest.UsageError(messages.other_project(current.root, source, others))
+        raise pytest.UsageError(messages.several_projects([current.root, *others]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,8 +156,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give each xdist worker the session that all of them share."""
-    if node.config.stash[PROJECT] is None:
-        return
     from pytest_denzel.tiers import session
 
     node.workerinput["denzel_session"] = session.for_worker(node.config)

@@ -20,11 +20,14 @@ from pytest_denzel import __version__, messages
 DOOR = Path("denzel/testing.py")
 PIPELINE = Path("app/logic/pipeline.py")
 
+# The source of a project that may be tested by another project's tests: that is what it was named for.
+BY_COMMAND_LINE = "--denzel-project"
+
 # The versions of the door that this plugin works with.
 OLDEST_DOOR, NEWEST_DOOR = 1, 1
 
-# A project that was baked before there was a door has this file of the framework among the user's.
-_BEFORE_THE_DOOR = Path("app/stages.py")
+# A project that was baked before there was a door has the second of these, of the framework, among the user's.
+_BEFORE_THE_DOOR = (PIPELINE, Path("app/stages.py"), Path("commands/__main__.py"))
 
 
 @dataclass(frozen=True)
@@ -105,18 +108,55 @@ def is_project(folder: Path) -> bool:
 
 
 def _is_older_project(folder: Path) -> bool:
-    return (folder / PIPELINE).is_file() and (folder / _BEFORE_THE_DOOR).is_file()
+    return all((folder / file).is_file() for file in _BEFORE_THE_DOOR)
 
 
-def find(named: Path | None, source: str, places: Iterable[Path]) -> Project | None:
-    """The project that was named, else the one around the first of these places that is in one, of whatever version."""
+def find(named: Path | None, source: str, config: pytest.Config) -> Project | None:
+    """The project of a run: the one that was named, else the one that the tests named lie in, else the one around the
+    current folder, around the folders of `testpaths`, or around the ini file; of whatever version.
+
+    Raises:
+        pytest.UsageError: they lie in several, or in another one than the one that was named for all runs.
+    """
+    start = config.invocation_params.dir
+    arguments = [argument.split("::")[0] for argument in config.known_args_namespace.file_or_dir or []]
+    places = [start / argument for argument in arguments]
     if named is not None:
+        folders = {nearest(place) for place in places or [start]} - {None}
+        others = [folder for folder in folders if folder and folder.resolve() != named.resolve()]
+        if others and source != BY_COMMAND_LINE:
+            raise pytest.UsageError(messages.other_project(named, source, sorted(others)))
         return Project(named, source)
-    for place in places:
-        for folder in (place, *place.parents):
-            if is_project(folder) or _is_older_project(folder):
-                return Project(folder, "found")
-    return None
+    if found := _only_one(places):
+        return found
+    if (folder := nearest(start)) is not None:
+        return Project(folder, "found")
+    if not arguments and start == config.rootpath and (found := _only_one(_testpaths(config))):
+        return found
+    return _only_one([config.rootpath])
+
+
+def nearest(place: Path) -> Path | None:
+    """The folder of the project that a file or folder belongs to: the innermost one around it."""
+    place = Path(os.path.abspath(place))
+    return next((folder for folder in (place, *place.parents) if is_any_project(folder)), None)
+
+
+def is_any_project(folder: Path) -> bool:
+    """Whether a folder is a Denzel project's, of whatever version."""
+    return is_project(folder) or _is_older_project(folder)
+
+
+def _only_one(places: Iterable[Path]) -> Project | None:
+    folders = {folder.resolve(): folder for place in places if (folder := nearest(place))}
+    if len(folders) > 1:
+        raise pytest.UsageError(messages.several_projects(folders.values()))
+    return Project(next(iter(folders.values())), "found") if folders else None
+
+
+def _testpaths(config: pytest.Config) -> list[Path]:
+    patterns = config.getini("testpaths")
+    return [place for pattern in patterns for place in sorted(config.rootpath.glob(pattern.rstrip("/")))]
 
 
 PROJECT: pytest.StashKey[Project | None] = pytest.StashKey()
