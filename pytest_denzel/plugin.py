@@ -70,31 +70,27 @@ def pytest_report_header(config: pytest.Config) -> list[str] | None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Use the project that is found when its folder is collected; leave out another one beside it."""
-    if not project.is_any_project(path):
+def pytest_make_collect_report(collector: pytest.Collector) -> pytest.CollectReport | None:
+    """Use the project whose folder is about to be collected, before its conftest.py; leave out another one."""
+    if not isinstance(collector, pytest.Directory) or not project.is_any_project(collector.path):
         return None
-    config = parent.config
+    config, folder = collector.config, collector.path
     current = config.stash[PROJECT]
     if current is None:
         try:
-            _use(config, project.Project(path, "found"))
+            _use(config, project.Project(folder, "found"))
         except pytest.UsageError as error:
             config.stash[REFUSED].append(str(error))
-            return _LeftOut.from_parent(parent, path=path)
-        config.stash[FOUND_LATE] = True
+        else:
+            config.stash[FOUND_LATE] = True
+            return None
+    elif folder.resolve() == current.root.resolve():
         return None
-    if path.resolve() == current.root.resolve() or config.stash[SETTINGS].sources["project"] == project.BY_COMMAND_LINE:
+    elif config.stash[SETTINGS].sources["project"] == project.BY_COMMAND_LINE:
         return None
-    config.stash[OTHERS].append(path)
-    return _LeftOut.from_parent(parent, path=path)
-
-
-class _LeftOut(pytest.Directory):
-    """A project that this run cannot test, which ends for that reason once all are known."""
-
-    def collect(self) -> list[pytest.Item]:
-        return []
+    else:
+        config.stash[OTHERS].append(folder)
+    return pytest.CollectReport(collector.nodeid, "passed", None, [])
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str] | None:

@@ -71,6 +71,16 @@ def test_one_below_the_current_folder_is_used(
     assert sessions() == []  # type: ignore[operator]
 
 
+def test_a_project_beside_the_tests_that_are_run_is_left_alone(
+    two: tuple[Project, Project], pytester: pytest.Pytester
+) -> None:
+    for name in ("a", "x"):
+        pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass")
+    result = two[0].run("a", "x/test_x.py")
+    result.assert_outcomes(passed=2)
+    assert "denzel:" not in result.stdout.str()
+
+
 def test_the_tests_of_another_project_than_the_current_folder_s_test_their_own(
     two: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
