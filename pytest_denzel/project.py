@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,15 +64,12 @@ class Project:
 
         return testing.example_files()
 
-    @contextlib.contextmanager
-    def working_directory(self) -> Iterator[None]:
-        """Run the body in the project's folder, where the user's code expects to be."""
-        before = os.getcwd()
-        os.chdir(self.root)
-        try:
-            yield
-        finally:
-            os.chdir(before)
+    def working_directory(self) -> contextlib.AbstractContextManager[None]:
+        """Run the body in the project's folder, where the user's code expects to be.
+
+        The working directory is one for all threads: the last of those that are inside restores it.
+        """
+        return _WorkingDirectory(self.root)
 
     def put_on_path(self) -> None:
         """Make `app` and `denzel` of this project importable, before any others of these names."""
@@ -100,6 +98,30 @@ class Project:
             raise pytest.UsageError(messages.door_is_newer(self.root, __version__, version, NEWEST_DOOR))
         if version < OLDEST_DOOR:
             raise pytest.UsageError(messages.door_is_older(self.root, __version__, version, OLDEST_DOOR))
+
+
+class _WorkingDirectory:
+    _lock = threading.Lock()
+    _inside = 0
+    _before = ""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        shared = _WorkingDirectory
+        with shared._lock:
+            if shared._inside == 0:
+                shared._before = os.getcwd()
+            os.chdir(self._folder)
+            shared._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        shared = _WorkingDirectory
+        with shared._lock:
+            shared._inside -= 1
+            if shared._inside == 0:
+                os.chdir(shared._before)
 
 
 def is_project(folder: Path) -> bool:

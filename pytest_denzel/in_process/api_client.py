@@ -37,7 +37,7 @@ class ApiClient:
         pipeline.model  # noqa: B018 - raises here what load_model raises
         self.secret = secret
         self._project = project
-        self.app = testing.create_api(_Loaded(pipeline), secret)
+        self.app = testing.create_api(_Loaded(project, pipeline), secret)
         self._loop = Loop("denzel-api")
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))
         self._wait_until_ready()
@@ -76,14 +76,28 @@ class ApiClient:
 
 
 class _Loaded(ModuleType):
-    """The user's module with a `load_model` that gives the model of the session."""
+    """The user's module with a `load_model` that gives the model of the session; its functions run in the project's
+    folder, also those of a task that goes on when its request has been answered."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, project: Project, pipeline: Pipeline) -> None:
         super().__init__(pipeline.module.__name__, pipeline.module.__doc__)
+        self._project = project
         self._pipeline = pipeline
 
     def load_model(self) -> Any:
         return self._pipeline.model
+
+    def verify_input(self, json_data: Any) -> Any:
+        with self._project.working_directory():
+            return self._pipeline.module.verify_input(json_data)
+
+    def process(self, model: Any, json_data: Any) -> Any:
+        with self._project.working_directory():
+            return self._pipeline.module.process(model, json_data)
+
+    def predict(self, model: Any, data: Any) -> Any:
+        with self._project.working_directory():
+            return self._pipeline.module.predict(model, data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipeline.module, name)
