@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pytest_denzel.tiers.tier import API, REDIS, WORKER
+from pytest_denzel.tiers.tier import API, REDIS, WORKER, ServiceFailed
 
 if TYPE_CHECKING:
     from pytest_denzel.tiers.session import Turn
@@ -27,6 +27,7 @@ class Chaos:
         self._turn = turn
         self._down: list[str] = []
         self._paused: list[str] = []
+        self._unsure: set[str] = set()  # of those that are down: whether they are, if this was interrupted
         self._disturbed = False
 
     def kill_worker_process(self) -> int:
@@ -90,6 +91,10 @@ class Chaos:
         for service in self._paused:
             self._tier.resume(service)
         self._paused.clear()
+        for service in self._unsure:
+            with contextlib.suppress(ServiceFailed):  # it is down
+                self._tier.kill(service)
+        self._unsure.clear()
         if self._down:
             self._start([service for service in self._tier.services if service in self._down])
             self._down.clear()
@@ -104,8 +109,10 @@ class Chaos:
     def _take_down(self, service: str, by_force: bool = False) -> None:
         self._begin()
         if service not in self._down:
-            (self._tier.kill if by_force else self._tier.stop)(service)
             self._down.append(service)
+            self._unsure.add(service)
+            (self._tier.kill if by_force else self._tier.stop)(service)
+            self._unsure.remove(service)
 
     def _start(self, services: list[str]) -> None:
         if WORKER in services and REDIS not in self._down:
@@ -114,8 +121,10 @@ class Chaos:
 
     def _bring_up(self, service: str) -> None:
         if service in self._down:
+            self._unsure.add(service)
             self._start([service])
             self._down.remove(service)
+            self._unsure.remove(service)
         up = [name for name in self._tier.running() if name not in self._down]
         # what needs a service that is still down cannot become ready
         needed = up[: up.index(service) + 1] if self._down else up

@@ -213,8 +213,8 @@ class Service(Tasks):
             ValueError: the mode or the timeout is not allowed; says what is.
         """
         self._turn.make_exclusive()
+        self._changed_response = True  # also when this is interrupted
         self._tier.set_response(mode, timeout)
-        self._changed_response = True
 
     def restore_response(self) -> None:
         """Set the response setting back to that of `.env`, if it was changed."""

@@ -68,11 +68,15 @@ class Stack:
         if failed := state.get("failed"):
             raise ServiceFailed(messages.failed_before(failed))
         self.tier.values.update(state.get("values", {}))
+        started = state.get("started", [])
+        if state.get("starting"):  # whoever began this did not get to its end: a time limit, Ctrl-C
+            self.tier.discard()
+            started = []
         try:
             if not state:
                 self.tier.prepare()
-            started = state.get("started", [])
             if missing := [name for name in needed if name not in started]:
+                self._session.state = {"values": self.tier.values, "started": started, "starting": missing}
                 self.tier.start(missing)
                 self.tier.wait_until_ready(needed)
                 started = [*started, *missing]

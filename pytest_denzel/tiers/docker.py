@@ -116,6 +116,9 @@ class DockerTier(Tier):
             except subprocess.CalledProcessError as error:
                 raise ServiceFailed(self._explain(error)) from None
 
+    def discard(self) -> None:
+        sweep.remove_containers(self.session.folder)
+
     def ended(self, services: Sequence[str]) -> str | None:
         now = time.monotonic()
         if now < self._next_look:  # asking Docker takes a while, and is rarely what is waited for

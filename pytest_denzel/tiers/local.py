@@ -39,6 +39,9 @@ class _ProcessTier(Tier):
         for service in services:
             self.session.run(service, self._processes.start_command(service), environment, self.project.root)
 
+    def discard(self) -> None:
+        sweep.end_processes(self.session.folder)
+
     def ended(self, services: Sequence[str]) -> str | None:
         return next((name for name in services if "ended" in self.session.service(name)), None)
 

@@ -100,10 +100,9 @@ def remove(folder: Path, grace: float = 0.0) -> None:
         folder: the session's folder.
         grace: seconds that the processes get to end by themselves.
     """
-    docker = read_json(folder / DOCKER)
     for _ in range(3):  # a process that is just being started may start another one, or a container
         end_processes(folder, grace)
-        if docker is None or not _remove_containers(folder.name, docker):
+        if not remove_containers(folder):
             break
     for _ in range(3):
         shutil.rmtree(folder, ignore_errors=True)
@@ -202,9 +201,12 @@ def _all_processes() -> list[int]:
     return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
 
 
-def _remove_containers(session: str, docker: dict[str, str]) -> bool:
+def remove_containers(folder: Path) -> bool:
     """Remove containers, networks and volumes of the session; whether there were any."""
-    label = f"{_LABEL}{PREFIX}{session}"
+    docker = read_json(folder / DOCKER)
+    if docker is None:
+        return False
+    label = f"{_LABEL}{PREFIX}{folder.name}"
     environment = {**os.environ, **docker}
     found = False
     for kind, force in (("container", ["--force", "--volumes"]), ("network", []), ("volume", ["--force"])):

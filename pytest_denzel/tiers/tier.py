@@ -57,6 +57,10 @@ class Tier(ABC):
         """
 
     @abstractmethod
+    def discard(self) -> None:
+        """Remove all services of the session, also those that `start` was interrupted at; the values stay."""
+
+    @abstractmethod
     def ended(self, services: Sequence[str]) -> str | None:
         """The first of these services that has ended by itself, None when all of them run."""
 
