@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_denzel.in_process.pipeline import Pipeline
     from pytest_denzel.project import Project
     from pytest_denzel.services.chaos import Chaos
-    from pytest_denzel.services.service import Redis, Service, ServiceError, Worker
+    from pytest_denzel.services.service import Redis, Service, Worker
+    from pytest_denzel.services.tasks import ServiceError
 
 _PLACES = {
     "Answer": "callbacks.receiver",
@@ -30,7 +31,7 @@ _PLACES = {
     "Project": "project",
     "Redis": "services.service",
     "Service": "services.service",
-    "ServiceError": "services.service",
+    "ServiceError": "services.tasks",
     "Worker": "services.service",
     "hang_up": "callbacks.receiver",
     "slow": "callbacks.receiver",

@@ -76,13 +76,15 @@ def predict(pipeline: Pipeline) -> Callable[[Any], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def api_client(denzel_project: Project, pipeline: Pipeline) -> Iterator[ApiClient]:
+def api_client(denzel_project: Project, pipeline: Pipeline, pytestconfig: pytest.Config) -> Iterator[ApiClient]:
     """Falcon's test client on the inline executor: the API in this process; see `ApiClient`."""
     from pytest_denzel.callbacks.webhooks import new_secret
-    from pytest_denzel.in_process.api_client import ApiClient
+    from pytest_denzel.in_process.api_client import CLIENTS, ApiClient
 
     client = ApiClient(denzel_project, pipeline, new_secret())
+    pytestconfig.stash[CLIENTS] = [client]
     yield client
+    pytestconfig.stash[CLIENTS] = []
     client.close()
 
 
@@ -106,7 +108,9 @@ def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiv
     from pytest_denzel.callbacks.receiver import CallbackReceiver
 
     if "api_client" in request.fixturenames:
-        receiver = CallbackReceiver(secret=request.getfixturevalue("api_client").secret)
+        client = request.getfixturevalue("api_client")
+        receiver = CallbackReceiver(secret=client.secret)
+        client.explains(receiver)
     elif _ON_A_TIER.isdisjoint(request.fixturenames):
         receiver = CallbackReceiver()
     else:
@@ -158,16 +162,19 @@ def denzel_service(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureR
     tier = _denzel_tier("api")
     service = Service(tier, request.getfixturevalue("_denzel_turn"), _receiver_of(request))
     yield service
+    service.cancel_what_is_left()
     service.restore_response()
 
 
 @pytest.fixture
-def denzel_worker(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Worker:
+def denzel_worker(_denzel_tier: Callable[[str], Tier], request: pytest.FixtureRequest) -> Iterator[Worker]:
     """The worker and Redis without an API: `denzel_worker.submit(request)` puts a request into the queue."""
     from pytest_denzel.services.service import Worker
 
     tier = _denzel_tier("denzel")
-    return Worker(tier, _receiver_of(request))
+    worker = Worker(tier, _receiver_of(request))
+    yield worker
+    worker.cancel_what_is_left()
 
 
 @pytest.fixture

@@ -84,9 +84,10 @@ def pytest_make_collect_report(collector: pytest.Collector) -> pytest.CollectRep
         else:
             config.stash[FOUND_LATE] = True
             return None
-    elif folder.resolve() == current.root.resolve():
-        return None
-    elif config.stash[SETTINGS].sources["project"] == project.BY_COMMAND_LINE:
+    elif (
+        folder.resolve() == current.root.resolve()
+        or config.stash[SETTINGS].sources["project"] == project.BY_COMMAND_LINE
+    ):
         return None
     else:
         config.stash[OTHERS].append(folder)
@@ -136,6 +137,16 @@ def _check_that_all_belong_together(config: pytest.Config) -> None:
         if source != "default":
             raise pytest.UsageError(messages.other_project(current.root, source, others))
         raise pytest.UsageError(messages.several_projects([current.root, *others]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Let no task of a test in this process delay the next one."""
+    if "pytest_denzel.in_process.api_client" in sys.modules:
+        from pytest_denzel.in_process.api_client import CLIENTS
+
+        for client in item.config.stash.get(CLIENTS, []):
+            client.end_test()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -102,6 +102,7 @@ class CallbackReceiver:
         self.secret = secret
         self._deliveries: list[Delivery] = []
         self._answers: list[Answer] = []
+        self._explain: Callable[[str], str] | None = None
         self._news = threading.Condition()
         self._closed = threading.Event()
         self._path = f"/{secrets.token_hex(6)}"
@@ -117,6 +118,10 @@ class CallbackReceiver:
         """Where callbacks are to be sent, as the services of the tier in use reach it."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._server.server_address[1]}{self._path}"
+
+    def asks(self, explain: Callable[[str], str]) -> None:
+        """Whom to ask why the callback of a task, by its id, has not arrived."""
+        self._explain = explain
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -153,6 +158,7 @@ class CallbackReceiver:
             lambda: next((d for d in self.attempts(task_id) if _was_answered_well(d)), None),
             timeout,
             f"no callback of task {task_id} was received and answered with 2xx",
+            task_id,
         )
         if self.secret:
             delivery.verify(self.secret)
@@ -168,6 +174,7 @@ class CallbackReceiver:
             lambda: found[:count] if len(found := self.attempts(task_id)) >= count else None,
             timeout,
             f"fewer than {count} deliveries of task {task_id} arrived",
+            task_id,
         )
 
     def assert_nothing_arrives(self, task_id: str, within: float) -> None:
@@ -200,11 +207,14 @@ class CallbackReceiver:
         self._server.drop_connections()
         self._thread.join()
 
-    def _wait_until(self, look: Callable[[], T | None], timeout: float, otherwise: str) -> T:
-        """Look now and at each delivery; the failure begins with `otherwise` and tells what did arrive."""
+    def _wait_until(self, look: Callable[[], T | None], timeout: float, otherwise: str, task_id: str = "") -> T:
+        """Look now and at each delivery; the failure begins with `otherwise`, tells what the service says of the task,
+        and what did arrive."""
 
         def late() -> AssertionError:
-            return AssertionError(f"{otherwise} within {timeout:g} s. What arrived at {self.url}:\n{self.summary()}")
+            why = f": {self._explain(task_id)}" if task_id and self._explain else ""
+            arrived = f"What arrived at {self.url}:\n{self.summary()}"
+            return AssertionError(f"{otherwise} within {timeout:g} s{why}. {arrived}")
 
         with self._news:
             return wait_until(look, timeout, late, pause=math.inf, sleep=self._news.wait)

@@ -5,15 +5,23 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_denzel.in_process.loop import Loop
 from pytest_denzel.in_process.pipeline import Pipeline
 from pytest_denzel.project import Project
+from pytest_denzel.services.tasks import UNKNOWN, callback_uri, explain_callback
 from pytest_denzel.waiting import wait_until
 
 if TYPE_CHECKING:
     from falcon.testing import Result
 
+    from pytest_denzel.callbacks.receiver import CallbackReceiver
+
 __tracebackhide__ = True
+
+# The clients of this run's tests: one, at most.
+CLIENTS: pytest.StashKey[list[ApiClient]] = pytest.StashKey()
 
 _READY_WITHIN = 10.0  # seconds; the model is loaded already
 
@@ -37,6 +45,7 @@ class ApiClient:
         pipeline.model  # noqa: B018 - raises here what load_model raises
         self.secret = secret
         self._project = project
+        self._submitted: dict[str, str | None] = {}
         self.app = testing.create_api(_Loaded(project, pipeline), secret)
         self._loop = Loop("denzel-api")
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))
@@ -45,7 +54,11 @@ class ApiClient:
     def request(self, method: str, path: str, **options: Any) -> Result:
         """Send a request; the options are those of Falcon: `json`, `body`, `headers`, `params`, ..."""
         with self._project.working_directory():
-            return self._loop.run(self._conductor.simulate_request(method, path, **options), timeout=120)
+            result = self._loop.run(self._conductor.simulate_request(method, path, **options), timeout=120)
+        if method == "POST" and (task_id := result.headers.get("denzel-task-id")):
+            request = options["json"] if options.get("json") is not None else options.get("body")
+            self._submitted[task_id] = callback_uri(request.encode() if isinstance(request, str) else request)
+        return result
 
     def get(self, path: str, **options: Any) -> Result:
         """Send a GET."""
@@ -60,6 +73,23 @@ class ApiClient:
         return self.request("DELETE", path, **options)
 
     simulate_request, simulate_get, simulate_post, simulate_delete = request, get, post, delete
+
+    def explains(self, receiver: CallbackReceiver) -> None:
+        """Let a callback receiver say what this API knows of a callback that does not arrive."""
+
+        def explain(task_id: str) -> str:
+            result = self.get(f"/status/{task_id}")
+            if result.status_code != 200:
+                return f"the service says of the task: {result.status_code} {result.text}"
+            return explain_callback(result.json, self._submitted.get(task_id, UNKNOWN), receiver)
+
+        receiver.asks(explain)
+
+    def end_test(self) -> None:
+        """Cancel what the test that ends has submitted, so that it delays no other test."""
+        for task_id in self._submitted:
+            self.delete(f"/status/{task_id}")
+        self._submitted.clear()
 
     def close(self) -> None:
         """Shut the application down."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_denzel.services.tasks import ServiceError, Tasks, callback_uri
 from pytest_denzel.tiers.http import Response, call
-from pytest_denzel.waiting import wait_until
 
 if TYPE_CHECKING:
     import redis
@@ -17,103 +17,6 @@ if TYPE_CHECKING:
     from pytest_denzel.tiers.tier import Tier
 
 __tracebackhide__ = True
-
-FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
-
-_MOST_SHOWN = 50  # tasks that a failure lists
-
-
-class ServiceError(Exception):
-    """An error of the service.
-
-    Attributes:
-        status: the HTTP status.
-        title: such as "Bad input format".
-        description: the message, for example that of the exception raised by `verify_input`.
-        headers: the answer's headers, their names in lower case.
-    """
-
-    def __init__(self, status: int, title: str, description: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(f"{status} {title}: {description}")
-        self.status = status
-        self.title = title
-        self.description = description
-        self.headers = dict(headers or {})
-
-
-class Tasks:
-    """Following tasks to their end; the same for the service and for a worker without an API."""
-
-    def __init__(self, receiver: CallbackReceiver | None) -> None:
-        self._receiver = receiver
-        self._submitted: dict[str, str | None] = {}
-
-    def status(self, task_id: str) -> dict[str, Any]:
-        """The body of GET /status: at least "status" and "result"."""
-        raise NotImplementedError
-
-    def wait(self, task_id: str, timeout: float = 60) -> dict[str, Any]:
-        """The body of /status once the task has ended, whichever way.
-
-        Raises:
-            AssertionError: it has not ended after `timeout` seconds.
-        """
-        body: dict[str, Any] = {}
-
-        def ended() -> dict[str, Any] | None:
-            body.clear()
-            body.update(self.status(task_id))
-            return body if body["status"] in FINAL else None
-
-        def late() -> AssertionError:
-            return AssertionError(f"task {task_id} has not ended within {timeout:g} s; its status: {json.dumps(body)}")
-
-        return wait_until(ended, timeout, late, pause=0.005, longest_pause=0.2)
-
-    def assert_nothing_lost(self, task_ids: Iterable[str], timeout: float = 60) -> None:
-        """Check that every one of these tasks ends, and that each one whose callback goes to the test's
-        `callback_receiver` is called back.
-
-        Raises:
-            AssertionError: lists the tasks that did not end, and those that were not called back.
-        """
-        ids = list(dict.fromkeys(task_ids))
-        pending, silent = set(ids), set(ids)
-
-        def none_is_missing() -> bool:
-            pending.difference_update([task_id for task_id in pending if self._has_ended(task_id)])
-            arrived = {delivery.task_id for delivery in self._receiver.deliveries} if self._receiver else set()
-            silent.intersection_update([task_id for task_id in ids if self._expects_callback(task_id)])
-            silent.difference_update(arrived)
-            return not pending and not silent
-
-        def late() -> AssertionError:
-            lines = [f"  did not end:       {known}  {self._describe(known)}" for known in ids if known in pending]
-            lines += [f"  not called back:   {known}  {self._describe(known)}" for known in ids if known in silent]
-            return AssertionError(
-                f"Within {timeout:g} s, of {len(ids)} tasks {len(pending)} did not end and "
-                f"{len(silent)} were not called back:\n"
-                + "\n".join(lines[:_MOST_SHOWN])
-                + (f"\n  ... and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else "")
-            )
-
-        wait_until(none_is_missing, timeout, late, pause=0.1)
-
-    def _expects_callback(self, task_id: str) -> bool:
-        uri = self._submitted.get(task_id)
-        return bool(uri and self._receiver and uri.startswith(self._receiver.url))
-
-    def _has_ended(self, task_id: str) -> bool:
-        try:
-            return self.status(task_id)["status"] in FINAL
-        except (ServiceError, OSError):
-            return False  # the service is away for the moment, or has lost the task
-
-    def _describe(self, task_id: str) -> str:
-        try:
-            return json.dumps(self.status(task_id))[:300]
-        except (ServiceError, OSError) as error:
-            return str(error)
 
 
 class Service(Tasks):
@@ -142,14 +45,15 @@ class Service(Tasks):
     ) -> Response:
         """Send any request; `body` is sent as JSON, bytes as they are. Errors are answers, not exceptions."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        return call(method, self.url + path, data, {"Content-Type": "application/json", **(headers or {})}, timeout)
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        response = call(method, self.url + path, data, headers, timeout)
+        if method == "POST" and (task_id := response.headers.get("denzel-task-id")):
+            self._submitted[task_id] = callback_uri(body)
+        return response
 
     def post(self, request: Any, headers: Mapping[str, str] | None = None) -> Response:
         """POST /predict just so: the live response setting decides how it is answered."""
-        response = self.request("POST", "/predict", request, headers)
-        if task_id := response.headers.get("denzel-task-id"):
-            self._submitted[task_id] = _callback_uri(request)
-        return response
+        return self.request("POST", "/predict", request, headers)
 
     def predict(self, request: Any, timeout: float = 60) -> dict[str, Any]:
         """The predictions, waited for, whatever the live response setting is.
@@ -160,6 +64,7 @@ class Service(Tasks):
         """
         response = self.post(request, {"Prefer": f"wait={timeout:g}"})
         if response.status != 202:
+            self._ended.add(response.headers.get("denzel-task-id", ""))
             return _checked(response)
         body = self.wait(_task_id(response), timeout)  # the longest wait that one request may ask for was over
         if body["status"] == "SUCCESS":
@@ -190,6 +95,9 @@ class Service(Tasks):
             ServiceError: it is unknown (404), or too late (409).
         """
         return _checked(self.request("DELETE", f"/status/{task_id}"))
+
+    def _cancel(self, task_id: str) -> None:
+        _checked(self.request("DELETE", f"/status/{task_id}", timeout=10))
 
     def info(self) -> str:
         """The text of GET /info.
@@ -247,7 +155,7 @@ class Worker(Tasks):
         `verify_input` runs in the API, so it does not run here: this is what it would have returned. The task is
         called back when the request has a `callback_uri`.
         """
-        uri = _callback_uri(request)
+        uri = callback_uri(request)
         task_id = self._client.submit(json.dumps(request).encode(), uri)
         self._submitted[task_id] = uri
         return task_id
@@ -267,6 +175,14 @@ class Worker(Tasks):
         if body is None:
             raise ServiceError(404, "Unknown task", f"There is no task {task_id!r}.")
         return body
+
+    def _cancel(self, task_id: str) -> None:
+        from denzel import testing
+
+        try:
+            self._client.cancel(task_id)
+        except testing.OutOfReach as error:
+            raise OSError(str(error)) from None
 
     def logs(self) -> str:
         """What the worker has printed."""
@@ -310,8 +226,3 @@ def _checked(response: Response) -> Any:
 
 def _task_id(response: Response) -> str:
     return _checked(response)["data"]["task_id"]
-
-
-def _callback_uri(request: Any) -> str | None:
-    uri = request.get("callback_uri") if isinstance(request, dict) else None
-    return uri if isinstance(uri, str) else None

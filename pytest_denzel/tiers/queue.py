@@ -44,6 +44,10 @@ class QueueClient:
         """The body of /status, None when the task is unknown; denzel.testing.OutOfReach when Redis does not answer."""
         return self._loop.run(self._queue.status(task_id))
 
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task, unless it has ended or is unknown; raises as `status` does."""
+        self._loop.run(self._queue.cancel(task_id))
+
     def readiness(self) -> dict[str, Any]:
         """The body of /ready."""
         return self._loop.run(self._queue.readiness())

@@ -370,6 +370,19 @@ class Queue:
         except Unavailable as error:
             raise OutOfReach(str(error)) from None
 
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task, unless it has ended or is unknown.
+
+        Raises:
+            OutOfReach: Redis does not answer.
+        """
+        from denzel.executor import Unavailable
+
+        try:
+            await self._executor.cancel(task_id)
+        except Unavailable as error:
+            raise OutOfReach(str(error)) from None
+
 
 # ---- Inner parts ----------------------------------------------------------------------------------------------------
 
