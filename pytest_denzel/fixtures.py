@@ -1,14 +1,17 @@
-"""The fixtures. What they give is imported when it is asked for."""
+"""The fixtures. What they give is imported when it is asked for.
+
+All are named `denzel_...`, and depend on each other by these names alone; `short_names` has the short ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_denzel import messages
-from pytest_denzel.project import PROJECT, Project
+from pytest_denzel.project import CURRENT_TEST, PROJECT, Project
 from pytest_denzel.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-_ON_A_TIER = {"denzel_service", "denzel_worker", "denzel_redis", "denzel_chaos"}
+_ON_A_TIER = {"denzel_url", "denzel_service", "denzel_worker", "denzel_redis", "denzel_chaos"}
 
 
 # ---- In this process ----------------------------------------------------------------------------------------------
@@ -43,45 +46,53 @@ def denzel_project(pytestconfig: pytest.Config) -> Project:
 
 
 @pytest.fixture(scope="session")
-def pipeline(denzel_project: Project) -> Pipeline:
-    """The pipeline in this process: `pipeline.run(request)` goes the whole way, through the service's JSON borders;
-    `pipeline.module` has the raw functions."""
+def denzel_pipeline(denzel_project: Project, request: pytest.FixtureRequest) -> Pipeline:
+    """The pipeline in this process: `run(request)` goes the whole way, through the service's JSON borders;
+    `module` has the raw functions."""
     from pytest_denzel.in_process.pipeline import Pipeline
 
-    return Pipeline(denzel_project)
+    def model_of_the_test() -> tuple[object, Any]:
+        item = request.config.stash.get(CURRENT_TEST, None)
+        # of the test, not of this fixture: any folder, module or class may have a `denzel_model` of its own
+        asking = getattr(item, "_request", request)
+        return item, lambda: asking.getfixturevalue("denzel_model")
+
+    return Pipeline(denzel_project, model_of_the_test)
 
 
 @pytest.fixture(scope="session")
-def model(pipeline: Pipeline) -> Any:
-    """What `load_model` returned, called once a session."""
-    return pipeline.model
+def denzel_model(denzel_pipeline: Pipeline) -> Any:
+    """What `load_model` returned, called once a session; override it for another model in this process."""
+    return denzel_pipeline.load()
 
 
 @pytest.fixture(scope="session")
-def verify_input(pipeline: Pipeline) -> Callable[[Any], Any]:
+def denzel_verify_input(denzel_pipeline: Pipeline) -> Callable[[Any], Any]:
     """`verify_input(request)`: what the worker gets of a request, or the exception that refuses it."""
-    return pipeline.verify_input
+    return denzel_pipeline.verify_input
 
 
 @pytest.fixture(scope="session")
-def process(pipeline: Pipeline) -> Callable[[Any], Any]:
+def denzel_process(denzel_pipeline: Pipeline) -> Callable[[Any], Any]:
     """`process(request)`, bound to the model."""
-    return pipeline.process
+    return denzel_pipeline.process
 
 
 @pytest.fixture(scope="session")
-def predict(pipeline: Pipeline) -> Callable[[Any], dict[str, Any]]:
+def denzel_predict(denzel_pipeline: Pipeline) -> Callable[[Any], dict[str, Any]]:
     """`predict(data)`, bound to the model: the answer as the client gets it."""
-    return pipeline.predict
+    return denzel_pipeline.predict
 
 
 @pytest.fixture(scope="session")
-def api_client(denzel_project: Project, pipeline: Pipeline, pytestconfig: pytest.Config) -> Iterator[ApiClient]:
+def denzel_api_client(
+    denzel_project: Project, denzel_pipeline: Pipeline, pytestconfig: pytest.Config
+) -> Iterator[ApiClient]:
     """Falcon's test client on the inline executor: the API in this process; see `ApiClient`."""
     from pytest_denzel.callbacks.webhooks import new_secret
     from pytest_denzel.in_process.api_client import CLIENTS, ApiClient
 
-    client = ApiClient(denzel_project, pipeline, new_secret())
+    client = ApiClient(denzel_project, denzel_pipeline, new_secret())
     pytestconfig.stash[CLIENTS] = [client]
     yield client
     pytestconfig.stash[CLIENTS] = []
@@ -89,7 +100,7 @@ def api_client(denzel_project: Project, pipeline: Pipeline, pytestconfig: pytest
 
 
 @pytest.fixture
-def outside_world() -> Iterator[OutsideWorld]:
+def denzel_outside_world() -> Iterator[OutsideWorld]:
     """What code under test sends by `requests` stays in this process; see `OutsideWorld`."""
     import responses
 
@@ -103,22 +114,49 @@ def outside_world() -> Iterator[OutsideWorld]:
 
 
 @pytest.fixture
-def callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiver]:
-    """A real HTTP server for callbacks, reachable from the tier in use at `callback_receiver.url`."""
-    from pytest_denzel.callbacks.receiver import CallbackReceiver
+def denzel_callback_receiver(request: pytest.FixtureRequest) -> Iterator[CallbackReceiver]:
+    """A real HTTP server for callbacks, reachable from the tier in use at its `url`."""
 
-    if "api_client" in request.fixturenames:
-        client = request.getfixturevalue("api_client")
-        receiver = CallbackReceiver(secret=client.secret)
-        client.explains(receiver)
-    elif _ON_A_TIER.isdisjoint(request.fixturenames):
-        receiver = CallbackReceiver()
-    else:
-        tier = request.getfixturevalue("_denzel_tier")("api" if "denzel_service" in request.fixturenames else "redis")
-        bind, host = tier.receiver_place
-        receiver = CallbackReceiver(bind, host, tier.values["secret"])
+    def tier(service: str) -> Tier:
+        return request.getfixturevalue("_denzel_tier")(service)
+
+    receiver = _new_receiver(request, request.fixturenames, tier)
     yield receiver
     receiver.close()
+
+
+@pytest.fixture(scope="session")
+def denzel_make_callback_receiver(request: pytest.FixtureRequest) -> Iterator[Callable[[], CallbackReceiver]]:
+    """`make_callback_receiver()`: one more receiver, for fixtures of a wider scope; all end with the session."""
+    made: list[CallbackReceiver] = []
+
+    def make() -> CallbackReceiver:
+        item = request.config.stash[CURRENT_TEST]
+        names = getattr(item, "fixturenames", [])
+        made.append(_new_receiver(request, names, lambda service: _tier_of_session(request.config, service)))
+        return made[-1]
+
+    yield make
+    for receiver in made:
+        receiver.close()
+
+
+def _new_receiver(
+    request: pytest.FixtureRequest, names: Iterable[str], tier_with: Callable[[str], Tier]
+) -> CallbackReceiver:
+    """A receiver for what the test uses, by the names of its fixtures: the API in this process, a tier, or neither."""
+    from pytest_denzel.callbacks.receiver import CallbackReceiver
+
+    if "denzel_api_client" in names:
+        client = request.getfixturevalue("denzel_api_client")
+        receiver = CallbackReceiver(secret=client.secret)
+        client.explains(receiver)
+        return receiver
+    if _ON_A_TIER.isdisjoint(names):
+        return CallbackReceiver()
+    tier = tier_with("redis" if {"denzel_service", "denzel_url"}.isdisjoint(names) else "api")
+    bind, host = tier.receiver_place
+    return CallbackReceiver(bind, host, tier.values["secret"])
 
 
 # ---- On a tier ----------------------------------------------------------------------------------------------------
@@ -129,29 +167,70 @@ def _denzel_turn(denzel_project: Project, request: pytest.FixtureRequest) -> Ite
     """This test's place among those that share the services."""
     from pytest_denzel.services import stack
 
-    turn = stack.of(request.config).join()
+    current = stack.of(request.config)
+    turn = current.turn = current.join()
     yield turn
+    current.turn = None
     turn.release()
 
 
 @pytest.fixture
 def _denzel_tier(denzel_project: Project, request: pytest.FixtureRequest) -> Callable[[str], Tier]:
     """`_denzel_tier(service)`: the tier of this run, with this service ready."""
+
+    def require(service: str) -> Tier:
+        def join() -> None:
+            request.getfixturevalue("_denzel_turn")  # services start while no other test has taken some down
+
+        return _required(request.config, service, join, request.node)
+
+    return require
+
+
+def _tier_of_session(config: pytest.Config, service: str) -> Tier:
+    """The tier of this run, with this service ready, for a fixture that outlives the test."""
+    from pytest_denzel.services import stack
+
+    current = stack.of(config)
+    turns = []
+
+    def join() -> None:
+        if current.turn is None:  # two turns of one process would wait for each other
+            turns.append(current.join())
+
+    try:
+        return _required(config, service, join, config.stash[CURRENT_TEST])
+    finally:
+        for turn in turns:
+            turn.release()
+
+
+def _required(config: pytest.Config, service: str, join: Callable[[], None], item: pytest.Item) -> Tier:
+    """The tier with this service ready; skips where the tier has none, and fails where it does not come up."""
     from pytest_denzel.services import stack
     from pytest_denzel.tiers.tier import ServiceFailed
 
-    def require(service: str) -> Tier:
-        current = stack.of(request.config)
-        if service not in current.tier.services:
-            pytest.skip(messages.tier_has_not(current.tier.name, {"redis": "Redis", "denzel": "worker"}[service]))
-        request.getfixturevalue("_denzel_turn")  # services are started while no other test has taken some down
-        try:
-            return current.require(service, request.node)
-        except ServiceFailed as error:
-            failure = str(error)
-        messages.fail(failure)
+    current = stack.of(config)
+    if service not in current.tier.services:
+        pytest.skip(messages.tier_has_not(current.tier.name, {"redis": "Redis", "denzel": "worker"}[service]))
+    join()
+    try:
+        return current.require(service, item)
+    except ServiceFailed as error:
+        failure = str(error)
+    messages.fail(failure)
 
-    return require
+
+@pytest.fixture(scope="session")
+def denzel_url(denzel_project: Project, pytestconfig: pytest.Config) -> str:
+    """The URL of the running API, on the tier of this run: for fixtures of a wider scope, and any HTTP client."""
+    return _tier_of_session(pytestconfig, "api").values["api_url"]
+
+
+@pytest.fixture
+def _denzel_url_is_used(_denzel_tier: Callable[[str], Tier]) -> None:
+    """Each test that uses `denzel_url` gets this, too: its place among those that share the services, and logs."""
+    _denzel_tier("api")
 
 
 @pytest.fixture
@@ -214,11 +293,11 @@ def denzel_answer(request: pytest.FixtureRequest) -> Callable[[Any], dict[str, A
     """`denzel_answer(request)`: the answer to a request, from the pipeline in this process on the tier inline, and
     from the running service on the others. The examples are asked this way."""
     if request.config.stash[SETTINGS].tier == "inline":
-        return request.getfixturevalue("pipeline").run
+        return request.getfixturevalue("denzel_pipeline").run
     return request.getfixturevalue("denzel_service").predict
 
 
 def _receiver_of(request: pytest.FixtureRequest) -> CallbackReceiver | None:
-    if "callback_receiver" not in request.fixturenames:
+    if "denzel_callback_receiver" not in request.fixturenames:
         return None
-    return request.getfixturevalue("callback_receiver")
+    return request.getfixturevalue("denzel_callback_receiver")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_denzel import messages, project, settings
-from pytest_denzel.project import PROJECT
+from pytest_denzel.project import CURRENT_TEST, PROJECT
 from pytest_denzel.settings import SETTINGS
 
 pytest_plugins = ("pytest_denzel.fixtures",)
@@ -51,6 +51,7 @@ def _use(config: pytest.Config, found: project.Project) -> None:
     config.stash[PROJECT] = found
     found.put_on_path()
     found.check_door()
+    config.pluginmanager.import_plugin("pytest_denzel.short_names")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -120,6 +121,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _check_that_all_belong_together(config)
     tier = config.stash[SETTINGS].tier
     for item in items:
+        names = getattr(item, "fixturenames", [])
+        if "denzel_url" in names and "_denzel_url_is_used" not in names:
+            names.append("_denzel_url_is_used")
         tiers = [tier for mark in item.iter_markers("denzel_tier") for tier in mark.args]
         if unknown := [name for name in tiers if name not in settings.TIERS]:
             allowed = ", ".join(settings.TIERS)
@@ -137,6 +141,11 @@ def _check_that_all_belong_together(config: pytest.Config) -> None:
         if source != "default":
             raise pytest.UsageError(messages.other_project(current.root, source, others))
         raise pytest.UsageError(messages.several_projects([current.root, *others]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    item.config.stash[CURRENT_TEST] = item
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -182,3 +182,4 @@ def _testpaths(config: pytest.Config) -> list[Path]:
 
 
 PROJECT: pytest.StashKey[Project | None] = pytest.StashKey()
+CURRENT_TEST: pytest.StashKey[pytest.Item] = pytest.StashKey()

@@ -71,11 +71,11 @@ class PipelineFile(pytest.File):
         requests = [example.request for example in self._good_examples()]
         settings = self._settings
 
-        def refuses_malformed_requests(pipeline: Any, record_property: Callable[[str, object], None]) -> None:
-            record_property("denzel_malformed_bodies", checks.check_malformed(pipeline, requests))
+        def refuses_malformed_requests(denzel_pipeline: Any, record_property: Callable[[str, object], None]) -> None:
+            record_property("denzel_malformed_bodies", checks.check_malformed(denzel_pipeline, requests))
 
-        def answers_ids_independently(pipeline: Any) -> None:
-            checks.check_batchable(pipeline, requests, settings.tolerance)
+        def answers_ids_independently(denzel_pipeline: Any) -> None:
+            checks.check_batchable(denzel_pipeline, requests, settings.tolerance)
 
         if "malformed" in settings.checks:
             yield Check.from_parent(self, name="malformed", callobj=refuses_malformed_requests)

@@ -42,17 +42,19 @@ class ApiClient:
 
         from denzel import testing
 
-        pipeline.model  # noqa: B018 - raises here what load_model raises
         self.secret = secret
         self._project = project
         self._submitted: dict[str, str | None] = {}
-        self.app = testing.create_api(_Loaded(project, pipeline), secret)
+        self._pipeline = pipeline
+        self._module = _Loaded(project, pipeline)
+        self.app = testing.create_api(self._module, secret)
         self._loop = Loop("denzel-api")
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))
         self._wait_until_ready()
 
     def request(self, method: str, path: str, **options: Any) -> Result:
         """Send a request; the options are those of Falcon: `json`, `body`, `headers`, `params`, ..."""
+        self._module.model = self._pipeline.model  # this test may have another one than the one before
         with self._project.working_directory():
             result = self._loop.run(self._conductor.simulate_request(method, path, **options), timeout=120)
         if method == "POST" and (task_id := result.headers.get("denzel-task-id")):
@@ -106,16 +108,17 @@ class ApiClient:
 
 
 class _Loaded(ModuleType):
-    """The user's module with a `load_model` that gives the model of the session; its functions run in the project's
-    folder, also those of a task that goes on when its request has been answered."""
+    """The user's module with the model of the test that runs, which is loaded already; its functions run in the
+    project's folder, also those of a task that goes on when its request has been answered."""
 
     def __init__(self, project: Project, pipeline: Pipeline) -> None:
         super().__init__(pipeline.module.__name__, pipeline.module.__doc__)
         self._project = project
         self._pipeline = pipeline
+        self.model = pipeline.model  # raises here what load_model raises
 
     def load_model(self) -> Any:
-        return self._pipeline.model
+        return self.model
 
     def verify_input(self, json_data: Any) -> Any:
         with self._project.working_directory():
@@ -123,11 +126,11 @@ class _Loaded(ModuleType):
 
     def process(self, model: Any, json_data: Any) -> Any:
         with self._project.working_directory():
-            return self._pipeline.module.process(model, json_data)
+            return self._pipeline.module.process(self.model, json_data)
 
     def predict(self, model: Any, data: Any) -> Any:
         with self._project.working_directory():
-            return self._pipeline.module.predict(model, data)
+            return self._pipeline.module.predict(self.model, data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipeline.module, name)

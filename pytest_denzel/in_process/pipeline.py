@@ -5,6 +5,7 @@ The frames of this module are hidden in pytest's tracebacks: what is seen is the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from pytest_denzel.project import PIPELINE, Project
 __tracebackhide__ = True
 
 # Packages whose frames at the head of a traceback say nothing to the user.
-_MACHINERY = ("pytest_denzel", "denzel", "importlib", "_pytest")
+_MACHINERY = ("pytest_denzel", "denzel", "importlib", "_pytest", "pluggy")
 
 
 class PipelineBroken(Exception):
@@ -30,8 +31,12 @@ class Pipeline:
 
     # The properties are cached by hand: the frames of functools would show in the tracebacks.
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, model_of_the_test: Callable[[], tuple[object, Callable[[], Any]]]) -> None:
+        """`model_of_the_test`: which test runs, and what gives its model."""
         self._project = project
+        self._model_of_the_test = model_of_the_test
+        self._used: tuple[object, Any] | None = None  # a test, and its model
+        self._asking: int | None = None  # the thread that asks for a model
         self._module: ModuleType | None = None
         self._model: list[Any] = []
         self._load_error: tuple[BaseException, TracebackType | None] | None = None
@@ -68,6 +73,23 @@ class Pipeline:
 
     @property
     def model(self) -> Any:
+        """The model of the test that runs: that of `load`, unless its fixture `denzel_model` is overridden."""
+        test, ask = self._model_of_the_test()
+        if self._used and self._used[0] is test:
+            return self._used[1]
+        if self._asking == threading.get_ident():  # an override makes its model of the real one
+            return self.load()
+        self._asking = threading.get_ident()
+        try:
+            self._used = test, ask()
+            return self._used[1]
+        except (Exception, SystemExit) as error:
+            failed = error.with_traceback(_from_user_code(error.__traceback__))
+        finally:
+            self._asking = None
+        raise failed
+
+    def load(self) -> Any:
         """What `load_model` returned; it is called once a session, also when it raises."""
         if self._load_error:
             error, traceback = self._load_error

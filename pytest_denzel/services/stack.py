@@ -30,6 +30,7 @@ class Stack:
         self._settings = config.stash[SETTINGS]
         self._session = session.of(config)
         self._unavailable: str | None = None
+        self.turn: Turn | None = None  # of the test that runs
         self.tier: Tier = _create_tier(self._session, found, self._settings)
 
     def join(self) -> Turn:
