@@ -23,7 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("module", "package"), [("unidecode", "unidecode"), ("sklearn.svm", "scikit-learn"), ("PIL", "pillow")]
+    ("module", "package"), [("unidecode", "unidecode"), ("sklearn", "scikit-learn"), ("PIL", "pillow")]
 )
 def test_a_missing_package(root: Path, module: str, package: str) -> None:
     added = f"add the package {package} to requirements.txt, then "

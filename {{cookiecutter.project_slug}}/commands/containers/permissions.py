@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from commands.shared.env import update_env
 from commands.shared.project import ROOT, CommandError
 
 NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
+_PRIVATE = {".key", ".p12", ".pfx", ".jks", ".kdbx", ".gpg"}
 MOUNTED = ("app", "denzel", "entrypoints", "proxy")
 
 
@@ -31,12 +34,46 @@ def unreadable() -> str | None:
     """What the containers could not read, and how to change that; None if all is well."""
     uid, gid = _containers_user()
     # Docker Desktop shares folders without regard to numbers
-    if sys.platform == "linux" and (path := _unreadable(uid, gid)):
-        return (
-            f"The containers run as user {uid} and cannot read {path.relative_to(ROOT)}. "
-            f"Let them: chmod -R a+rX {' '.join(MOUNTED)}"
+    paths = list(_unreadable(uid, gid)) if sys.platform == "linux" else []
+    if not paths:
+        return None
+    text = f"The containers run as user {uid} and cannot read {paths[0].relative_to(ROOT)}. "
+    private = [path for path in paths if is_private(path)]
+    open_to_all = [path for path in paths if path not in private]
+    if open_to_all:
+        text += f"Let them: chmod {_words(open_to_all)}"
+    if private:
+        text += "\n" * bool(open_to_all) + (
+            "Give them what only they may read, and leave it closed to others: "
+            f"sudo chown {uid}:{gid} {_quoted(private)}"
         )
-    return None
+    return text
+
+
+def is_private(path: Path) -> bool:
+    """Whether a file is one that not everybody may read: a private key, or what is named like one or like a secret."""
+    if path.is_dir():
+        return False
+    if path.name.startswith((".env", "id_", ".netrc", ".pgpass")) or path.suffix in _PRIVATE:
+        return True
+    try:
+        with path.open("rb") as file:
+            return b"PRIVATE KEY-----" in file.read(1_000_000)
+    except OSError:  # closed to us as well
+        return path.suffix == ".pem"
+
+
+def _words(paths: list[Path]) -> str:
+    """What of these paths `chmod` gets: their whole folders only where these hold nothing private."""
+    tops = dict.fromkeys(path.relative_to(ROOT).parts[0] for path in paths)
+    whole = [top for top in tops if not any(map(is_private, (ROOT / top).rglob("*")))]
+    if len(whole) == len(tops):
+        return f"-R a+rX {' '.join(name for name in MOUNTED if not any(map(is_private, (ROOT / name).rglob('*'))))}"
+    return f"a+rX {_quoted(paths)}"
+
+
+def _quoted(paths: list[Path]) -> str:
+    return " ".join(shlex.quote(str(path.relative_to(ROOT))) for path in paths[:20])
 
 
 def _containers_user() -> tuple[int, int]:
@@ -60,17 +97,14 @@ def _make_writable(folder: Path, uid: int, gid: int) -> None:
             ) from None
 
 
-def _unreadable(uid: int, gid: int) -> Path | None:
-    """The first mounted file or folder that the user cannot read."""
+def _unreadable(uid: int, gid: int) -> Iterator[Path]:
+    """The mounted files and folders that the user cannot read."""
     for name in MOUNTED:
         for folder, folders, files in os.walk(ROOT / name):
             folders[:] = [inner for inner in folders if inner != "__pycache__"]  # nobody needs them
             if not _allows(Path(folder), uid, gid, 0o5):
-                return Path(folder)
-            for file in files:
-                if not _allows(path := Path(folder, file), uid, gid, 0o4):
-                    return path
-    return None
+                yield Path(folder)
+            yield from (path for file in files if not _allows(path := Path(folder, file), uid, gid, 0o4))
 
 
 def _allows(path: Path, uid: int, gid: int, wanted: int) -> bool:

@@ -5,21 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from commands.shared import missing_modules
 from commands.shared.project import ROOT
 
-# Modules whose packages have other names on PyPI.
-_PACKAGES = {
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "dotenv": "python-dotenv",
-    "fitz": "pymupdf",
-    "PIL": "pillow",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-}
-_MISSING_MODULE = re.compile(r"No module named '(\w+)")
 _NOT_IN_MODULE = re.compile(r"Can't get attribute '([\w.]+)' on <module '(?:__main__|denzel\.worker|gunicorn)")
 _NO_FILE = re.compile(r"No such file or directory: '([^']+)'")
 _PLACE = re.compile(r"\b(app/logic/[\w/]+\.py), line")
@@ -53,16 +41,10 @@ def for_dev(error: str) -> str:
 
 def _correction(error: str) -> _Correction | None:
     """What to correct; None when the error says it."""
-    if missing := _MISSING_MODULE.search(error):
-        name = missing[1]
-        beside = ROOT / "app/logic" / name
-        if beside.is_dir() or beside.with_suffix(".py").is_file():
-            return _Correction(f'import it as "from app.logic import {name}" or "from app.logic.{name} import ..."')
-        package = _PACKAGES.get(name, name)
-        if package in _required():
-            text = f"the package {package}, which stands in requirements.txt, is not installed yet"
-            return _Correction(text, ":", installs=True)
-        return _Correction(f"add the package {package} to requirements.txt", installs=True)
+    if missing := missing_modules.missing_module(error):
+        return _import(missing)
+    if text := missing_modules.missing_name(error, ROOT):
+        return _Correction(text)
     if attribute := _NOT_IN_MODULE.search(error):
         name = attribute[1]
         return _Correction(
@@ -72,6 +54,28 @@ def _correction(error: str) -> _Correction | None:
     return None
 
 
+def _import(name: str) -> _Correction:
+    """What to do where nothing is found under a module's name."""
+    if text := missing_modules.own_module(name, ROOT):
+        return _Correction(text)
+    required = _required()
+    if missing_modules.lacking_submodule(name):
+        package, _, _ = name.rpartition(".")
+        return _Correction(
+            f"{package} is installed, but has no module {name}: correct the name, or its version in requirements.txt"
+        )
+    if meant := missing_modules.misspelt(name, required):
+        text = f'if "{meant}" is meant, correct it; if not, add the package {name} to requirements.txt'
+        return _Correction(text, installs=True)
+    package = missing_modules.PACKAGES.get(name, name)
+    if missing_modules.normalized(package.partition("<")[0]) in required:
+        text = f"the package {package}, which stands in requirements.txt, is not installed yet"
+        return _Correction(text, ":", installs=True)
+    if "." in name:
+        package = f"that brings {name}"
+    return _Correction(f"add the package {package} to requirements.txt", installs=True)
+
+
 def _required() -> set[str]:
     """The names of the packages in requirements.txt, lower case and with hyphens."""
     try:
@@ -79,7 +83,7 @@ def _required() -> set[str]:
     except (OSError, UnicodeDecodeError):
         return set()
     names = (re.match(r"\s*([A-Za-z0-9][\w.-]*)", line) for line in lines)
-    return {re.sub(r"[-_.]+", "-", name[1]).lower() for name in names if name}
+    return {missing_modules.normalized(name[1]) for name in names if name}
 
 
 def _file(error: str) -> str:
