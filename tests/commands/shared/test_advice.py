@@ -50,7 +50,10 @@ def test_a_module_of_the_projects_own(root: Path, file: str) -> None:
 def test_the_file_that_the_error_names_is_to_be_corrected(root: Path) -> None:
     error = "app/logic/cleaning.py, line 4: '(' was never closed"
     assert advice.for_containers(error) == 'correct app/logic/cleaning.py, then run "make restart"'
-    assert advice.for_containers("killed") == 'correct app/logic/pipeline.py, then run "make restart"'
+    error = "app/logic/pipeline.py must define predict; missing: predict"
+    assert advice.for_containers(error) == 'correct app/logic/pipeline.py, then run "make restart"'
+    # no line of the project's code is at fault
+    assert advice.for_containers("killed") == 'correct what the error says, then run "make restart"'
     assert advice.for_dev(error) == ""
 
 

@@ -115,10 +115,7 @@ def _not_ready(api: str, url: str) -> str:
 
 
 def _advice(error: str) -> str:
-    if running_dev():
-        text = advice.for_dev(error) or 'correct it, then end "make dev" and start it again'
-    else:
-        text = advice.for_containers(error)
+    text = (advice.for_dev(error) or "correct it") if running_dev() else advice.for_containers(error)
     return text[0].upper() + text[1:]
 
 
