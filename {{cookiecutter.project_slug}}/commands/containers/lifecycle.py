@@ -8,6 +8,7 @@ import sys
 from commands.containers import changes, checks, permissions, reload
 from commands.containers.launch import announce, check_free, checked, up
 from commands.containers.until_ready import wait_until_ready
+from commands.local import dev_edits
 from commands.shared.arguments import choice, parse_arguments, switch
 from commands.shared.docker import (
     Container,
@@ -23,7 +24,7 @@ from commands.shared.docker import (
 )
 from commands.shared.env import listening, read_env
 from commands.shared.project import ROOT, CommandError
-from commands.shared.running import api_url
+from commands.shared.running import api_url, running_dev
 from commands.shared.screen import say, warn
 
 # What runs the project's code, and what stands beside it; the other services keep what these have to store.
@@ -51,6 +52,8 @@ def stop(arguments: list[str]) -> int:
 def restart(arguments: list[str]) -> int:
     """Apply edits of ``app/`` and ``.env``; of ``app/`` alone without a moment in which nothing serves."""
     parse_arguments(arguments, {})
+    if running_dev() and not containers():
+        return dev_edits.restart()
     found = require_created()
     _check(found)
     for name, command in changes.uninstalled(found).items():

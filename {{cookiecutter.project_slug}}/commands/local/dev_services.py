@@ -11,22 +11,25 @@ import os
 import secrets
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from commands.local import embedded_redis, processes
+from commands.local.dev_edits import Watch, dev_place, in_short, take_up
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
 from commands.local.venv import VENV
 from commands.shared import advice
 from commands.shared.ports import url
-from commands.shared.project import MARKERS, ROOT
+from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.readiness import fetch_ready
 from commands.shared.running import DEV_FILE, write_marker
 from commands.shared.screen import say
 from commands.shared.waiting import growing, wait_for
+from denzel.edits import Edits
 
 PROCFILE = ROOT / "Procfile"
 LONGEST_LINE = 16_384  # bytes; a longer one is cut into several
@@ -68,6 +71,8 @@ class Dev:
         }
         self.tasks: list[asyncio.Task[None]] = []
         self.stop = asyncio.Event()
+        self.started = time.time()
+        self.announced = False  # whether the marker is there
         self.reason = ""
         self.log = Log(LOG_FILE, max(map(len, self.services)))
 
@@ -114,16 +119,12 @@ class Dev:
                     self._watch(self._keep("redis"))
                     await self._redis_is_up()
                 if not self.stop.is_set():
-                    write_marker(
-                        DEV_FILE,
-                        api_url=self.api_url,
-                        monitor_url=self.monitor_url,
-                        redis_url=self.redis.url,
-                        services=list(self.services),
-                    )
+                    self._write_marker()
+                    self.announced = True
                     for name in services:
                         self._watch(self._keep(name))
                     self._watch(self._announce())
+                    self._watch(self._watch_edits())
                 self._watch(self._watch_make())
                 await self.stop.wait()
             finally:
@@ -138,6 +139,18 @@ class Dev:
         self.log.note("Stopped." if not self.reason else self.reason)
         self.log.close()
         return 1 if self.reason else 0
+
+    def _write_marker(self) -> None:
+        """Say where everything is, for the commands."""
+        write_marker(
+            DEV_FILE,
+            api_url=self.api_url,
+            monitor_url=self.monitor_url,
+            redis_url=self.redis.url,
+            services=list(self.services),
+            started=self.started,
+            pids={name: process.pid for name, process in self.running.items()},
+        )
 
     def _watch(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background; if it fails, that ends everything."""
@@ -202,6 +215,8 @@ class Dev:
         finally:
             os.close(sink)
         self.running[name] = process
+        if self.announced:
+            self._write_marker()
         self._track("+", process.pid)
         reader = asyncio.create_task(self._copy(name, source))
         code = await process.wait()
@@ -301,6 +316,34 @@ class Dev:
                 guard.stdin.close()
             guard.wait()
 
+    # -- edits
+
+    async def _watch_edits(self) -> None:
+        """Take up edits of the project's code and assets."""
+        watch = await asyncio.to_thread(lambda: Watch(Edits(ROOT)))
+        loop = asyncio.get_running_loop()
+        place = dev_place(
+            self.api_url,
+            lambda: {name: process.pid for name, process in self.running.items()},
+            lambda name: "\n".join(self.last_lines[name]),
+            lambda line: loop.call_soon_threadsafe(self.log.note, line),
+        )
+        while not self.stop.is_set():
+            await asyncio.sleep(watch.pause)
+            was_ignored = watch.ignored
+            if paths := await asyncio.to_thread(watch.look):
+                self.log.note(f"{in_short(paths)} changed: taking up the code in app/ while the service runs")
+                try:
+                    self.log.note(await _in_thread(lambda: take_up(place, self.services)))
+                except CommandError as error:
+                    if not self.stop.is_set():
+                        self.log.note(str(error))
+            if watch.ignored and not was_ignored:
+                self.log.note(
+                    f"{watch.ignored} changes again and again, so the service writes it: app/assets is watched no "
+                    "longer. make restart takes up what you change there."
+                )
+
     # -- telling
 
     async def _announce(self) -> None:
@@ -336,6 +379,27 @@ class Dev:
         self.log.note(line)
         if hint := advice.for_dev(line):
             self.log.note(hint[0].upper() + hint[1:])
+
+
+async def _in_thread(work: Callable[[], str]) -> str:
+    """Run something in a thread that nobody waits for when everything ends, as asyncio's own are."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[str] = loop.create_future()
+
+    def end(method: Callable[[Any], None], value: Any) -> None:
+        if not result.done():
+            method(value)
+
+    def run() -> None:
+        try:
+            outcome = result.set_result, work()
+        except Exception as error:
+            outcome = result.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(end, *outcome)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await result
 
 
 def _ending(code: int) -> str:

@@ -105,8 +105,8 @@ def require_created() -> dict[str, list[Container]]:
     """The project's containers; a refusal when they have not been created."""
     if running_dev() and not containers():
         raise CommandError(
-            '"make dev" runs the services here, not containers: Ctrl-C in its terminal stops them, '
-            'and "make dev" again applies your edits.'
+            '"make dev" runs the services here, not containers: it takes up your edits by itself, '
+            "and Ctrl-C in its terminal stops them."
         )
     require_docker()
     found = containers()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from types import ModuleType
 from typing import Any
 
 from denzel import jsonio
+from denzel.edits import Edits
 from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.thread import UserThread
 
@@ -36,6 +38,7 @@ class UserPipeline:
         self._retrying: asyncio.Task[None] | None = None
         if module is not None:
             return
+        self._edits = Edits()
         try:
             self.module = loading.import_pipeline()
         except loading.PipelineError as error:
@@ -75,8 +78,8 @@ class UserPipeline:
     async def _retry(self) -> None:
         pause = _FIRST_PAUSE
         while self.module is None:
-            await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 2)
+            edited = await self._edited(pause)
+            pause = _FIRST_PAUSE if edited else min(_LONGEST_PAUSE, pause * 2)
             try:
                 self.module = await self.thread.run("pipeline.py", None, loading.import_pipeline)
             except loading.PipelineError as error:
@@ -84,6 +87,17 @@ class UserPipeline:
             else:
                 self.problem = None
                 log.info("The pipeline can be used now")
+
+    async def _edited(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the user's files are edited; whether they were."""
+        if await asyncio.to_thread(self._edits.in_code):  # while it was imported
+            return True
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, self._edits.pause))
+            if await asyncio.to_thread(self._edits.look):
+                return True
+        return False
 
     def _fail(self, error: loading.PipelineError, pause: float) -> None:
         if str(error) == self.problem:

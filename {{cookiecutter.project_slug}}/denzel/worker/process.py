@@ -16,6 +16,7 @@ import time
 from types import ModuleType
 from typing import Any
 
+from denzel.edits import Edits
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent
 from denzel.settings import get_settings
@@ -56,9 +57,10 @@ def main() -> None:
 
 
 def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
-    """The user's module and the loaded model; tries again for ever, after 1 second, doubling to 60."""
+    """The user's module and the loaded model; tries again for ever: after an edit, or after 1 second, doubling to 60."""
     pause, last = 1.0, ""
     while True:
+        edits = Edits()
         if state.state != process_state.ERROR:  # an error stays visible while the next try runs
             state.set(process_state.LOADING)
         began = time.monotonic()
@@ -77,8 +79,8 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
                 log.error("%s; trying again in %g s\n%s", problem, pause, errors.traceback_of(error))
             last = problem
             state.set(process_state.ERROR, problem)
-            time.sleep(pause)
-            pause = min(60.0, pause * 2)
+            edited = edits.in_code() or edits.wait(pause)
+            pause = 1.0 if edited else min(60.0, pause * 2)
         else:
             log.info("load_model returned after %.1f s", time.monotonic() - began)
             return module, model

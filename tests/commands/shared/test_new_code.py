@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from commands.containers import reload
+from commands.shared import new_code
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from commands.containers import reload
 )
 def test_what_a_worker_told_before_is_not_taken_for_its_answer(now: dict | None, is_loading: bool) -> None:
     before = {"started": 1.0, "reloads": 3, "reloading": False, "reload_error": "of the last time"}
-    assert reload._is_loading(before, now if now is None else {**before, **now}) == is_loading
+    assert new_code._is_loading(before, now if now is None else {**before, **now}) == is_loading
