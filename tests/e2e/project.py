@@ -85,6 +85,14 @@ class Project:
         assert output.code == 0, f"make {' '.join(words)}: {output}"
         return output
 
+    def shown_status(self) -> str:
+        """What `make status` prints, without the line on how /predict responds, which must be there."""
+        text, lines = re.subn(
+            r"(?m)^Responses: (asynchronous|synchronous, within \S+ seconds)\n", "", self.run("status").out
+        )
+        assert lines == 1, text
+        return text
+
     def refuse(self, *words: str) -> str:
         """Run a command that must end with exit code 1; what it says, without make's own line."""
         output = self.make(*words)

@@ -109,15 +109,16 @@ def test_launch_of_the_skeleton_shows_what_it_does_until_everything_is_up(projec
 
 
 def test_status_shows_four_services_and_the_worker(project: Project) -> None:
-    assert project.run("status").out == up(project)
+    assert project.shown_status() == up(project)
 
 
 def test_status_live_shows_it_again_every_second(project: Project) -> None:
     with project.start_make("status", "LIVE=1") as live:
         assert live.stdout
-        lines = [live.stdout.readline() for _ in range(12)]
+        lines = [live.stdout.readline() for _ in range(14)]
         live.terminate()
     text = re.sub(r"\033\[\d*[A-Z]", "", "".join(lines))
+    text = re.sub(r"(?m)^Responses: .*\n", "", text)
     assert text == up(project) * 2
 
 
@@ -241,7 +242,7 @@ def test_restart_with_an_error_in_load_model_leaves_the_old_code_at_work(project
     assert f"Worker: worker@{project.slug} - ERROR" in said
     assert "./app/assets/missing.pkl" in said
     assert "The version from before goes on serving" in said
-    status = project.run("status").out
+    status = project.shown_status()
     note = "Note: The version from before serves; the new one does not load: load_model raised FileNotFoundError: "
     assert status.startswith(f"{up(project)}{note}"), status
     assert project.predict({"fail": "verify_input"}).json()["description"] == "refused by verify_input"
@@ -274,7 +275,7 @@ def test_a_corrected_pipeline_is_noticed_without_a_restart(project: Project) -> 
     (project.path / "app/assets/missing.pkl").write_bytes(b"there")
     project.use_pipeline("without_model")
     eventually(lambda: answers(f"{project.url}/ready"), "the pipeline is loaded", 60, interval=0.5)
-    assert project.run("status").out == up(project)
+    assert project.shown_status() == up(project)
 
 
 # ------------------------------------------------------------------------------------------------ stop, start
@@ -288,7 +289,7 @@ def test_restart_applies_corrections_and_settings(project: Project) -> None:
     project.use_pipeline("tutorial")
     project.set_env(MAX_BODY_BYTES="1000")
     assert f"{project.slug} is UP" in project.run("restart").out
-    assert project.run("status").out == up(project)
+    assert project.shown_status() == up(project)
     assert project.predict({"data": "x" * 2000}).status_code == 413
 
 

@@ -59,7 +59,8 @@ def second(folder: Path, new_project: Callable[..., Project]) -> Project:
 
 
 def services_up(project: Project, workers: int = 1) -> str:
-    """What `make status` prints when everything is up, whatever runs beside the four."""
+    """What `make status` prints when everything is up, RabbitMQ and the proxy where they are used."""
+    files = project.env("COMPOSE_FILE")
     names = [f"worker@{project.slug}", *(f"worker-{number}@{project.slug}" for number in range(2, workers + 1))]
     return (
         "Services:\n"
@@ -67,6 +68,8 @@ def services_up(project: Project, workers: int = 1) -> str:
         f"\tmonitor - UP [ Port: {project.monitor_port} ]\n"
         f"\tapi - UP [ Port: {project.api_port} ]\n"
         "\tredis - UP\n"
+        + ("\trabbitmq - UP\n" if "rabbitmq" in files else "")
+        + (f"\tproxy - UP [ Port: {project.env('PROXY_PORT')} ]\n" if "proxy" in files else "")
     ) + "".join(f"Worker: {name} - UP\n" for name in names)
 
 
@@ -97,7 +100,7 @@ def test_two_projects_launch_at_the_same_time(first: Project, second: Project) -
     with ThreadPoolExecutor() as threads:
         for project, output in zip((first, second), threads.map(Project.launch, (first, second)), strict=True):
             assert f"{project.slug} is UP" in output.out
-            assert project.run("status").out == services_up(project)
+            assert project.shown_status() == services_up(project)
 
 
 def test_the_chosen_broker_runs_beside_the_four(first: Project, second: Project) -> None:
@@ -178,7 +181,7 @@ def test_rabbitmq_and_the_proxy_are_switched_on(second: Project) -> None:
     second.set_env(COMPOSE_FILE=":".join(files), PROXY_PORT=str(port), MAX_BODY_BYTES="20000")
     assert f"  Proxy    http://127.0.0.1:{port}\n" in second.run("restart").out
     assert running(second) == {"api", "denzel", "monitor", "redis", "rabbitmq", "proxy"}
-    assert second.run("status").out == services_up(second)
+    assert second.shown_status() == services_up(second)
     assert second.wait(task_id)["result"] == PREDICTIONS
     assert "Connected to amqp://" in second.run("logs", "SERVICE=denzel").out
 
@@ -222,7 +225,7 @@ def test_a_taken_proxy_port_is_refused_before_anything_is_stopped(second: Projec
         f"Port {first.api_port} is already taken! Set an available port in .env, for example PROXY_PORT="
     )
     second.set_env(PROXY_PORT=port)
-    assert second.run("status").out == services_up(second)
+    assert second.shown_status() == services_up(second)
 
 
 # -------------------------------------------------------------------------------------------- scale, move
@@ -231,12 +234,12 @@ def test_a_taken_proxy_port_is_refused_before_anything_is_stopped(second: Projec
 def test_scale_starts_more_workers_and_stops_them_again(second: Project) -> None:
     said = second.run("scale", "WORKERS=2").out
     assert said.endswith(f"Worker: worker@{second.slug} - UP\nWorker: worker-2@{second.slug} - UP\n")
-    assert second.run("status").out == services_up(second, workers=2)
+    assert second.shown_status() == services_up(second, workers=2)
     assert second.env("WORKERS") == "2"
     assert f"worker-2@{second.slug}" in second.run("logworker", "WORKER=2").out
     assert f"worker-2@{second.slug}" not in second.run("logworker").out
     assert second.run("scale", "WORKERS=1").out.endswith(f"Worker: worker@{second.slug} - UP\n")
-    assert second.run("status").out == services_up(second)
+    assert second.shown_status() == services_up(second)
 
 
 def test_a_project_that_was_moved_starts_again_with_its_tasks(first: Project, folder: Path) -> None:
@@ -325,7 +328,7 @@ def test_a_project_is_deployed_as_its_readme_says(first: Project, folder: Path) 
     assert '"ready":true' in bash(text, server)
     assert first.predict(REQUEST).json() == PREDICTIONS
     assert not (first.path / ".venv").exists()
-    assert first.run("status").out == services_up(first), "the commands work there too"
+    assert first.shown_status() == services_up(first), "the commands work there too"
 
 
 def test_purge_leaves_nothing_of_what_was_switched_on(first: Project, second: Project) -> None:

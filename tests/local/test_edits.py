@@ -126,3 +126,11 @@ def test_a_stop_does_not_wait_for_code_that_loads(running: Dev) -> None:
     running.wait_for("the workers load the new code", 40)
     os.killpg(running.make.pid, signal.SIGINT)
     running.assert_gone()
+
+
+def test_the_status_tells_how_predict_answers(running: Dev) -> None:
+    done = make(running.project, "response", "MODE=sync", "TIMEOUT=7")
+    assert done.returncode == 0, done.stderr
+    assert "\nResponses: synchronous, within 7 seconds\n" in make(running.project, "status").stdout
+    make(running.project, "response", "MODE=async")
+    assert "\nResponses: asynchronous\n" in make(running.project, "status").stdout

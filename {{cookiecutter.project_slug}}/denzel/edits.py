@@ -17,18 +17,23 @@ _SHARE = 20  # of the time, looking takes at most this part
 
 
 class Edits:
-    """Looks for edits in a project's folder; what is there when this is made counts as known."""
+    """Looks for edits in a project's folder; what is there when this is made counts as known.
+
+    Attributes:
+        known: each file's time (nanoseconds since 1970) and size in bytes, as of the last look.
+        pause: seconds to wait between two looks.
+    """
 
     def __init__(self, root: Path | str = ".") -> None:
         self._root = os.fspath(root)
         self.pause = LOOK_EVERY
-        self._known = self._look()
+        self.known = self._look()
 
     def look(self) -> list[str]:
         """The files that have changed, come or gone since the last look, by their paths in the project, sorted."""
         now = self._look()
-        changed = sorted(path for path in self._known.keys() | now.keys() if self._known.get(path) != now.get(path))
-        self._known = now
+        changed = sorted(path for path in self.known.keys() | now.keys() if self.known.get(path) != now.get(path))
+        self.known = now
         return changed
 
     def in_code(self) -> bool:

@@ -77,7 +77,8 @@ def test_a_model_that_does_not_load_ends_the_wait_with_its_error(
 ) -> None:
     monkeypatch.setattr(predict, "PATIENCE", 0)
     monkeypatch.setattr(predict, "WAIT", 3)
-    worker = {"name": "worker@iris", "state": "ERROR", "error": "load_model raised ValueError: no weights"}
+    error = "load_model raised ValueError: no weights (app/logic/pipeline.py, line 9)"
+    worker = {"name": "worker@iris", "state": "ERROR", "error": error}
     service.answers = {
         "/predict": [ACCEPTED],
         "/status/one": [{"status": "PENDING"}],
@@ -86,7 +87,7 @@ def test_a_model_that_does_not_load_ends_the_wait_with_its_error(
     with pytest.raises(CommandError) as raised:
         predict.run([])
     assert str(raised.value) == (
-        "Worker: worker@iris - ERROR\n  load_model raised ValueError: no weights\n"
+        f"Worker: worker@iris - ERROR\n  {error}\n"
         'Correct app/logic/pipeline.py, then run "make restart". '
         f"The request waits until then: curl {service.url}/status/one"
     )

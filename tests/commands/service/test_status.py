@@ -8,6 +8,7 @@ import pytest
 
 from commands.service import status
 from commands.shared.docker import Container
+from commands.shared.project import CommandError
 from commands.shared.readiness import worker_states
 
 UP = dict.fromkeys(("denzel", "monitor", "api", "redis"), "UP")
@@ -78,3 +79,42 @@ def test_the_status_tells_of_code_that_does_not_serve(tmp_path: Path, monkeypatc
 def test_a_service_is_as_well_as_its_worst_container(service: str, containers: list, state: str) -> None:
     found = [Container("id", service, *container) for container in containers]
     assert status.service_state(found) == state
+
+
+def test_further_services_have_lines_where_their_compose_files_are_used() -> None:
+    text = status.layout(UP | {"rabbitmq": "UP", "proxy": "UP"}, PORTS | {"proxy": "8080"}, [])
+    assert text.endswith("\tredis - UP\n\trabbitmq - UP\n\tproxy - UP [ Port: 8080 ]")
+
+
+def test_how_predict_responds_stands_before_the_notes() -> None:
+    text = status.layout(UP, PORTS, [("worker@iris", "UP", "")], ["a note"], "asynchronous")
+    assert text.endswith("Worker: worker@iris - UP\nResponses: asynchronous\nNote: a note")
+
+
+def test_a_retrained_model_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "ROOT", tmp_path)
+    (tmp_path / "app/assets").mkdir(parents=True)
+    model = tmp_path / "app/assets/model.pkl"
+    model.touch()
+    document = {"workers": [{"loaded": model.stat().st_mtime - 1}]}
+    text = "app/assets/model.pkl was changed after it was loaded: make restart applies that"
+    assert status.notes(document, "make restart applies that") == [text]
+
+
+def test_the_advice_that_other_commands_give_is_given() -> None:
+    workers = [("worker@iris", "ERROR", "app/logic/pipeline.py, line 1: No module named 'unidecode'")]
+    assert status._errors(workers * 2, status.advice.for_dev) == [
+        'Add the package unidecode to requirements.txt, then end "make dev" and start it again'
+    ]
+
+
+def test_the_containers_of_another_clone_are_not_shown_as_this_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = Container("id", "api", "running", "healthy", folder=str(tmp_path))
+    monkeypatch.setattr(status, "containers", lambda: {"api": [container]})
+    monkeypatch.setattr(status, "running_dev", lambda: None)
+    monkeypatch.setattr(status, "read_marker", lambda path: None)
+    monkeypatch.setattr(status, "read_env", lambda: {"COMPOSE_PROJECT_NAME": "iris"})
+    with pytest.raises(CommandError, match=r"^The containers called iris belong to /.*, not to this folder"):
+        status.status()

@@ -24,7 +24,7 @@ from commands.shared.docker import (
 )
 from commands.shared.env import listening, read_env
 from commands.shared.project import ROOT, CommandError
-from commands.shared.running import api_url, running_dev
+from commands.shared.running import api_url, launched, running_dev
 from commands.shared.screen import say, warn
 
 # What runs the project's code, and what stands beside it; the other services keep what these have to store.
@@ -52,7 +52,7 @@ def stop(arguments: list[str]) -> int:
 def restart(arguments: list[str]) -> int:
     """Apply edits of ``app/`` and ``.env``; of ``app/`` alone without a moment in which nothing serves."""
     parse_arguments(arguments, {})
-    if running_dev() and not containers():
+    if running_dev() and not launched():
         return dev_edits.restart()
     found = require_created()
     _check(found)

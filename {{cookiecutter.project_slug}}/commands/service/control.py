@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 
 from commands.shared.arguments import choice, parse_arguments, positive_number
-from commands.shared.docker import compose_environment, compose_output, containers, require_created
+from commands.shared.docker import compose_environment, compose_output, require_created
 from commands.shared.env import read_env
 from commands.shared.project import ROOT, CommandError
-from commands.shared.running import running_dev
+from commands.shared.running import launched, running_dev
 from commands.shared.screen import say
 
 
@@ -76,7 +76,7 @@ def _control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Co
     Raises:
         CommandError: nothing runs.
     """
-    if not containers() and (dev := running_dev()):
+    if not launched() and (dev := running_dev()):
         where = {"REDIS_URL": dev["redis_url"]}
         if dev["services"] == ["api"]:
             where["EXECUTOR"] = "inline"

@@ -14,7 +14,9 @@ from commands.shared.docker import (
     compose_command,
     compose_environment,
     containers,
+    folder_elsewhere,
     require_docker,
+    require_own,
     services,
     without_clearing,
 )
@@ -33,9 +35,11 @@ def logs(arguments: list[str]) -> int:
     values = parse_arguments(arguments, {"SERVICE": _ALL, "LIVE": "0"})
     service = choice(values["SERVICE"], "SERVICE", [*sorted(services()), _ALL])
     live = switch(values["LIVE"], "LIVE")
-    if not containers():
+    found = containers()
+    if not found or folder_elsewhere(found):
         if running_dev():
             return _show(line for line in follow(DEV_LOG, live) if _is_from(line, service))
+        require_own(found)
         require_docker()
         raise CommandError(NOT_CREATED)
     options = ["--follow"] if live else []

@@ -6,19 +6,29 @@ import math
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from commands.shared import advice
 from commands.shared.arguments import parse_arguments, switch
-from commands.shared.docker import NOT_CREATED, SERVICES, Container, containers, require_docker
-from commands.shared.env import listening
+from commands.shared.docker import (
+    NOT_CREATED,
+    SERVICES,
+    Container,
+    containers,
+    folder_elsewhere,
+    proxy_place,
+    require_docker,
+    services,
+)
+from commands.shared.env import listening, read_env
 from commands.shared.ports import url
 from commands.shared.project import ROOT, CommandError
-from commands.shared.readiness import answers, fetch_ready, worker_states
+from commands.shared.readiness import answers, fetch_ready, sync_timeout, worker_states
 from commands.shared.running import BUILDING_FILE, read_marker, running_dev
 from commands.shared.screen import colour, say
+from denzel.edits import CODE, Edits
 
 _COLOURS = {"UP": "green", "DOWN": "red", "ERROR": "red"}
 _CLEAR = "\033[H\033[2J\033[3J"
@@ -43,6 +53,14 @@ def status() -> str:
     """The status as text; a refusal when there is nothing to show."""
     found = containers()
     building = read_marker(BUILDING_FILE)
+    elsewhere = folder_elsewhere(found)
+    if elsewhere and not building and not running_dev():
+        name = read_env().get("COMPOSE_PROJECT_NAME", "")
+        raise CommandError(
+            f"The containers called {name} belong to {elsewhere}, not to this folder, which has none. "
+            'Look at them there ("make status"), or give this folder another COMPOSE_PROJECT_NAME in .env.'
+        )
+    found = {} if elsewhere else found
     if not found and not building:
         if dev := running_dev():
             return _dev_status(dev)
@@ -53,14 +71,18 @@ def status() -> str:
 
 def _container_status(found: dict[str, list[Container]], building: dict[str, Any] | None) -> str:
     place = listening()
-    states = {service: service_state(found.get(service, [])) for service in SERVICES}
+    states = {service: service_state(found.get(service, [])) for service in services()}
     if building:
         states |= dict.fromkeys(("denzel", "monitor", "api"), building["state"])
     ports = {"api": place["API_PORT"], "monitor": place["MONITOR_PORT"]}
-    document = None
+    if proxy := proxy_place():
+        ports["proxy"] = proxy["PROXY_PORT"]
+    api, document = url(place["API_HOST"], ports["api"]), None
     if states["api"] in ("UP", "LOADING..."):
-        document = fetch_ready(url(place["API_HOST"], ports["api"]))
-    return layout(states, ports, worker_states(document), notes(document, "make restart applies that"))
+        document = fetch_ready(api)
+    workers = worker_states(document)
+    told = [*notes(document, "make restart applies that"), *_errors(workers, advice.for_containers)]
+    return layout(states, ports, workers, told, _responses(api, document))
 
 
 def _dev_status(dev: dict[str, Any]) -> str:
@@ -76,21 +98,43 @@ def _dev_status(dev: dict[str, Any]) -> str:
             "redis": "UP" if _listens(dev["redis_url"]) else "LOADING...",
         }
     ports = {name: str(urlsplit(dev[f"{name}_url"]).port) for name in ("api", "monitor")}
-    return layout(states, ports, worker_states(document), notes(document, 'end "make dev" and start it again'))
+    workers = worker_states(document)
+    told = [*notes(document, "make dev takes that up in a moment", _for_dev), *_errors(workers, advice.for_dev)]
+    return layout(states, ports, workers, told, _responses(dev["api_url"], document))
 
 
-def notes(document: dict[str, Any] | None, how: str) -> list[str]:
-    """What else there is to know: code that was refused, or edited since it was loaded."""
+def _for_dev(error: str) -> str:
+    return advice.for_dev(error) or "correct it"
+
+
+def _responses(api_url: str, document: dict[str, Any] | None) -> str:
+    """How /predict answers now; empty where the API cannot tell."""
+    seconds = sync_timeout(api_url) if document is not None else None
+    if seconds is None:
+        return ""
+    return f"synchronous, within {seconds:g} seconds" if seconds else "asynchronous"
+
+
+def _errors(workers: Sequence[tuple[str, str, str]], advise: Callable[[str], str]) -> list[str]:
+    """What to do about the errors of workers, as the other commands say it."""
+    texts = dict.fromkeys(advise(error) for _, state, error in workers if state == "ERROR" and error.strip())
+    return [text[0].upper() + text[1:] for text in texts if text]
+
+
+def notes(document: dict[str, Any] | None, how: str, advise: Callable[[str], str] = advice.for_containers) -> list[str]:
+    """What else there is to know: code that was refused, or code and assets that changed after they were loaded."""
     workers = (document or {}).get("workers") or []
     for worker in workers:
         if error := worker.get("reload_error"):
-            how = advice.for_containers(error)
+            how = advise(error)
             return [f"The version from before serves; the new one does not load: {_main_line(error)}: {how}"]
     loaded = min((worker.get("loaded") or math.inf for worker in workers), default=math.inf)
-    for path in sorted((ROOT / "app/logic").rglob("*.py")):
-        if path.stat().st_mtime > loaded:
-            return [f"{path.relative_to(ROOT)} was edited after it was loaded: {how}"]
-    return []
+    newer = [path for path, (changed, _) in sorted(Edits(ROOT).known.items()) if changed / 1e9 > loaded]
+    if not newer:
+        return []
+    more = f" (and {len(newer) - 1} more)" if len(newer) > 1 else ""
+    code = [path for path in newer if path.startswith(CODE)]
+    return [f"{(code or newer)[0]}{more} was {'edited' if code else 'changed'} after it was loaded: {how}"]
 
 
 def service_state(found: list[Container]) -> str:
@@ -111,12 +155,16 @@ def _container_state(container: Container) -> str:
 
 
 def layout(
-    states: dict[str, str], ports: dict[str, str], workers: list[tuple[str, str, str]], notes: Sequence[str] = ()
+    states: dict[str, str],
+    ports: dict[str, str],
+    workers: list[tuple[str, str, str]],
+    notes: Sequence[str] = (),
+    responses: str = "",
 ) -> str:
-    """The services with their states and ports, then the workers, each with the main line of its error, then notes."""
+    """The services with their states and ports, then the workers, each with the main line of its error, then how
+    /predict responds, then notes."""
     lines = ["Services:"]
-    for service in SERVICES:
-        state = states[service]
+    for service, state in states.items():
         port = f" [ Port: {ports[service]} ]" if state == "UP" and service in ports else ""
         lines.append(f"\t{service} - {_coloured(state)}{port}")
     for name, state, error in workers:
@@ -124,6 +172,7 @@ def layout(
         if state == "ERROR" and error.strip():
             # the word UP stands for the state alone
             lines.append("\t" + re.sub(r"\bUP\b", "Up", _main_line(error.strip())))
+    lines += [f"Responses: {responses}"] if responses else []
     lines += [f"Note: {note}" for note in notes]
     return "\n".join(lines)
 

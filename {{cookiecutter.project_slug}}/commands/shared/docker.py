@@ -10,12 +10,11 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from commands.shared.env import read_env
 from commands.shared.project import ROOT, CommandError
-from commands.shared.running import running_dev
+from commands.shared.running import is_elsewhere, launched, running_dev
 
 SERVICES = ("denzel", "monitor", "api", "redis")
 # A compose file that COMPOSE_FILE may name -> the service that it brings.
@@ -103,7 +102,7 @@ def _unusable(error: str) -> str:
 
 def require_created() -> dict[str, list[Container]]:
     """The project's containers; a refusal when they have not been created."""
-    if running_dev() and not containers():
+    if running_dev() and not launched():
         raise CommandError(
             '"make dev" runs the services here, not containers: it takes up your edits by itself, '
             "and Ctrl-C in its terminal stops them."
@@ -118,12 +117,17 @@ def require_created() -> dict[str, list[Container]]:
 
 def require_own(found: dict[str, list[Container]]) -> None:
     """Refuse containers of another folder with the same project name; a folder that has moved is the same."""
-    for folder in {container.folder for several in found.values() for container in several}:
-        if Path(folder).exists() and not ROOT.samefile(folder):
-            raise CommandError(
-                f"The folder {folder} has launched a project of the same name. "
-                "Give one of them another COMPOSE_PROJECT_NAME in its .env."
-            )
+    if folder := folder_elsewhere(found):
+        raise CommandError(
+            f"The folder {folder} has launched a project of the same name. "
+            "Give one of them another COMPOSE_PROJECT_NAME in its .env."
+        )
+
+
+def folder_elsewhere(found: dict[str, list[Container]]) -> str:
+    """The other folder that containers of this name were launched from; empty where they are this folder's."""
+    folders = {container.folder for several in found.values() for container in several}
+    return next(filter(is_elsewhere, sorted(folders)), "")
 
 
 def containers() -> dict[str, list[Container]]:

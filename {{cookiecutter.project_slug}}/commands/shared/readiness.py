@@ -38,6 +38,22 @@ def fetch_ready(api_url: str, timeout: float = 2.0) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
+def sync_timeout(api_url: str, timeout: float = 2.0) -> float | None:
+    """Seconds that /predict waits for its answer now, 0 where it does not; None while the API cannot tell."""
+    try:
+        with direct.open(f"{api_url}/ready", timeout=timeout) as response:
+            headers = response.headers
+    except urllib.error.HTTPError as error:
+        headers = error.headers
+        error.close()
+    except (OSError, HTTPException):
+        return None
+    try:
+        return float(headers.get("Denzel-Sync-Timeout", ""))
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True)
 class ApiReloads:
     """How often the API's processes were replaced since it started."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from commands.shared.env import listening, read_env, write_private
 from commands.shared.ports import url
-from commands.shared.project import MARKERS, CommandError
+from commands.shared.project import MARKERS, ROOT, CommandError
 
 DEV_FILE = MARKERS / "dev.json"
 BUILDING_FILE = MARKERS / "building.json"
@@ -22,14 +22,22 @@ def running_dev() -> dict[str, Any] | None:
 
 
 def launched() -> bool:
-    """Whether the project's containers have been created (running or stopped)."""
+    """Whether the containers of this folder have been created (running or stopped)."""
     name = read_env().get("COMPOSE_PROJECT_NAME", "")
-    command = ["docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={name}"]
+    folder = '{{.Label "com.docker.compose.project.working_dir"}}'
+    labels = ["--filter", f"label=com.docker.compose.project={name}", "--format", f"of {folder}"]
+    command = ["docker", "ps", "--all", *labels]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0 and bool(done.stdout.strip())
+    folders = [line[3:].strip() for line in done.stdout.splitlines()]
+    return done.returncode == 0 and any(not is_elsewhere(folder) for folder in folders)
+
+
+def is_elsewhere(folder: str) -> bool:
+    """Whether containers with this label are those of another folder; one that has moved is the same."""
+    return bool(folder) and Path(folder).exists() and not ROOT.samefile(folder)
 
 
 def api_url() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from denzel.api.answers import (
     write_json,
 )
 from denzel.api.task_id import TaskIds
-from denzel.executor import Executor
+from denzel.executor import Executor, Unavailable
 from denzel.pipeline.in_api import UserPipeline
 from denzel.record import FINAL
 from denzel.server import board
 from denzel.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+SYNC_TIMEOUT = "Denzel-Sync-Timeout"  # the header that tells how long /predict waits, 0: not at all
 INFO = "app/assets/info.txt"
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
@@ -88,6 +90,9 @@ class Ready:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         body = await self._executor.readiness()
+        if body["queue"] is not None:  # else nobody can tell
+            with contextlib.suppress(Unavailable):
+                resp.set_header(SYNC_TIMEOUT, f"{await self._executor.response_timeout():g}")
         if self._pipeline.problem and body["ready"]:
             body.update(ready=False, reason=self._pipeline.problem)
         if not body["ready"]:

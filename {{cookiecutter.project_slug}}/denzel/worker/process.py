@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
-    """The user's module and the loaded model; tries again for ever: after an edit, or after 1 second, doubling to 60."""
+    """The user's module and the loaded model; tried again for ever: after an edit, or 1 second, doubling to 60."""
     pause, last = 1.0, ""
     while True:
         edits = Edits()
