@@ -154,11 +154,11 @@ def install(project: Path, commands: SimpleNamespace) -> None:
 @contextlib.contextmanager
 def serving(project: Path, commands: SimpleNamespace, callback_allow: str) -> Iterator[dict[str, Any]]:
     """`make dev` until the block ends: its URLs, and its process as "make"."""
-    settings = commands.env.read_env()
-    # settings of the user's shell are not the demo's; those of the make around it neither
-    others = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "KEEP", *settings} - {"REDIS_URL"}
+    commands.env.update_env(CALLBACK_ALLOW=callback_allow)
+    # what is set by the make around it is not the demo's
+    others = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "KEEP"}
     environment = {name: value for name, value in os.environ.items() if name not in others}
-    environment |= {"CALLBACK_ALLOW": callback_allow, "PYTHON": commands.venv.base_python()}
+    environment["PYTHON"] = commands.venv.base_python()
     api_port, monitor_port = commands.embedded_redis.free_port(), commands.embedded_redis.free_port()
     while monitor_port == api_port:
         monitor_port = commands.embedded_redis.free_port()

@@ -57,6 +57,13 @@ def procfile(project: Path, **services: str) -> None:
     (project / "stand_in.py").write_text(STAND_IN)
 
 
+def write_settings(project: Path, **settings: str) -> None:
+    """Give settings of .env other values."""
+    path = project / ".env"
+    lines = [line for line in path.read_text().splitlines() if line.partition("=")[0] not in settings]
+    path.write_text("\n".join([*lines, *(f"{name}={value}" for name, value in settings.items())]) + "\n")
+
+
 def wait_until_up(running: Dev) -> None:
     for name in ("api", "denzel", "monitor"):
         running.wait_for(f"{name} is up")
@@ -260,13 +267,12 @@ def test_a_closed_terminal_stops_everything(plain: Path) -> None:
 
 def test_the_services_get_the_settings(plain: Path) -> None:
     procfile(plain, denzel="environment")
-    env = (plain / ".env").read_text()
-    (plain / ".env").write_text(re.sub(r"(?m)^MAX_WAIT=.*$", "MAX_WAIT=33", env))
+    write_settings(plain, MAX_WAIT="33")
     with dev(plain, *free_ports(), LOG_LEVEL="debug", MAKEFLAGS="--no-print-directory") as running:
         running.wait_for("denzel is up")
         variables = dict(re.findall(r"(?m)^denzel  \| (\w+)=(.*)$", running.text()))
         assert variables["MAX_WAIT"] == "33", "from .env"
-        assert variables["LOG_LEVEL"] == "debug", "the shell's goes first, as with Compose"
+        assert variables["LOG_LEVEL"] == "info", "from .env, whatever the shell has"
         assert variables["PROJECT_SLUG"] == "empty"
         assert variables["API_BIND"].startswith("127.0.0.1:")
         assert variables["PATH"].startswith(f"{plain}/.venv/bin:")
@@ -277,7 +283,8 @@ def test_the_services_get_the_settings(plain: Path) -> None:
 def test_a_redis_of_ones_own_is_used(plain: Path) -> None:
     procfile(plain, denzel="environment")
     url = "redis://:secret@127.0.0.1:1/5"
-    with dev(plain, *free_ports(), REDIS_URL=url) as running:
+    write_settings(plain, REDIS_URL=url)
+    with dev(plain, *free_ports()) as running:
         wait_until_up(running)
         assert f"denzel  | REDIS_URL={url}" in running.text()
         assert "Starting api, denzel, monitor" in running.text()
@@ -288,7 +295,8 @@ def test_the_status_knows_a_redis_on_a_unix_socket(plain: Path) -> None:
     procfile(plain)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as redis:
         path = f"{folder}/a redis"  # short: the name of a socket may have about a hundred characters
-        with dev(plain, *free_ports(), REDIS_URL=f"unix://{quote(path)}") as running:
+        write_settings(plain, REDIS_URL=f"unix://{quote(path)}")
+        with dev(plain, *free_ports()) as running:
             wait_until_up(running)
             assert "redis - LOADING..." in make(plain, "status").stdout
             redis.bind(path)
@@ -298,7 +306,8 @@ def test_the_status_knows_a_redis_on_a_unix_socket(plain: Path) -> None:
 
 def test_the_inline_executor_needs_the_api_alone(plain: Path) -> None:
     procfile(plain)
-    with dev(plain, *free_ports(), EXECUTOR="inline") as running:
+    write_settings(plain, EXECUTOR="inline")
+    with dev(plain, *free_ports()) as running:
         running.wait_for("api is up")
         assert "Starting api (" in running.text()
         assert not any("redis-server" in line or "py denzel" in line for line in running.processes().values())
@@ -341,7 +350,8 @@ def test_a_wrong_value_gets_one_line(plain: Path, words: list[str], message: str
 
 
 def test_wrong_settings_start_nothing(plain: Path) -> None:
-    done = make(plain, "dev", *free_ports(), MAX_QUEUE="abc")
+    write_settings(plain, MAX_QUEUE="abc")
+    done = make(plain, "dev", *free_ports())
     assert done.returncode == 2
     assert done.stderr.splitlines()[:2] == [
         "Wrong settings (correct them in .env):",
@@ -371,7 +381,8 @@ def test_a_file_that_hides_a_package_is_refused(installed: Path, command: str) -
 def test_folder_and_password_may_hold_any_other_sign(plain: Path) -> None:
     renamed = plain.rename(plain.with_name('it\'s "quoted" \\ $HOME `x` ü'))
     procfile(renamed)
-    with dev(renamed, *free_ports(), REDIS_PASSWORD='a"b\\c') as running:
+    write_settings(renamed, REDIS_PASSWORD='a"b\\c')
+    with dev(renamed, *free_ports()) as running:
         wait_until_up(running)
 
 
@@ -387,7 +398,8 @@ def test_commands_for_containers_say_that_it_runs_without(plain: Path) -> None:
 
 def test_an_open_api_is_warned_about(plain: Path) -> None:
     procfile(plain, denzel="environment")
-    with dev(plain, *free_ports(), API_HOST="0.0.0.0") as running:
+    write_settings(plain, API_HOST="0.0.0.0")
+    with dev(plain, *free_ports()) as running:
         wait_until_up(running)
         assert running.text().startswith("API_HOST=0.0.0.0: the API is open to your network, without authentication.")
         assert "denzel  | API_BIND=0.0.0.0:" in running.text()

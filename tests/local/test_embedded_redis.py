@@ -93,7 +93,7 @@ def test_where_there_is_none_it_says_what_to_install(embedded_redis: ModuleType,
     assert str(caught.value).splitlines()[:3] == [
         "No Redis found. One of these is needed:",
         "  - install it:   apt install redis-server   (or: dnf install valkey, brew install redis)",
-        "  - or name one that runs:   REDIS_URL=redis://:password@host:6379/0 make dev",
+        "  - or name one that runs, in .env:   REDIS_URL=redis://:password@host:6379/0",
     ]
     assert str(caught.value).endswith("ERROR: no matching distribution")
 

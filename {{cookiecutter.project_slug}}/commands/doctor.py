@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import platform
 import re
 import shutil
@@ -195,7 +194,7 @@ def _venv() -> str:
 
 
 def _redis() -> str:
-    values = {**read_env(), **{name: value for name, value in os.environ.items() if value}}
+    values = read_env()
     if values.get("EXECUTOR", "").lower() == "inline":
         return "not needed (EXECUTOR=inline)"
     if values.get("REDIS_URL"):

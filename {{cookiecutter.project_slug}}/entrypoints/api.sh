@@ -2,5 +2,7 @@
 # Starts the API. API_BIND says where it listens (host:port); denzel/server/gunicorn_conf.py holds the rest.
 set -eu
 cd "$(dirname "$0")/.."
+# shellcheck source-path=SCRIPTDIR/..
+. entrypoints/clean_environment.sh
 
 exec gunicorn --config python:denzel.server.gunicorn_conf "denzel.api.application:create_app()"

@@ -2,10 +2,15 @@
 # Starts the monitor (Flower) on MONITOR_BIND_HOST:MONITOR_PORT; the user is admin with MONITOR_PASSWORD.
 set -eu
 cd "$(dirname "$0")/.."
+# shellcheck source-path=SCRIPTDIR/..
+. entrypoints/clean_environment.sh
 
 # In the environment and not among the arguments, where every user of the machine could read it.
 export FLOWER_BASIC_AUTH="admin:${MONITOR_PASSWORD:?is missing in .env}"
 unset MONITOR_PASSWORD
+
+# What these programs read beside CELERY_* and FLOWER_*.
+unset APP CONFIG_MODULE LOADER PROMETHEUS_MULTIPROC_DIR RESULT_BACKEND SKIP_CHECKS
 
 exec celery --app denzel.queue.broker flower \
   --address="${MONITOR_BIND_HOST:-127.0.0.1}" \

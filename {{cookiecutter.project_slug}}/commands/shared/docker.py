@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from commands.shared.env import read_env
+from commands.shared.env import read_env, shell_environment
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import is_elsewhere, launched, running_dev
 
@@ -199,9 +199,8 @@ def compose_command(*arguments: str) -> list[str]:
 
 
 def compose_environment(**overrides: str) -> dict[str, str]:
-    """The shell's environment without the names that .env sets: Compose would let the shell's values win."""
-    names = read_env()
-    return {name: value for name, value in os.environ.items() if name not in names} | overrides
+    """The shell's environment without our settings: Compose would let the shell's values win over those of .env."""
+    return shell_environment() | overrides
 
 
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:

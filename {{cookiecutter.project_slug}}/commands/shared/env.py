@@ -6,11 +6,20 @@ import os
 import re
 import shutil
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 from commands.shared.project import ROOT, CommandError
+from denzel.settings import Settings
 
 ENV_FILE = ROOT / ".env"
+
+# What belongs to other programs, and would steer those that the services and pip run on; entrypoints/ removes more.
+_FOREIGN = re.compile(
+    r"(CELERY|FALCON|FLOWER|GUNICORN|KOMBU|UVICORN)_.*|PYTHON[A-Z]+|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS"
+)
+_HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
+_OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
 
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$")
 
@@ -38,6 +47,19 @@ def _plain(value: str) -> str:
     if value[:1] in ("'", '"') and (end := value.find(value[0], 1)) > 0:
         return value[1:end]
     return "" if value.startswith("#") else re.split(r"\s+#", value, maxsplit=1)[0]
+
+
+def shell_environment() -> dict[str, str]:
+    """What the shell gives to the programs that a command starts: nothing that would steer the services.
+
+    Settings come from ``.env`` alone, here as in containers: a REDIS_URL in the shell may be another project's.
+    """
+    ours = {*read_env(), *(field.name.upper() for field in fields(Settings)), *_OF_MAKE}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and (name in _HARMLESS or not _FOREIGN.fullmatch(name))
+    }
 
 
 def listening() -> dict[str, str]:

@@ -51,7 +51,8 @@ class _Broker(Connection):
 
 def create_celery(settings: Settings) -> Celery:
     """The application for these settings; it connects when it is first used."""
-    app = Celery("denzel", broker=_kombu_url(settings.broker_url))
+    # No fix-ups: Celery would set up the Django project that DJANGO_SETTINGS_MODULE names.
+    app = Celery("denzel", broker=_kombu_url(settings.broker_url), fixups=[])
     app.amqp.Connection = _Broker
     app.conf.update(
         task_default_queue=keys.QUEUE,
