@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -100,7 +101,12 @@ def test_importing_a_pipeline_imports_nothing_of_the_framework() -> None:
 
 def test_the_commands_need_the_standard_library_alone() -> None:
     allowed = sys.stdlib_module_names | {"commands"}
-    shared = {"denzel.settings", "denzel.callback_addresses", "denzel.signing"}  # which the commands read too
+    shared = {
+        "denzel.settings",
+        "denzel.callback_addresses",
+        "denzel.edits",
+        "denzel.signing",
+    }  # which the commands read too
     files = [TEMPLATE / f"{name.replace('.', '/')}.py" for name in sorted(shared)]
     in_venv = {"load.py"}  # a program of its own, which make bench starts with the .venv's Python
     for path in [*files, *sorted((TEMPLATE / "commands").rglob("*.py"))]:
@@ -111,6 +117,19 @@ def test_the_commands_need_the_standard_library_alone() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             others = {name for name in names if name.split(".")[0] not in allowed}
             assert others <= shared, f"{path.name}, line {node.lineno}"
+
+
+MODULES = sorted({*(TEMPLATE / "denzel").rglob("*.py"), *(TEMPLATE / "commands").rglob("*.py"),
+                  *(REPOSITORY / "pytest_denzel").rglob("*.py")})  # fmt: skip
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: "/".join(path.parts[-3:]))
+def test_modules_and_functions_are_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, node.name
 
 
 def test_cookiecutter_json_asks_in_human_words() -> None:

@@ -339,7 +339,9 @@ class Queue:
 
     def __init__(self, redis_url: str, broker_url: str, secret: str) -> None:
         # the broker's module reads the settings when it is imported
-        with _environment(REDIS_URL=redis_url, BROKER_URL=broker_url, CALLBACK_SECRET=secret):
+        from denzel.processes import environment
+
+        with environment(REDIS_URL=redis_url, BROKER_URL=broker_url, CALLBACK_SECRET=secret):
             from denzel.api.task_id import TaskIds
             from denzel.queue.executor import QueueExecutor
             from denzel.settings import Settings
@@ -396,15 +398,3 @@ def _refusals() -> Iterator[None]:
         yield
     except CommandError as error:
         raise Refusal(str(error)) from None
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """These variables are set while the body runs."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -11,13 +11,13 @@ import os
 import secrets
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from commands.local import embedded_redis, processes
+from commands.local.background import in_thread
 from commands.local.dev_edits import Watch, dev_place, in_short, take_up
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
@@ -332,7 +332,7 @@ class Dev:
             if paths := await asyncio.to_thread(watch.look):
                 self.log.note(f"{in_short(paths)} changed: taking up the code in app/ while the service runs")
                 try:
-                    self.log.note(await _in_thread(lambda: take_up(place, self.services)))
+                    self.log.note(await in_thread(lambda: take_up(place, self.services)))
                 except CommandError as error:
                     if not self.stop.is_set():
                         self.log.note(str(error))
@@ -377,27 +377,6 @@ class Dev:
         self.log.note(line)
         if hint := advice.for_dev(line):
             self.log.note(hint[0].upper() + hint[1:])
-
-
-async def _in_thread(work: Callable[[], str]) -> str:
-    """Run something in a thread that nobody waits for when everything ends, as asyncio's own are."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[str] = loop.create_future()
-
-    def end(method: Callable[[Any], None], value: Any) -> None:
-        if not result.done():
-            method(value)
-
-    def run() -> None:
-        try:
-            outcome = result.set_result, work()
-        except Exception as error:
-            outcome = result.set_exception, error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(end, *outcome)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await result
 
 
 def _ending(code: int) -> str:
