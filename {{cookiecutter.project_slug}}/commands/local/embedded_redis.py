@@ -186,6 +186,7 @@ def _fetch(program: Path, python: str | Path) -> None:
     program.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=program.parent) as folder:
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+        pip += ["--no-user", "--prefix=", "--root=/"]  # whatever the user's own pip.conf says
         wheel = ["--target", folder, "--python-version", WHEEL_PYTHON, "--only-binary=:all:", "--no-deps"]
         try:
             done = subprocess.run([*pip, *wheel, WHEEL], capture_output=True, text=True, timeout=600, check=False)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from commands.local.venv import VENV
+from commands.local.venv import VENV, into_venv
 from commands.shared.env import shell_environment
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.screen import say
@@ -32,6 +32,7 @@ def pip_install(requirements: list[str]) -> None:
         "--no-input",
         "install",
         "--progress-bar=off",
+        *into_venv(),
         "--no-compile",  # half the time; what is used is compiled when it is first imported
         *requirements,
     ]

@@ -97,6 +97,11 @@ def base_python() -> str:
     return os.path.realpath(base) if base == sys.executable else base
 
 
+def into_venv() -> list[str]:
+    """Options of pip by which packages go into `.venv`, wherever pip.conf or PIP_ variables would have them."""
+    return ["--no-user", "--target=", f"--prefix={VENV.resolve()}", "--root=/"]
+
+
 def make_venv() -> None:
     """Make `.venv` with this Python, in the place of an old one.
 
@@ -110,7 +115,7 @@ def make_venv() -> None:
     if importlib.util.find_spec("ensurepip") is None:
         # Debian packs it apart; a pip of that Python can fill the environment instead
         commands[0].append("--without-pip")
-        commands.append([python, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", "pip"])
+        commands.append([python, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", *into_venv(), "pip"])
     for command in commands:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:

@@ -137,7 +137,9 @@ def _file_of(folder: Path, module: str) -> str:
 
 def _modules_in(folder: Path) -> list[str]:
     """The files that can be imported from a folder, as `NAME.py` or `NAME/`."""
-    found = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")] if folder.is_dir() else []
+    found = (
+        [path.name for path in folder.glob("*.py") if not path.name.startswith(("__", "."))] if folder.is_dir() else []
+    )
     found += [f"{path.parent.name}/" for path in folder.glob("*/__init__.py")]
     return sorted(found)
 
