@@ -54,7 +54,7 @@ def main(argv):
     for name in shadowing.shadowed_modules():
         sys.stderr.write(shadowing.problem(name) + "\n")
         return 1
-    from commands.shared import new_env
+    from commands.shared import new_env, ownership
     from commands.shared.project import CommandError
 
     module, _, function = COMMANDS[command].partition(":")
@@ -65,7 +65,10 @@ def main(argv):
         print(error, file=sys.stderr)
         return 1
     except PermissionError as error:
-        sys.stderr.write("%s: %s. Run this as the owner of the project's folder.\n" % (error.strerror, error.filename))
+        owners = "Run this as the owner of the project's folder."
+        sys.stderr.write(
+            "%s: %s. %s\n" % (error.strerror, error.filename, ownership.problem(str(error.filename or "")) or owners)
+        )
         return 1
     except KeyboardInterrupt:
         return 130

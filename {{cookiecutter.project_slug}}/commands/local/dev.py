@@ -28,6 +28,7 @@ from commands.shared import checks
 from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.docker import containers
 from commands.shared.env import read_env, shell_environment
+from commands.shared.ownership import require_own_files
 from commands.shared.ports import port_taken
 from commands.shared.project import MARKERS, CommandError
 from commands.shared.running import running_dev
@@ -39,6 +40,7 @@ def run(arguments: list[str]) -> int:
     """Serve until a signal; the exit code is 0 when it was stopped and 1 when it could not serve."""
     options = parse_arguments(arguments, {"API_PORT": "", "MONITOR_PORT": ""})
     checks.folder_is_right()
+    require_own_files()
     settings = _settings()
     checks.settings_are_right(settings)
     host = address(settings.get("API_HOST") or "127.0.0.1", "API_HOST")

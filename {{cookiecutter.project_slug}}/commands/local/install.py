@@ -18,6 +18,7 @@ from commands.local.pip import LOG, pip_install
 from commands.local.plugin import PLUGIN, install_test_requirements, read_test_requirements
 from commands.local.venv import BENCH_FILE, PYTHON, SERVICE_FILES, VENV
 from commands.shared.arguments import parse_arguments
+from commands.shared.ownership import require_own_files
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.screen import colour, say
 
@@ -91,6 +92,7 @@ def _has_commands(script: Path) -> bool:
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Two commands that find `.venv` out of date do not install at once."""
+    require_own_files()
     MARKERS.mkdir(exist_ok=True)
     with open(MARKERS / "install.lock", "w") as lock:
         try:
