@@ -27,7 +27,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # The modules at the top level that import packages, and which; nobody imports these modules.
 ENDS = {"denzel.control": ("denzel.queue",), "denzel.testing": ("denzel", "commands")}
 # What the commands, which run before anything is installed, may import.
-STANDARD_LIBRARY_ALONE = ("denzel.settings", "denzel.edits", "denzel.callback_addresses", "denzel.signing")
+STANDARD_LIBRARY_ALONE = (
+    "denzel.settings",
+    "denzel.edits",
+    "denzel.requirements",
+    "denzel.callback_addresses",
+    "denzel.signing",
+)
 FACTORY = "denzel.api.application"
 EXECUTORS = ("denzel.inline.executor", "denzel.queue.executor")
 LOADER = "denzel.pipeline.loading"

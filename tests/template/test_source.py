@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.support.bakery import REPOSITORY, TEMPLATE
-from tests.template import source
+from tests.template import layers, source
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 PLAIN_VARIABLE = re.compile(r"\{\{ cookiecutter\.(\w+) \}\}")

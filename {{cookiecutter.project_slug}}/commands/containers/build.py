@@ -18,7 +18,12 @@ PIP_INSTALLING = "PIP INSTALLING..."
 
 # stage of the Dockerfile -> state and the file at which its failures point
 _STATES = {"os": OS_COMMANDS, "framework": PIP_INSTALLING, "pip": PIP_INSTALLING}
-_SOURCES = {"os": "requirements.sh", "framework": "requirements-denzel.txt", "pip": "requirements.txt"}
+_SOURCES = {
+    "os": "requirements.sh",
+    "framework": "requirements-denzel.txt",
+    "requirements": "requirements.txt",
+    "pip": "requirements.txt",
+}
 
 # BuildKit's plain progress: "#12 [pip 2/2] RUN ...", then lines of that step as "#12 3.456 text"
 _STEP = re.compile(r"^#(\d+) \[(?:\S+ )?(\w+) +\d+/\d+\] (\w+)")

@@ -6,6 +6,7 @@ import json
 
 from commands.shared.docker import Container, compose_output, docker
 from commands.shared.project import ROOT, CommandError
+from denzel import requirements
 
 # What the processes of a container have read from the project's folder and keep for as long as the container runs.
 # The user's own code is not here: a reload takes it up.
@@ -48,11 +49,21 @@ def unseen_by_compose(found: dict[str, list[Container]]) -> set[str]:
 def uninstalled(found: dict[str, list[Container]]) -> dict[str, str]:
     """The requirement files that are not those which the image was built with, and the command that installs each."""
     running = next((container for container in found.get("api", []) if container.state == "running"), None)
-    changed = {}
-    for name, command in {"requirements.txt": "make updatepipreqs", "requirements.sh": "make updateosreqs"}.items():
-        done = docker("exec", running.id, "cat", name) if running else None
-        if done and done.returncode == 0 and done.stdout != (ROOT / name).read_text(encoding="utf-8"):
-            changed[name] = command
+    changed: dict[str, str] = {}
+    if not running:
+        return changed
+    told = docker("exec", running.id, "cat", requirements.DIGESTS)
+    try:
+        built, now = json.loads(told.stdout) if told.returncode == 0 else {}, requirements.digests(ROOT)
+    except requirements.RequirementsError as error:
+        raise CommandError(str(error)) from None
+    for name in sorted(
+        {path for path in built.keys() | now.keys() if built.get(path) != now.get(path)} if built else ()
+    ):
+        changed[name] = "make updatepipreqs"
+    script = docker("exec", running.id, "cat", "requirements.sh")
+    if script.returncode == 0 and script.stdout != (ROOT / "requirements.sh").read_text(encoding="utf-8"):
+        changed["requirements.sh"] = "make updateosreqs"
     return changed
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from commands.local import venv
 from commands.local.pip import LOG, pip_install
 from commands.local.plugin import PLUGIN, install_test_requirements, read_test_requirements
-from commands.local.venv import BENCH_FILE, PYTHON, SERVICE_FILES, VENV
+from commands.local.venv import BENCH_FILE, PYTHON, VENV
 from commands.shared.arguments import parse_arguments
 from commands.shared.ownership import require_own_files
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.screen import colour, say
+from denzel import requirements
 
 
 def run(arguments: list[str]) -> int:
@@ -78,8 +80,9 @@ def _install(new_venv_reason: str | None, tests: bool, template: str, bench: boo
     stamp = {"folder": str(VENV.resolve()), "version": venv.python_version(), "template": template}
     venv.write_stamp({**stamp, "plugin": False, "files": {}})
     LOG.write_bytes(b"")
-    files = [ROOT / name for name in (*SERVICE_FILES, *[BENCH_FILE] * bench)]  # together: no package against another
-    pip_install([f"--requirement={file}" for file in files if file.exists()])
+    with tempfile.TemporaryDirectory() as folder:
+        for options in requirements.runs(ROOT, [BENCH_FILE] * bench, Path(folder)):
+            pip_install(options)
     plugin = install_test_requirements(test_requirements) if tests else old.get("plugin", False)
     venv.write_stamp({**stamp, "plugin": plugin, "files": {**old.get("files", {}), **digests}})
 

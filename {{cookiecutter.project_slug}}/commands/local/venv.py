@@ -13,11 +13,11 @@ from typing import Any
 
 from commands.shared.project import ROOT, CommandError
 from commands.shared.screen import say
+from denzel import requirements
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "denzel-install.json"
-SERVICE_FILES = ("requirements-denzel.txt", "requirements.txt")
 TEST_FILE = "requirements-test.txt"
 BENCH_FILE = "requirements-bench.txt"
 
@@ -77,9 +77,12 @@ def write_stamp(stamp: dict[str, Any]) -> None:
 
 
 def digests(tests: bool, bench: bool) -> dict[str, str]:
-    """A digest of each requirement file."""
-    found = {}
-    for name in (*SERVICE_FILES, *[TEST_FILE] * tests, *[BENCH_FILE] * bench):
+    """A digest of each requirement file, and of what requirements.txt names."""
+    try:
+        found = requirements.digests(ROOT)
+    except requirements.RequirementsError as error:
+        raise CommandError(str(error)) from None
+    for name in (requirements.FRAMEWORK, *[TEST_FILE] * tests, *[BENCH_FILE] * bench):
         path = ROOT / name
         if path.exists():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()

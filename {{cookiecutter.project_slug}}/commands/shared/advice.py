@@ -8,6 +8,7 @@ from pathlib import Path
 
 from commands.shared import missing_modules, missing_programs
 from commands.shared.project import ROOT
+from denzel import requirements
 
 _NOT_IN_MODULE = re.compile(r"Can't get attribute '([\w.]+)' on <module '(?:__main__|denzel\.worker|gunicorn)")
 _NO_FILE = re.compile(r"No such file or directory: '([^']+)'")
@@ -150,10 +151,10 @@ def _writes(error: str) -> bool:
 
 
 def _required() -> set[str]:
-    """The names of the packages in requirements.txt, lower case and with hyphens."""
+    """The names of the packages in the requirement files, lower case and with hyphens."""
     try:
-        lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = requirements.read(ROOT).lines
+    except (OSError, UnicodeDecodeError, requirements.RequirementsError):
         return set()
     names = (re.match(r"\s*([A-Za-z0-9][\w.-]*)", line) for line in lines)
     return {missing_modules.normalized(name[1]) for name in names if name}

@@ -1,0 +1,93 @@
+"""Requirement files of all the forms that pip knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from denzel import requirements
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project's folder with requirement files that name others."""
+    project = tmp_path / "it's a project"
+    for name, text in {
+        "requirements.txt": "-r more/base.txt\n--constraint=constraints.txt\n-e ./lib\n./wheels/a-1-py3-none-any.whl\n"
+        "b @ file:./other ; python_version > '3'\n-fwheels\nnumpy==2.0  # a note\ngit+https://example.org/x.git\n"
+        "c @ https://example.org/c.whl\n",
+        "more/base.txt": "-r deeper.txt\npandas\n",
+        "more/deeper.txt": "scipy\n",
+        "constraints.txt": "numpy<3\n",
+        "requirements-denzel.txt": "falcon\n",
+        "lib/pyproject.toml": "",
+        "lib/src/lib.py": "",
+        "lib/src/__pycache__/lib.pyc": "",
+        "other/setup.py": "",
+        "wheels/a-1-py3-none-any.whl": "",
+        "app/logic/pipeline.py": "",
+    }.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    return project
+
+
+def test_what_they_name_is_found(project: Path) -> None:
+    found = requirements.read(project)
+    assert found.files == ["requirements.txt", "more/base.txt", "more/deeper.txt", "constraints.txt"]
+    assert found.local == ["lib", "wheels/a-1-py3-none-any.whl", "other", "wheels"]
+    assert found.editable == ["lib"]
+    assert found.pins == ["numpy==2.0"]
+    assert not found.hashed
+
+
+def test_the_image_gets_it_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gathered"
+    requirements.gather(project, folder)
+    gathered = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert gathered == {
+        "requirements.txt", "more/base.txt", "more/deeper.txt", "constraints.txt", "lib/pyproject.toml",
+        "lib/src/lib.py", "other/setup.py", "wheels/a-1-py3-none-any.whl", "requirements.json",
+    }  # fmt: skip
+    assert json.loads((folder / "requirements.json").read_text()) == requirements.digests(project)
+
+
+def test_an_edit_counts_where_it_changes_what_is_installed(project: Path) -> None:
+    before = requirements.digests(project)
+    (project / "lib/src/lib.py").write_text("edited = True")
+    (project / "app/logic/pipeline.py").write_text("edited = True")
+    assert requirements.digests(project) == before
+    for name in ("constraints.txt", "more/deeper.txt", "other/setup.py", "lib/pyproject.toml"):
+        (project / name).write_text("# edited\n")
+        assert requirements.digests(project) != before
+        before = requirements.digests(project)
+
+
+def test_everything_is_resolved_together_unless_there_are_hashes(project: Path, tmp_path: Path) -> None:
+    framework, mine = (f"--requirement={project}/requirements{name}.txt" for name in ("-denzel", ""))
+    assert requirements.runs(project, [], tmp_path) == [[framework, mine]]
+    (project / "requirements.txt").write_text(
+        "numpy==2.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n    # via pandas\n"
+        'Pandas[excel]==3.1.0 ; python_version >= "3.10" \\\n    --hash=sha256:cc\n'
+    )
+    first, second = requirements.runs(project, [], tmp_path)
+    assert first == [mine]
+    assert second == [framework, f"--constraint={tmp_path}/pins.txt"]
+    assert (tmp_path / "pins.txt").read_text() == 'numpy==2.0\nPandas==3.1.0 ; python_version >= "3.10"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("-e ../elsewhere", "outside of the project's folder"),
+        ("/opt/wheels/x.whl", "outside of the project's folder"),
+        ("-r missing.txt", "missing.txt, which the requirement files name, does not exist"),
+        ("./missing", "missing, which the requirement files name, does not exist"),
+    ],
+)
+def test_what_the_image_could_not_have_is_refused(project: Path, line: str, text: str) -> None:
+    (project / "requirements.txt").write_text(f"{line}\n")
+    with pytest.raises(requirements.RequirementsError, match=text):
+        requirements.digests(project)
