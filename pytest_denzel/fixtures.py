@@ -148,9 +148,11 @@ def _new_receiver(
     from pytest_denzel.callbacks.receiver import CallbackReceiver
 
     if "denzel_api_client" in names:
+        from pytest_denzel.in_process.api_client import explain_callbacks
+
         client = request.getfixturevalue("denzel_api_client")
         receiver = CallbackReceiver(secret=client.secret)
-        client.explains(receiver)
+        explain_callbacks(client, receiver)
         return receiver
     if _ON_A_TIER.isdisjoint(names):
         return CallbackReceiver()

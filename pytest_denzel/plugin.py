@@ -152,10 +152,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Let no task of a test in this process delay the next one."""
     if "pytest_denzel.in_process.api_client" in sys.modules:
-        from pytest_denzel.in_process.api_client import CLIENTS
+        from pytest_denzel.in_process.api_client import CLIENTS, end_test
 
         for client in item.config.stash.get(CLIENTS, []):
-            client.end_test()
+            end_test(client)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -102,7 +102,7 @@ class CallbackReceiver:
         self.secret = secret
         self._deliveries: list[Delivery] = []
         self._answers: list[Answer] = []
-        self._explain: Callable[[str], str] | None = None
+        self.explain: Callable[[str], str] | None = None  # why the callback of a task, by its id, is missing
         self._news = threading.Condition()
         self._closed = threading.Event()
         self._path = f"/{secrets.token_hex(6)}"
@@ -118,10 +118,6 @@ class CallbackReceiver:
         """Where callbacks are to be sent, as the services of the tier in use reach it."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._server.server_address[1]}{self._path}"
-
-    def asks(self, explain: Callable[[str], str]) -> None:
-        """Whom to ask why the callback of a task, by its id, has not arrived."""
-        self._explain = explain
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -212,7 +208,7 @@ class CallbackReceiver:
         and what did arrive."""
 
         def late() -> AssertionError:
-            why = f": {self._explain(task_id)}" if task_id and self._explain else ""
+            why = f": {self.explain(task_id)}" if task_id and self.explain else ""
             arrived = f"What arrived at {self.url}:\n{self.summary()}"
             return AssertionError(f"{otherwise} within {timeout:g} s{why}. {arrived}")
 

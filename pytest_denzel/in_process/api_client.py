@@ -76,23 +76,6 @@ class ApiClient:
 
     simulate_request, simulate_get, simulate_post, simulate_delete = request, get, post, delete
 
-    def explains(self, receiver: CallbackReceiver) -> None:
-        """Let a callback receiver say what this API knows of a callback that does not arrive."""
-
-        def explain(task_id: str) -> str:
-            result = self.get(f"/status/{task_id}")
-            if result.status_code != 200:
-                return f"the service says of the task: {result.status_code} {result.text}"
-            return explain_callback(result.json, self._submitted.get(task_id, UNKNOWN), receiver)
-
-        receiver.asks(explain)
-
-    def end_test(self) -> None:
-        """Cancel what the test that ends has submitted, so that it delays no other test."""
-        for task_id in self._submitted:
-            self.delete(f"/status/{task_id}")
-        self._submitted.clear()
-
     def close(self) -> None:
         """Shut the application down."""
         self._loop.run(self._conductor.__aexit__(None, None, None))
@@ -105,6 +88,25 @@ class ApiClient:
             late=lambda: RuntimeError(f"The API in this process is not ready: {self.get('/ready').text}"),
             pause=0.005,
         )
+
+
+def explain_callbacks(client: ApiClient, receiver: CallbackReceiver) -> None:
+    """Let a callback receiver say what the API knows of a callback that does not arrive."""
+
+    def explain(task_id: str) -> str:
+        result = client.get(f"/status/{task_id}")
+        if result.status_code != 200:
+            return f"the service says of the task: {result.status_code} {result.text}"
+        return explain_callback(result.json, client._submitted.get(task_id, UNKNOWN), receiver)
+
+    receiver.explain = explain
+
+
+def end_test(client: ApiClient) -> None:
+    """Cancel what the test that ends has submitted, so that it delays no other test."""
+    for task_id in client._submitted:
+        client.delete(f"/status/{task_id}")
+    client._submitted.clear()
 
 
 class _Loaded(ModuleType):

@@ -44,7 +44,7 @@ class Tasks:
         self._submitted: dict[str, str | None] = {}
         self._ended: set[str] = set()
         if receiver:
-            receiver.asks(self._explain_callback)
+            receiver.explain = self._explain_callback
 
     def status(self, task_id: str) -> dict[str, Any]:
         """The body of GET /status: at least "status" and "result"."""

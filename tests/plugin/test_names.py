@@ -72,17 +72,15 @@ def test_an_overridden_model_is_used_everywhere_in_this_process(project: Project
             def denzel_model(self, denzel_model):
                 return {"factor": denzel_model["factor"] * 10}
 
-            def test_it(self, model, pipeline, api_client):
-                assert model is not pipeline.model
+            def test_it(self, denzel_model, pipeline, api_client):
+                assert denzel_model is pipeline.model
                 assert pipeline.run(REQUEST) == {"a": 100}
                 assert api_client.post("/predict", json=REQUEST).json == {"a": 100}
 
         def test_after_it(pipeline, api_client):
             assert pipeline.run(REQUEST) == {"a": 10}
             assert api_client.post("/predict", json=REQUEST).json == {"a": 10}
-        """.replace("(self, model, pipeline", "(self, denzel_model, pipeline").replace(
-            "assert model is not", "assert denzel_model is"
-        )
+        """
     )
     project.run().assert_outcomes(passed=6)
 

@@ -14,6 +14,7 @@ NO_PROJECT = [
     "No Denzel project found: no denzel/testing.py in {folder}, nor in a folder above.",
     "Run pytest inside the project, or name its folder: --denzel-project=PATH (or denzel_project in the ini file).",
 ]
+SHORT_NAMES = ("pipeline", "model", "verify_input", "process", "predict", "api_client")
 USES_PIPELINE = "def test_it(pipeline):\n    assert pipeline.run({'data': {'a': 1}}) == {'a': 2}\n"
 
 
@@ -115,9 +116,7 @@ def test_without_a_project_nothing_is_said_or_collected(pytester: pytest.Pyteste
     assert "denzel:" not in result.stdout.str()
 
 
-@pytest.mark.parametrize(
-    "fixture", ["pipeline", "model", "verify_input", "process", "predict", "api_client", "denzel_service"]
-)
+@pytest.mark.parametrize("fixture", [f"denzel_{name}" for name in (*SHORT_NAMES, "service", "url")])
 def test_without_a_project_a_fixture_says_where_it_looked(
     pytester: pytest.Pytester, clean_environment: Path, fixture: str
 ) -> None:
