@@ -64,10 +64,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str] | None:
+    found = config.stash[PROJECT]
+    if found is None:
+        return None
     from pytest_denzel import header
 
-    found = config.stash[PROJECT]
-    return header.lines(found, config.stash[SETTINGS]) if found else None
+    return header.lines(found, config.stash[SETTINGS])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,10 +99,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> pytest.CollectRep
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str] | None:
     """The header of a project that was found by collecting it."""
-    from pytest_denzel import header
-
-    found = config.stash[PROJECT]
-    return header.lines(found, config.stash[SETTINGS]) if found and config.stash.get(FOUND_LATE, False) else None
+    return pytest_report_header(config) if config.stash.get(FOUND_LATE, False) else None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

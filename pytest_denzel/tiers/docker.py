@@ -242,11 +242,14 @@ class DockerTier(Tier):
         if self.settings.image:
             _require_image(self.settings.image)
         else:
+            before = _image_id(self.image)
             with mock.patch.dict(os.environ, {sweep.MARK: self.session.name}):
                 try:
                     testing.build_image()
                 except testing.Refusal as refusal:
                     raise ServiceFailed(messages.image_does_not_build(self.image, str(refusal))) from None
+            if before and before != _image_id(self.image):
+                _remove_if_nameless(before)
         self.values["image_is_here"] = True
 
     def _explain(self, error: subprocess.CalledProcessError) -> str:
@@ -264,6 +267,18 @@ def _docker(*arguments: str, folder: Path | None = None) -> subprocess.Completed
         ["docker", *arguments],
         cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
     )  # fmt: skip
+
+
+def _image_id(image: str) -> str:
+    """The id of an image; empty where there is none."""
+    return _docker("image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
+
+
+def _remove_if_nameless(image_id: str) -> None:
+    """Remove an image that a newer one has taken the name of; Docker keeps it where a container is made of it."""
+    names = _docker("image", "inspect", "--format", "{{json .RepoTags}}", image_id).stdout.strip()
+    if names in ("[]", "null"):
+        _docker("image", "rm", image_id)
 
 
 def _require_image(image: str) -> None:

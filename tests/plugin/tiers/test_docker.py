@@ -211,3 +211,25 @@ def test_pytest_killed_while_compose_is_at_work(project: Project, sessions: Call
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_rebuild_leaves_no_image_behind_but_those_with_a_name(project: Project) -> None:
+    project.test("def test_it(denzel_worker): pass")
+
+    def image_after(edit: str) -> str:
+        project.write("app/logic/helper.py", edit)
+        project.run("tests", "--denzel-tier=docker").assert_outcomes(passed=1)
+        return docker("image", "inspect", "--format", "{{.Id}}", "doubling").strip()
+
+    def is_there(image: str) -> bool:
+        return subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
+
+    first = image_after("one = 1")
+    docker("tag", "doubling", "doubling-kept")
+    try:
+        second = image_after("two = 2")
+        third = image_after("three = 3")
+        assert len({first, second, third}) == 3
+        assert [is_there(image) for image in (first, second, third)] == [True, False, True]
+    finally:
+        docker("image", "rm", "doubling-kept")
