@@ -122,6 +122,13 @@ DATABASES = 15  # a Redis server has 16; the first one is the service's
 TOO_MANY_WORKERS = f"Redis has databases for {DATABASES} workers of xdist; run with -n {DATABASES} or fewer."
 
 
+NO_ANSWER_EXPECTED = 'it has a request and no "response" or "error": nothing says what it should be answered'
+NOTHING_TESTED = (
+    "denzel: nothing is tested yet that this service is for. Put a request and its answer into a file NAME.json in "
+    'app/assets/examples, {"request": ..., "response": {...}}: each is a test.'
+)
+
+
 def image_does_not_build(image: str, failure: str) -> str:
     return f"The image {image} does not build:\n{failure}"
 

@@ -14,9 +14,11 @@ from pytest_denzel.settings import SETTINGS
 
 pytest_plugins = ("pytest_denzel.fixtures",)
 
-# Of the collection: the projects beside the one that is tested, why a project cannot be, and whether it was found then.
+# Of the collection: the projects beside the one that is tested, why a project cannot be, whether the tests are those
+# that it was baked with, and whether it was found then.
 OTHERS: pytest.StashKey[list[Path]] = pytest.StashKey()
 REFUSED: pytest.StashKey[list[str]] = pytest.StashKey()
+NOTHING_TESTED: pytest.StashKey[bool] = pytest.StashKey()
 FOUND_LATE: pytest.StashKey[bool] = pytest.StashKey()
 
 
@@ -118,6 +120,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pytest.UsageError: tests cannot be run together, or a mark cannot be understood.
     """
     _check_that_all_belong_together(config)
+    if "pytest_denzel.collected.collection" in sys.modules:
+        from pytest_denzel.collected import collection
+
+        config.stash[NOTHING_TESTED] = collection.tests_nothing_yet(items)
     tier = config.stash[SETTINGS].tier
     for item in items:
         names = getattr(item, "fixturenames", [])
@@ -184,5 +190,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         stack.close_clients()
         if kept := stack.finish(config):
             print(kept)
+    if config.stash.get(NOTHING_TESTED, False):
+        print(messages.NOTHING_TESTED)
     if found := config.stash.get(PROJECT, None):
         found.take_off_path()

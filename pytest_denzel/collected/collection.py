@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_denzel import messages
 from pytest_denzel.collected import checks
 from pytest_denzel.in_process.pipeline import PipelineBroken
 from pytest_denzel.project import PIPELINE, Project
@@ -16,6 +17,12 @@ from pytest_denzel.settings import SETTINGS, Settings
 
 __tracebackhide__ = True
 
+# The tests that a project without an example is baked with.
+_BAKED = {
+    "test_what_is_no_object_is_refused",
+    "test_the_service_is_ready",
+    "test_info_says_what_the_service_does",
+}
 _DECLARES_BATCHABLE = re.compile(r"^BATCHABLE\s*(:[^=]*)?=\s*True\b", re.MULTILINE)
 
 
@@ -55,8 +62,11 @@ class ExampleFile(pytest.File):
                 tolerance = request.config.stash[SETTINGS].tolerance
             _check_answer(example, denzel_answer, tolerance)
 
-        name = "error" if example.response is None else "response"
-        yield Check.from_parent(self, name=name, callobj=answered_as_expected)
+        name = "response" if example.error is None else "error"
+        check = Check.from_parent(self, name=name, callobj=answered_as_expected)
+        if example.response is None and example.error is None:
+            check.add_marker(pytest.mark.skip(messages.NO_ANSWER_EXPECTED))
+        yield check
 
 
 class PipelineFile(pytest.File):
@@ -68,14 +78,17 @@ class PipelineFile(pytest.File):
         self._settings = settings
 
     def collect(self) -> Iterable[pytest.Item]:
-        requests = [example.request for example in self._good_examples()]
         settings = self._settings
+        examples = list(self._good_examples())
+        requests = [example.request for example in examples]
+        given = [example.tolerance for example in examples if example.tolerance is not None]
+        tolerance = max([settings.tolerance, *given])  # the requests are merged
 
         def refuses_malformed_requests(denzel_pipeline: Any, record_property: Callable[[str, object], None]) -> None:
             record_property("denzel_malformed_bodies", checks.check_malformed(denzel_pipeline, requests))
 
         def answers_ids_independently(denzel_pipeline: Any) -> None:
-            checks.check_batchable(denzel_pipeline, requests, settings.tolerance)
+            checks.check_batchable(denzel_pipeline, requests, tolerance)
 
         if "malformed" in settings.checks:
             yield Check.from_parent(self, name="malformed", callobj=refuses_malformed_requests)
@@ -93,7 +106,7 @@ class PipelineFile(pytest.File):
                 example = testing.read_example(path)
             except testing.Refusal:
                 continue  # reported where that file is collected
-            if example.response is not None:
+            if example.error is None:
                 yield example
 
 
@@ -113,6 +126,13 @@ class Check(pytest.Function):
         if cause.__traceback__ is None:  # a SyntaxError, say, which shows its line itself
             return f"{error}\n\n{''.join(traceback.format_exception_only(cause)).rstrip()}"
         return f"{error}\n\n{super().repr_failure(pytest.ExceptionInfo.from_exception(cause))}"
+
+
+def tests_nothing_yet(items: Iterable[pytest.Item]) -> bool:
+    """Whether these are the tests of a project as it was baked, without an example: none knows a right answer."""
+    checks = [item for item in items if isinstance(item, Check)]
+    others = {item.name for item in items if not isinstance(item, Check)}
+    return bool(checks) and all(isinstance(check.parent, PipelineFile) for check in checks) and others <= _BAKED
 
 
 def _check_answer(example: Any, ask: Callable[[Any], Any], tolerance: float) -> None:

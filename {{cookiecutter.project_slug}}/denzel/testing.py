@@ -78,7 +78,7 @@ def is_example(path: Path) -> bool:
 
 
 def read_example(path: Path) -> Any:
-    """A request and what it should be answered: the `Example` of commands/shared/examples.py.
+    """A request and what it should be answered, which may be left open: the `Example` of commands/shared/examples.py.
 
     Raises:
         Refusal: the file does not hold an example; names it and says what is wrong.
@@ -86,7 +86,7 @@ def read_example(path: Path) -> Any:
     from commands.shared.examples import BadExample, read_example
 
     try:
-        return read_example(path)
+        return read_example(path, request_alone=True)
     except BadExample as error:
         raise Refusal(str(error)) from None
 
