@@ -6,6 +6,7 @@ All are named `denzel_...`, and depend on each other by these names alone; `shor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,11 +103,9 @@ def denzel_api_client(
 @pytest.fixture
 def denzel_outside_world() -> Iterator[OutsideWorld]:
     """What code under test sends by `requests` stays in this process; see `OutsideWorld`."""
-    import responses
+    from pytest_denzel.in_process.outside_world import Mock, OutsideWorld
 
-    from pytest_denzel.in_process.outside_world import OutsideWorld
-
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+    with Mock(assert_all_requests_are_fired=False) as mock:
         yield OutsideWorld(mock)
 
 
@@ -167,6 +166,7 @@ def _new_receiver(
 @pytest.fixture
 def _denzel_turn(denzel_project: Project, request: pytest.FixtureRequest) -> Iterator[Turn]:
     """This test's place among those that share the services."""
+    _check_system()
     from pytest_denzel.services import stack
 
     current = stack.of(request.config)
@@ -207,8 +207,15 @@ def _tier_of_session(config: pytest.Config, service: str) -> Tier:
             turn.release()
 
 
+def _check_system() -> None:
+    """Skip the test where services cannot run, whatever the tier is."""
+    if find_spec("fcntl") is None:
+        pytest.skip(messages.NO_FCNTL)
+
+
 def _required(config: pytest.Config, service: str, join: Callable[[], None], item: pytest.Item) -> Tier:
     """The tier with this service ready; skips where the tier has none, and fails where it does not come up."""
+    _check_system()
     from pytest_denzel.services import stack
     from pytest_denzel.tiers.tier import ServiceFailed
 

@@ -122,7 +122,30 @@ DATABASES = 15  # a Redis server has 16; the first one is the service's
 TOO_MANY_WORKERS = f"Redis has databases for {DATABASES} workers of xdist; run with -n {DATABASES} or fewer."
 
 
+TIER_OF_NO_NAME = 'denzel_tier takes the names of tiers: @pytest.mark.denzel_tier("local", "docker").'
+NO_FCNTL = (
+    "Services cannot be tested on this system: Python has no fcntl here (Windows). Run pytest in WSL2; what runs in "
+    "the process of the tests (pipeline, api_client, examples) works here too."
+)
+REMOTE_DOCKER = (
+    "DOCKER_HOST is {host}, and the tier docker needs an engine on this machine: it publishes its ports on 127.0.0.1, "
+    "mounts a folder of this machine, and calls it back."
+)
 NO_ANSWER_EXPECTED = 'it has a request and no "response" or "error": nothing says what it should be answered'
+HOW_TO_ALLOW = '\n(To allow this much: "tolerance": 1e-2 in the example, or denzel_tolerance in pytest.ini.)'
+    '\n(To allow differences of numbers: "tolerance": 1e-3 in the example, or denzel_tolerance in pytest.ini.)'
+)
+HOW_TO_DECLARE = '\n(To allow this call: outside_world.add("{method}", "{url}", json=...) before it.)'
+
+
+def examples_in_subfolders(names: Sequence[str]) -> str:
+    return f"denzel: not run, as examples lie in app/assets/examples itself: {', '.join(names)}"
+
+
+def builds_image(image: str) -> str:
+    return f"denzel: building the image {image}; what has not changed since the last time is used again"
+
+
 NOTHING_TESTED = (
     "denzel: nothing is tested yet that this service is for. Put a request and its answer into a file NAME.json in "
     'app/assets/examples, {"request": ..., "response": {...}}: each is a test.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from pytest_denzel.settings import SETTINGS
 
 pytest_plugins = ("pytest_denzel.fixtures",)
 
-# Of the collection: the projects beside the one that is tested, why a project cannot be, whether the tests are those
-# that it was baked with, and whether it was found then.
+# Of the collection: the projects beside the one that is tested, why a project cannot be, files that look like
+# examples and are none, whether the tests are those that it was baked with, and whether it was found then.
 OTHERS: pytest.StashKey[list[Path]] = pytest.StashKey()
 REFUSED: pytest.StashKey[list[str]] = pytest.StashKey()
+IN_SUBFOLDERS: pytest.StashKey[list[str]] = pytest.StashKey()
 NOTHING_TESTED: pytest.StashKey[bool] = pytest.StashKey()
 FOUND_LATE: pytest.StashKey[bool] = pytest.StashKey()
 
@@ -100,8 +102,11 @@ def pytest_make_collect_report(collector: pytest.Collector) -> pytest.CollectRep
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str] | None:
-    """The header of a project that was found by collecting it."""
-    return pytest_report_header(config) if config.stash.get(FOUND_LATE, False) else None
+    """The header of a project that was found by collecting it, and what was not collected."""
+    lines = pytest_report_header(config) if config.stash.get(FOUND_LATE, False) else None
+    if below := config.stash.get(IN_SUBFOLDERS, []):
+        return [*(lines or []), messages.examples_in_subfolders(below)]
+    return lines
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -110,6 +115,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return None
     from pytest_denzel.collected import collection
 
+    if name := collection.in_subfolder(file_path, found):
+        parent.config.stash.setdefault(IN_SUBFOLDERS, []).append(name)
     return collection.collector_for(file_path, parent, found, parent.config.stash[SETTINGS])
 
 
@@ -129,7 +136,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         names = getattr(item, "fixturenames", [])
         if "denzel_url" in names and "_denzel_url_is_used" not in names:
             names.append("_denzel_url_is_used")
-        tiers = [tier for mark in item.iter_markers("denzel_tier") for tier in mark.args]
+        marks = list(item.iter_markers("denzel_tier"))
+        if any(not mark.args or mark.kwargs for mark in marks):
+            raise pytest.UsageError(f"{item.nodeid}: {messages.TIER_OF_NO_NAME}")
+        tiers = [tier for mark in marks for tier in mark.args]
         if unknown := [name for name in tiers if name not in settings.TIERS]:
             allowed = ", ".join(settings.TIERS)
             raise pytest.UsageError(f"{item.nodeid}: denzel_tier takes {allowed}; there is no tier {unknown[0]!r}.")
@@ -170,13 +180,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     if report.failed and "pytest_denzel.services.stack" in sys.modules:
         from pytest_denzel.services import stack
 
-        report.sections += stack.log_sections(item)
+        sections = stack.log_sections(item)
+        report.sections += sections
+        if getattr(item.config.option, "xmlpath", None):  # JUnit XML knows no sections, but properties
+            item.user_properties += sections
     return report
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give each xdist worker the session that all of them share."""
+    if find_spec("fcntl") is None:
+        return  # there are no services then
     from pytest_denzel.tiers import session
 
     node.workerinput["denzel_session"] = session.for_worker(node.config)

@@ -13,7 +13,7 @@ import pytest
 TIERS = ("inline", "local", "docker")
 CHECKS = ("malformed", "batchable")
 
-_YES = {"1", "true", "yes", "on"}
+_YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 _EXPECTED = {
     "require": "it must be true or false",
     "timeout": "the timeout must be a number of seconds greater than 0",
@@ -148,7 +148,10 @@ def _find(config: pytest.Config, name: str) -> tuple[Any, str]:
         return given, f"--denzel-{name}"
     variable = f"DENZEL_{name.upper()}"
     if name in ("tier", "image", "require", "project") and (text := os.environ.get(variable)):
-        return (text.lower() in _YES if name == "require" else text), f"{variable} in the environment"
+        source = f"{variable} in the environment"
+        if name == "require" and text.lower() not in _YES | _NO:
+            raise pytest.UsageError(f"{source}: {_EXPECTED['require']}, not {text!r}.")
+        return (text.lower() in _YES if name == "require" else text), source
     if name != "keep":
         source = f"denzel_{name} in {config.inipath.name if config.inipath else 'the ini file'}"
         try:

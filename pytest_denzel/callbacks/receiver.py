@@ -113,6 +113,9 @@ class CallbackReceiver:
         )
         self._thread.start()
 
+    def __repr__(self) -> str:
+        return f"<callback_receiver {self.url}: {len(self.deliveries)} deliveries>"
+
     @property
     def url(self) -> str:
         """Where callbacks are to be sent, as the services of the tier in use reach it."""

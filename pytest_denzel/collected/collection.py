@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ _BAKED = {
     "test_the_service_is_ready",
     "test_info_says_what_the_service_does",
 }
+_NEAR = 1e-2  # relative difference of numbers up to which a tolerance may be what is missing
+_EXAMPLES = Path("app/assets/examples")
 _DECLARES_BATCHABLE = re.compile(r"^BATCHABLE\s*(:[^=]*)?=\s*True\b", re.MULTILINE)
 
 
@@ -37,6 +40,16 @@ def collector_for(path: Any, parent: pytest.Collector, project: Project, setting
     if place == PIPELINE and settings.checks:
         return PipelineFile.from_parent(parent, path=path, project=project, settings=settings)
     return None
+
+
+def in_subfolder(path: Any, project: Project) -> str | None:
+    """The name of a file that would be an example if it lay in the folder of examples itself."""
+    try:
+        place = path.resolve().relative_to(project.root.resolve())
+    except ValueError:
+        return None
+    is_below = place.suffix == ".json" and _EXAMPLES in place.parents and place.parent != _EXAMPLES
+    return str(place) if is_below else None
 
 
 def _is_example(path: Any) -> bool:
@@ -54,7 +67,13 @@ class ExampleFile(pytest.File):
         try:
             example = testing.read_example(self.path)
         except testing.Refusal as refusal:
-            raise self.CollectError(str(refusal)) from None
+            problem = str(refusal)
+
+            def cannot_be_read() -> None:
+                raise checks.CheckFailed(problem)
+
+            yield Check.from_parent(self, name="example", callobj=cannot_be_read)  # it alone fails, and all others run
+            return
 
         def answered_as_expected(denzel_answer: Callable[[Any], Any], request: pytest.FixtureRequest) -> None:
             tolerance = example.tolerance
@@ -151,9 +170,12 @@ def _check_answer(example: Any, ask: Callable[[Any], Any], tolerance: float) -> 
                 ) from error
             return
         raise checks.CheckFailed(f"expected the error: {example.error}\n    got the answer: {given}")
-    lines = list(testing.differences(example.response, ask(example.request), tolerance))
+    answer = ask(example.request)
+    lines = list(testing.differences(example.response, answer, tolerance))
     if lines:
-        raise checks.CheckFailed("The answer is not the expected one:\n" + "\n".join(f"  {line}" for line in lines))
+        hint = "" if any(testing.differences(example.response, answer, _NEAR)) else messages.HOW_TO_ALLOW
+        shown = "\n".join(f"  {line}" for line in lines)
+        raise checks.CheckFailed(f"The answer is not the expected one:\n{shown}{hint}")
 
 
 def _text(path: Any) -> str:

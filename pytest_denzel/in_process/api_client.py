@@ -52,6 +52,9 @@ class ApiClient:
         self._conductor = self._loop.run(_entered(ASGIConductor, self.app))
         self._wait_until_ready()
 
+    def __repr__(self) -> str:
+        return f"<api_client of {self._project.root}>"
+
     def request(self, method: str, path: str, **options: Any) -> Result:
         """Send a request; the options are those of Falcon: `json`, `body`, `headers`, `params`, ..."""
         self._module.model = self._pipeline.model  # this test may have another one than the one before

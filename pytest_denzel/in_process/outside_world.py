@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import responses
+import requests
+import responses
+
+from pytest_denzel import messages
+
+__tracebackhide__ = True
+
+
+class Mock(responses.RequestsMock):
+    """Refuses what was not declared with how that is done."""
+
+    def _on_request(self, adapter: Any, request: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super()._on_request(adapter, request, *arguments, **options)
+        except requests.ConnectionError as error:
+            if str(error).startswith("Connection refused by Responses"):
+                error.args = (f"{error}{messages.HOW_TO_DECLARE.format(method=request.method, url=request.url)}",)
+            raise
 
 
 class OutsideWorld:
@@ -21,6 +37,9 @@ class OutsideWorld:
     def __init__(self, mock: responses.RequestsMock) -> None:
         self._mock = mock
         self._receiver = mock.add("POST", self.url, json={"received": True})
+
+    def __repr__(self) -> str:
+        return f"<outside_world: {len(self.calls)} calls>"
 
     def add(self, *arguments: Any, **options: Any) -> responses.BaseResponse:
         """Declare an answer: `add("GET", "https://features.example/1", json={...}, status=200)`."""

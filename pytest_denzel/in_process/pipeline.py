@@ -41,6 +41,9 @@ class Pipeline:
         self._model: list[Any] = []
         self._load_error: tuple[BaseException, TracebackType | None] | None = None
 
+    def __repr__(self) -> str:
+        return f"<pipeline of {self._project.root}>"
+
     @property
     def module(self) -> ModuleType:
         """The raw module, the same that tests import themselves.

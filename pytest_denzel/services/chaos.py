@@ -30,6 +30,10 @@ class Chaos:
         self._unsure: set[str] = set()  # of those that are down: whether they are, if this was interrupted
         self._disturbed = False
 
+    def __repr__(self) -> str:
+        down, paused = (", ".join(names) or "nothing" for names in (self._down, self._paused))
+        return f"<denzel_chaos: down: {down}; paused: {paused}>"
+
     def kill_worker_process(self) -> int:
         """Kill one prediction process (SIGKILL), whatever it is doing; its pid, as seen where it runs."""
         self._begin()

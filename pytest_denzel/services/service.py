@@ -35,6 +35,9 @@ class Service(Tasks):
         self.url: str = tier.values["api_url"]
         self.tier = tier.name
 
+    def __repr__(self) -> str:
+        return f"<denzel_service: {self.url}, tier {self.tier}>"
+
     def request(
         self,
         method: str,
@@ -149,6 +152,9 @@ class Worker(Tasks):
         self._client = client(tier.values)
         self.tier = tier.name
 
+    def __repr__(self) -> str:
+        return f"<denzel_worker: tier {self.tier}>"
+
     def submit(self, request: Any) -> str:
         """Put a request into the queue, as an asynchronous one; the id of its task.
 
@@ -200,6 +206,9 @@ class Redis:
     def __init__(self, service_url: str, database: int) -> None:
         self.service_url = service_url
         self.url = f"{service_url.rpartition('/')[0]}/{database}"
+
+    def __repr__(self) -> str:
+        return f"<denzel_redis: database {self.url.rpartition('/')[2]}>"  # the URL holds the password
 
     def empty(self) -> None:
         """Delete everything in the test's own database."""

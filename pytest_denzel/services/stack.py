@@ -32,6 +32,7 @@ class Stack:
         self._unavailable: str | None = None
         self.turn: Turn | None = None  # of the test that runs
         self.tier: Tier = _create_tier(self._session, found, self._settings)
+        self.tier.tell = lambda text: _tell(config, text)
 
     def join(self) -> Turn:
         """A test's place among those that share the services.
@@ -92,6 +93,15 @@ def of(config: pytest.Config) -> Stack:
     if STACK not in config.stash:
         config.stash[STACK] = Stack(config)
     return config.stash[STACK]
+
+
+def _tell(config: pytest.Config, text: str) -> None:
+    """Show a line at once, whatever pytest captures; workers of xdist have no terminal."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter and capture and not hasattr(config, "workerinput"):
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(f"\n{text}")
 
 
 def log_sections(item: pytest.Item) -> list[tuple[str, str]]:

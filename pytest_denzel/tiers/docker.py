@@ -16,6 +16,7 @@ import secrets
 import socket
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class DockerTier(Tier):
     can_be_disturbed = True
 
     def unavailable(self) -> str | None:
-        return testing.docker_problem() or _testcontainers_problem()
+        return _is_elsewhere() or testing.docker_problem() or _testcontainers_problem()
 
     @property
     def receiver_place(self) -> tuple[str, str]:
@@ -242,6 +243,7 @@ class DockerTier(Tier):
         if self.settings.image:
             _require_image(self.settings.image)
         else:
+            self.tell(messages.builds_image(self.image))
             before = _image_id(self.image)
             with mock.patch.dict(os.environ, {sweep.MARK: self.session.name}):
                 try:
@@ -285,6 +287,14 @@ def _require_image(image: str) -> None:
     """Make sure that an image is here: Compose would build one in its place."""
     if _docker("image", "inspect", image).returncode and (pulled := _docker("pull", "--quiet", image)).returncode:
         raise ServiceFailed(messages.image_missing(f"{image} ({pulled.stderr.strip().splitlines()[-1]})"))
+
+
+def _is_elsewhere() -> str | None:
+    host = os.environ.get("DOCKER_HOST", "")
+    name = urllib.parse.urlsplit(host).hostname
+    if not name or name in ("localhost", "127.0.0.1", "::1"):
+        return None
+    return messages.REMOTE_DOCKER.format(host=host)
 
 
 def _testcontainers_problem() -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pytest_denzel import messages
@@ -39,6 +39,7 @@ class Tier(ABC):
         self.project = project
         self.settings = settings
         self.values: dict[str, Any] = {}
+        self.tell: Callable[[str], None] = print  # shows a line to whoever waits
 
     @abstractmethod
     def unavailable(self) -> str | None:

@@ -22,7 +22,7 @@ def test_an_example_without_an_answer_is_skipped_with_the_reason(project: Projec
     result.assert_outcomes(skipped=1)
     reason = 'it has a request and no "response" or "error": nothing says what it should be answered'
     result.stdout.fnmatch_lines([f"SKIPPED [[]1[]] *open.json: {reason}"])
-    project.run("app/assets/examples/wrong.json").assert_outcomes(errors=1)
+    project.run("app/assets/examples/wrong.json").assert_outcomes(failed=1)
 
 
 def test_it_is_a_request_for_the_checks(project: Project) -> None:
