@@ -124,7 +124,7 @@ def test_a_misspelt_setting_is_noted(project: Path) -> None:
         file.write("MAX_WAITT=5\n")
     assert doctor(project)[".env"] == (
         "note",
-        "nothing reads MAX_WAITT: misspelt, or meant for a program of yours?",
+        "nothing reads MAX_WAITT but code of your own: is MAX_WAIT meant?",
     )
 
 

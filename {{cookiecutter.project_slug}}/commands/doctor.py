@@ -5,6 +5,7 @@ Nothing is changed, installed or downloaded.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
 import platform
@@ -15,7 +16,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 from commands.containers import checks, permissions
@@ -33,14 +33,17 @@ from commands.shared.docker import (
     require_docker,
     require_own,
 )
-from commands.shared.env import ENV_FILE, listening, read_env
+from commands.shared.env import ENV_FILE, known_names, listening, read_env
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import running_dev
 from commands.shared.screen import colour, say
-from denzel.settings import Settings
 
 OLDEST_COMPOSE = (2, 20, 2)  # the first one that knows a health check's start_interval
 IMAGE_SPACE, VENV_SPACE = 4, 2  # GB that an image and a .venv with a few large packages take
+# what entrypoints/clean_environment.sh takes away
+_FOREIGN = re.compile(
+    r"(CELERY|FALCON|FLOWER|GUNICORN|KOMBU|UVICORN)_.*|PYTHON(HOME|INSPECT|OPTIMIZE|SAFEPATH|STARTUP)"
+)
 SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET")
 
 
@@ -109,17 +112,14 @@ def _env() -> str:
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
             raise Remark(f"line {number} is not NAME=value: {line.strip()[:60]}")
-    if unknown := sorted(set(values) - _known_names()):
-        raise Remark(f"nothing reads {', '.join(unknown)}: misspelt, or meant for a program of yours?")
-    return f"{len(values)} settings"
-
-
-def _known_names() -> set[str]:
-    """What the service, the compose files or the commands read of `.env`."""
-    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("docker-compose*.yml")]
-    named = {name for text in texts for name in re.findall(r"\$\{(\w+)|^ +([A-Z][A-Z0-9_]+):$", text, re.MULTILINE)}
-    commands = {"COMPOSE_FILE", "COMPOSE_PROFILES", "DOCKER_HOST", "LAUNCH_TIMEOUT"}
-    return {field.name.upper() for field in fields(Settings)} | {a or b for a, b in named} | commands
+    known = known_names(*ROOT.glob("docker-compose*.yml"))
+    own = sorted(set(values) - known)
+    if removed := [name for name in own if _FOREIGN.fullmatch(name)]:
+        raise Remark(f"the services remove {', '.join(removed)}, which other programs read: choose another name")
+    for name in own:
+        if close := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+            raise Remark(f"nothing reads {name} but code of your own: is {close[0]} meant?")
+    return f"{len(values) - len(own)} settings" + (f", and of your own: {', '.join(own)}" if own else "")
 
 
 def _settings() -> str:

@@ -120,6 +120,8 @@ def load_framework() -> None:
 def pipeline_module() -> ModuleType:
     """The user's module: the same object at each call, and for tests that import it themselves.
 
+    It finds the user's own variables of `.env` in the environment; what the process has there already stays.
+
     Raises:
         BaseException: whatever its import raises.
     """
@@ -127,6 +129,11 @@ def pipeline_module() -> ModuleType:
 
     from denzel.pipeline.loading import MODULE
 
+    with contextlib.suppress(ImportError, Refusal), _refusals():
+        from commands.shared.env import own_variables
+
+        for name, value in own_variables().items():
+            os.environ.setdefault(name, value)
     return import_module(MODULE)
 
 

@@ -19,7 +19,7 @@ from commands.shared.project import CommandError
         ("NAME=", ""),
         ("NAME=a#b", "a#b"),
         ("NAME=value  # comment", "value"),
-        ("NAME=  # comment", ""),
+        ("NAME=  # comment", "# comment"),
         ("NAME='a # b'", "a # b"),
         ('NAME="a # b" # comment', "a # b"),
         ("export NAME=x", "x"),

@@ -23,8 +23,10 @@ def seen_by_compose(found: dict[str, list[Container]]) -> set[str]:
     It compares what Compose does: the digest of a service's configuration, which holds all of its settings, and its
     image. Where a version of Compose has another idea of the digest, everything counts as changed.
     """
-    digests = dict(line.split() for line in _config("--hash", "*").splitlines())
-    images = {name: service["image"] for name, service in json.loads(_config("--format", "json"))["services"].items()}
+    complete = _config("--format", "json")
+    images = {name: service["image"] for name, service in json.loads(complete)["services"].items()}
+    # of the complete configuration: by itself `config --hash` leaves out what env_file brings, `up` does not
+    digests = dict(line.split() for line in _config("--hash", "*", of=complete).splitlines())
     ids = {
         image: docker("image", "inspect", "--format", "{{.Id}}", image).stdout.strip() for image in {*images.values()}
     }
@@ -67,8 +69,10 @@ def uninstalled(found: dict[str, list[Container]]) -> dict[str, str]:
     return changed
 
 
-def _config(*arguments: str) -> str:
-    done = compose_output("config", *arguments)
+def _config(*arguments: str, of: str = "") -> str:
+    """What `docker compose config` prints, of the project's files or of this one."""
+    words = ("--file", "-", "--project-directory", str(ROOT)) if of else ()
+    done = compose_output(*words, "config", *arguments, stdin=of)
     if done.returncode != 0:
         raise CommandError(f"docker-compose.yml or .env is wrong: {done.stderr.strip()}")
     return done.stdout

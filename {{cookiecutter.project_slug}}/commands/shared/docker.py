@@ -186,9 +186,9 @@ def compose(*arguments: str) -> int:
     return subprocess.call(compose_command(*arguments), cwd=ROOT, env=compose_environment())
 
 
-def compose_output(*arguments: str) -> subprocess.CompletedProcess[str]:
+def compose_output(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run ``docker compose`` and keep what it prints."""
-    return _run(compose_command(*arguments), env=compose_environment())
+    return _run(compose_command(*arguments), env=compose_environment(), stdin=stdin)
 
 
 def compose_command(*arguments: str) -> list[str]:
@@ -219,7 +219,5 @@ def without_clearing(text: str) -> str:
     return text.replace("\033[2K", "")
 
 
-def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-    )
+def _run(command: list[str], env: dict[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, env=env, input=stdin, capture_output=True, text=True, errors="replace")

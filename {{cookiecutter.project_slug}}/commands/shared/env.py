@@ -9,10 +9,18 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
+from commands.shared import dotenv
 from commands.shared.project import ROOT, CommandError
 from denzel.settings import Settings
 
 ENV_FILE = ROOT / ".env"
+# the framework's own; others are the user's
+COMPOSE_FILES = (
+    "docker-compose.yml",
+    "docker-compose.gpu.yml",
+    "docker-compose.rabbitmq.yml",
+    "docker-compose.proxy.yml",
+)
 
 # What belongs to other programs, and would steer those that the services and pip run on; entrypoints/ removes more.
 _FOREIGN = re.compile(
@@ -35,18 +43,24 @@ def read_env() -> dict[str, str]:
         raise CommandError(f"{ENV_FILE} is a folder; it must be the file of the project's settings.") from None
     except FileNotFoundError:
         raise CommandError(f"{ENV_FILE} is missing: it holds the project's settings and secrets.") from None
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        if match := _ASSIGNMENT.match(line):
-            values[match[1]] = _plain(match[2].strip())
-    return values
+    try:
+        return dotenv.parse(text, os.environ)
+    except dotenv.Malformed as error:
+        raise CommandError(f"{ENV_FILE}, line {error.line}: {error}.") from None
 
 
-def _plain(value: str) -> str:
-    """A value without its quotes or its trailing comment."""
-    if value[:1] in ("'", '"') and (end := value.find(value[0], 1)) > 0:
-        return value[1:end]
-    return "" if value.startswith("#") else re.split(r"\s+#", value, maxsplit=1)[0]
+def own_variables() -> dict[str, str]:
+    """The variables of ``.env`` that are the user's own: nothing of the framework reads them."""
+    known = known_names(*(ROOT / name for name in COMPOSE_FILES))
+    return {name: value for name, value in read_env().items() if name not in known}
+
+
+def known_names(*compose_files: Path) -> set[str]:
+    """What the service, the commands and these compose files read of ``.env``."""
+    texts = [path.read_text(encoding="utf-8") for path in compose_files if path.exists()]
+    named = (re.findall(r"\$\{(\w+)|^ +([A-Z][A-Z0-9_]+):", text, re.MULTILINE) for text in texts)
+    commands = {"COMPOSE_FILE", "COMPOSE_PROFILES", "DOCKER_HOST", "LAUNCH_TIMEOUT"}
+    return {field.name.upper() for field in fields(Settings)} | {a or b for found in named for a, b in found} | commands
 
 
 def shell_environment() -> dict[str, str]:
