@@ -1,4 +1,4 @@
-"""The other paths: /status, /info, /ping and /ready."""
+"""The other paths: /status, /info, /ping and /ready; where there is GET, there is HEAD."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Status:
             status["waiting_for"] = reason
         write_json(resp, status)
 
+    on_head = on_get  # Falcon leaves the body out, its length is told
+
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
         found = await self._executor.cancel(task_id) if _TASK_ID(task_id) else None
         if found is None:
@@ -71,6 +73,8 @@ class Info:
             ) from error
         resp.content_type = falcon.MEDIA_TEXT
 
+    on_head = on_get
+
 
 class Ping:
     """GET /ping: this process is alive."""
@@ -79,6 +83,8 @@ class Ping:
         resp.content_type = falcon.MEDIA_TEXT
         resp.set_header(board.HEADER, board.BOARD.text)
         resp.data = b"pong"
+
+    on_head = on_get
 
 
 class Ready:
@@ -99,3 +105,5 @@ class Ready:
             resp.status = falcon.HTTP_503
             body = {"title": "Not ready", "description": body["reason"], **body}
         write_json(resp, body)
+
+    on_head = on_get
