@@ -46,8 +46,8 @@ def ended_badly(status: str, message: str) -> falcon.HTTPError:
 class Malformed(falcon.HTTPBadRequest):
     """Not JSON; clients are told the reason, too."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(title="Malformed JSON", description="Could not decode the request body.")
+    def __init__(self, reason: str, description: str = "") -> None:
+        super().__init__(title="Malformed JSON", description=description or "Could not decode the request body.")
         self.reason = reason
 
 

@@ -23,6 +23,7 @@ from denzel.api.answers import (
     write_outcome,
     write_task_id,
 )
+from denzel.api.bodies import malformed, refuse_encoding
 from denzel.api.task_id import TaskIds
 from denzel.executor import ACCEPTED, Executor, QueueFull, Task
 from denzel.pipeline import stages
@@ -51,12 +52,13 @@ class Predict:
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        refuse_encoding(req)
         body = await self._read(req)
         mode, wait = _preference(req, self._settings.max_wait)
         try:
             json_data = jsonio.loads(body)
         except ValueError as error:
-            raise Malformed(str(error) if body else "the request has no body") from None
+            raise malformed(req, body, error) from None
         callback_uri = stages.callback_uri(json_data)
         request, verified_uri = await self._verify(json_data, body)
         callback_uri = verified_uri or callback_uri
