@@ -133,8 +133,6 @@ REMOTE_DOCKER = (
 )
 NO_ANSWER_EXPECTED = 'it has a request and no "response" or "error": nothing says what it should be answered'
 HOW_TO_ALLOW = '\n(To allow this much: "tolerance": 1e-2 in the example, or denzel_tolerance in pytest.ini.)'
-    '\n(To allow differences of numbers: "tolerance": 1e-3 in the example, or denzel_tolerance in pytest.ini.)'
-)
 HOW_TO_DECLARE = '\n(To allow this call: outside_world.add("{method}", "{url}", json=...) before it.)'
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.support.bakery import REPOSITORY, TEMPLATE
-from tests.template import layers, source
+from tests.template import source
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 PLAIN_VARIABLE = re.compile(r"\{\{ cookiecutter\.(\w+) \}\}")
@@ -114,7 +114,10 @@ def test_the_commands_need_the_standard_library_alone() -> None:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names += (
+                    [f"denzel.{alias.name}" for alias in node.names] if node.module == "denzel" else [node.module or ""]
+                )
             others = {name for name in names if name.split(".")[0] not in allowed}
             assert others <= shared, f"{path.name}, line {node.lineno}"
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -88,3 +88,14 @@ def environment(**variables: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def kill_first(matches: Callable[[str], bool]) -> int | None:
+    """Kill (SIGKILL) the first process of this machine or container whose command line matches; its pid, if any."""
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        with contextlib.suppress(OSError):
+            command_line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if matches(command_line):
+                os.kill(pid, signal.SIGKILL)
+                return pid
+    return None

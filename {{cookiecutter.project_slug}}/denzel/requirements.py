@@ -157,7 +157,9 @@ def _local_path(line: str, project: Path, file: Path) -> Path | None:
             text = match[1]
     text = re.sub(r"^file:(//(?=/)|(?!/))?", "", re.sub(r"\[[^\]]*\]$|#.*$", "", text))
     is_path = line.startswith(("-e", "--e", "-f", "--f"))
-    if _URL.match(text) or not (is_path or text.startswith((".", "/")) or "/" in text or text.endswith((".whl", ".gz", ".zip"))):
+    if _URL.match(text) or not (
+        is_path or text.startswith((".", "/")) or "/" in text or text.endswith((".whl", ".gz", ".zip"))
+    ):
         return None
     path = project / text
     return file.parent / text if line.startswith(("-f", "--find")) and not path.exists() else path

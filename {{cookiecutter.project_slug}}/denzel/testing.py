@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -294,13 +293,9 @@ def containers(**values: Any) -> Any:
 
 def kill_prediction_process() -> int | None:
     """Kill one prediction process (SIGKILL) of the container that this runs in; its pid, None when there is none."""
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(OSError):
-            command_line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            if is_prediction_process(command_line):
-                os.kill(pid, signal.SIGKILL)
-                return pid
-    return None
+    from denzel.processes import kill_first
+
+    return kill_first(is_prediction_process)
 
 
 # ---- Running services -----------------------------------------------------------------------------------------------
@@ -391,9 +386,6 @@ class Queue:
             await self._executor.cancel(task_id)
         except Unavailable as error:
             raise OutOfReach(str(error)) from None
-
-
-# ---- Inner parts ----------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
