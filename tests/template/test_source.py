@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.support.bakery import REPOSITORY, TEMPLATE
-from tests.template import source
+from tests.template import layers, source
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 PLAIN_VARIABLE = re.compile(r"\{\{ cookiecutter\.(\w+) \}\}")
@@ -101,12 +101,7 @@ def test_importing_a_pipeline_imports_nothing_of_the_framework() -> None:
 
 def test_the_commands_need_the_standard_library_alone() -> None:
     allowed = sys.stdlib_module_names | {"commands"}
-    shared = {
-        "denzel.settings",
-        "denzel.callback_addresses",
-        "denzel.edits",
-        "denzel.signing",
-    }  # which the commands read too
+    shared = set(layers.STANDARD_LIBRARY_ALONE)  # which the commands read too
     files = [TEMPLATE / f"{name.replace('.', '/')}.py" for name in sorted(shared)]
     in_venv = {"load.py"}  # a program of its own, which make bench starts with the .venv's Python
     for path in [*files, *sorted((TEMPLATE / "commands").rglob("*.py"))]:
