@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -50,6 +51,29 @@ def _url(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _origins(text: str) -> str:
+    """Origins of web pages as browsers send them, separated by commas; `*` is any."""
+    origins = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        expected = f"expected origins such as https://app.example.com or http://localhost:3000, or *, not {entry!r}"
+        try:
+            parts = urlsplit(entry.lower())
+            host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        except ValueError:  # UnicodeError is one
+            raise ValueError(expected) from None
+        if entry == "*":
+            origins.append(entry)
+        elif not re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) or not re.fullmatch(r"[a-z0-9._:-]+", host):
+            raise ValueError(expected)
+        elif parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError(f"{expected}: nothing may follow the host and its port")
+        else:
+            host = f"[{host}]" if ":" in host else host
+            usual = port is None or (parts.scheme, port) in (("http", 80), ("https", 443))
+            origins.append(f"{parts.scheme}://{host}" if usual else f"{parts.scheme}://{host}:{port}")
+    return ",".join(origins)
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
@@ -127,6 +151,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
+    "cors_origins": ("", _origins),
     "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
     "callback_ports": ("80,443,8080,8443", _checked_by(lambda text: CallbackPolicy(ports=text))),
     "callback_secret": ("", _checked_by(read_secret)),
@@ -141,7 +166,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
 }
 
 # An empty value is a choice here ("none", "any port"), not a request for the default.
-_MAY_BE_EMPTY = {"callback_allow", "callback_ports", "callback_secret"}
+_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ports", "callback_secret"}
 
 
 @dataclass(frozen=True)
@@ -168,6 +193,7 @@ class Settings:
     task_time_limit: float
     task_soft_time_limit: float
     stop_grace: float
+    cors_origins: str
     callback_allow: str
     callback_ports: str
     callback_secret: str

@@ -16,6 +16,7 @@ from denzel.api.answers import (
     unexpected,
     write_error,
 )
+from denzel.api.cors import Cors
 from denzel.api.predict import Predict
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.task_id import TaskIds
@@ -38,7 +39,8 @@ def create_app(
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     executor = executor or _create_executor(settings, pipeline)
 
-    app = _App(settings.max_body_bytes, executor, pipeline, middleware=[_Lifespan(executor, pipeline)])
+    cors = Cors(settings.cors_origins)
+    app = _App(settings.max_body_bytes, executor, pipeline, cors, middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(partial(write_error, PATHS))
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
@@ -71,9 +73,12 @@ class _App(falcon.asgi.App):
     The server says when its process is to end: by `leave`, then by `end_waits`.
     """
 
-    def __init__(self, max_body_bytes: int, executor: Executor, pipeline: UserPipeline, **options: Any) -> None:
+    def __init__(
+        self, max_body_bytes: int, executor: Executor, pipeline: UserPipeline, cors: Cors, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._max_body_bytes = max_body_bytes
+        self._cors = cors
         self._leaving = False
         self.end_waits = executor.end_waits
         self.run_short_calls_on_loop = pipeline.thread.loop_calls.enable
@@ -85,9 +90,16 @@ class _App(falcon.asgi.App):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # type: ignore[override]
         if self._leaving:
             send = _closing(send)
-        if scope["type"] == "http" and scope["method"] == "POST":
+        if scope["type"] == "http" and (self._cors or scope["method"] == "POST"):
             if type(scope["headers"]) is not list:  # an iterable, says ASGI, which may be read but once
                 scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
+            if self._cors:
+                if (headers := self._cors.preflight(scope)) is not None:
+                    await send({"type": "http.response.start", "status": 204, "headers": headers})
+                    await send({"type": "http.response.body", "body": b""})
+                    return
+                send = self._cors.sending(scope, send)
+        if scope["type"] == "http" and scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
                     error = too_large(self._max_body_bytes)
