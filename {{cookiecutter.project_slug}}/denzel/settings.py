@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -74,6 +75,20 @@ def _origins(text: str) -> str:
             usual = port is None or (parts.scheme, port) in (("http", 80), ("https", 443))
             origins.append(f"{parts.scheme}://{host}" if usual else f"{parts.scheme}://{host}:{port}")
     return ",".join(origins)
+
+
+def _certificates(text: str) -> str:
+    """The absolute path of a file of certificates (PEM); a relative one begins at the project's folder."""
+    if not text:
+        return text
+    path = Path(__file__).resolve().parents[1] / text
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError:
+        raise ValueError("this file holds no certificate (-----BEGIN CERTIFICATE-----)") from None
+    except OSError as error:
+        raise ValueError(f"this file cannot be read: {error.strerror} (containers have what lies in app/)") from None
+    return str(path)
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
@@ -153,6 +168,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "stop_grace": ("25", _number(0, 10**6)),
     "cors_origins": ("", _origins),
     "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
+    "callback_ca": ("", _certificates),
     "callback_ports": ("80,443,8080,8443", _checked_by(lambda text: CallbackPolicy(ports=text))),
     "callback_secret": ("", _checked_by(read_secret)),
     "callback_timeout": ("15", _number(0.1, 600)),
@@ -166,7 +182,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
 }
 
 # An empty value is a choice here ("none", "any port"), not a request for the default.
-_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ports", "callback_secret"}
+_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ca", "callback_ports", "callback_secret"}
 
 
 @dataclass(frozen=True)
@@ -195,6 +211,7 @@ class Settings:
     stop_grace: float
     cors_origins: str
     callback_allow: str
+    callback_ca: str
     callback_ports: str
     callback_secret: str
     callback_timeout: float

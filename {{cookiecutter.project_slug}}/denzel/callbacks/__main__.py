@@ -49,7 +49,7 @@ def main() -> None:
     try:
         settings = get_settings()
         policy = CallbackPolicy(settings.callback_allow, settings.callback_ports)
-        sender = Sender(policy, settings.callback_secret, settings.callback_timeout)
+        sender = Sender(policy, settings.callback_secret, settings.callback_timeout, ca=settings.callback_ca)
     except ValueError as error:
         sys.exit(str(error))
     logging.basicConfig(

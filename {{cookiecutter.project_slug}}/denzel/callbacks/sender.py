@@ -11,6 +11,7 @@ import io
 import os
 import re
 import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -73,10 +74,12 @@ class Sender:
         policy: judges each URI, and each address when it is connected to.
         secret: CALLBACK_SECRET; empty: callbacks are not signed.
         timeout: the seconds that one attempt may take.
+        ca: the path of certificates (PEM) that are trusted beside the system's; empty: none.
         resolver: turns names into addresses, if not the system.
 
     Raises:
         ValueError: the secret cannot be read.
+        OSError: the certificates cannot be read.
     """
 
     def __init__(
@@ -85,16 +88,23 @@ class Sender:
         secret: str = "",
         timeout: float = 15.0,
         resolver: AbstractResolver | None = None,
+        ca: str = "",
     ) -> None:
         self._policy = policy
         self._key = read_secret(secret)
         self._timeout = timeout
         self._resolver = resolver or _SystemResolver()
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        if ca:
+            self._tls.load_verify_locations(ca)
 
     async def __aenter__(self) -> Sender:
         self._session = aiohttp.ClientSession(
             # Each connection's address, of a name or written in the URI, goes through the socket factory.
-            connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver, socket_factory=self._checked_socket),
+            connector=aiohttp.TCPConnector(
+                limit=0, resolver=self._resolver, socket_factory=self._checked_socket, ssl=self._tls
+            ),
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             headers={"User-Agent": "denzel", "Content-Type": "application/json"},
             skip_auto_headers=("Accept", "Accept-Encoding"),
@@ -171,6 +181,8 @@ class Sender:
             return f"no answer within {self._timeout:g} s"
         if isinstance(problem, aiohttp.ClientConnectorDNSError):
             return f"the host's name cannot be resolved: {problem.os_error.strerror or problem.os_error}"
+        if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+            return f"no secure connection: {problem} (CALLBACK_CA in .env names certificates to trust)"
         if isinstance(problem, aiohttp.ClientSSLError):
             return f"no secure connection: {problem}"
         if isinstance(problem, aiohttp.ClientConnectorError):

@@ -58,7 +58,7 @@ class InlineExecutor:
         log.warning("EXECUTOR=inline: the model runs in the API process; tasks do not survive a restart")
         policy = CallbackPolicy(self._settings.callback_allow, self._settings.callback_ports)
         self._sender = await Sender(
-            policy, self._settings.callback_secret, self._settings.callback_timeout
+            policy, self._settings.callback_secret, self._settings.callback_timeout, ca=self._settings.callback_ca
         ).__aenter__()
         self._spawn(self._load())
 
