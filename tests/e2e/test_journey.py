@@ -123,7 +123,7 @@ def test_status_live_shows_it_again_every_second(project: Project) -> None:
 
 
 def test_launching_twice_is_refused(project: Project) -> None:
-    assert project.refuse("launch") == 'Project already launched! Did you mean to run "make start"?'
+    assert project.refuse("launch") == 'Project already launched! Did you mean to run "make restart"?'
 
 
 def test_redis_is_not_published_and_the_others_only_to_this_machine(project: Project) -> None:

@@ -34,6 +34,24 @@ def compose_files_exist() -> None:
         raise CommandError("COMPOSE_FILE in .env must name docker-compose.yml; the others only add to it.")
 
 
+def docker_sees_the_folder() -> None:
+    """Docker can mount the project's folder into containers; tried with a container, which leaves nothing behind.
+
+    It cannot where its daemon is elsewhere: on another machine, or outside of the container in which this runs.
+    """
+    # this kind of mount makes no folder where there is none, which -v and Compose do; its words are those of a CSV line
+    source = str(ROOT / "app").replace('"', '""')
+    image = read_env().get("REDIS_IMAGE") or "redis:8"
+    words = ["run", "--rm", "--network", "none", "--mount", f'type=bind,"source={source}",target=/mnt,readonly']
+    done = docker(*words, "--entrypoint", "test", image, "-e", "/mnt/logic")
+    if done.returncode == 1 or "bind source path does not exist" in done.stderr:
+        raise CommandError(
+            f"Docker does not see the folder {ROOT}: its daemon runs on another machine, or outside of the container "
+            "in which this runs, and the project's containers would find nothing in their mounts. Run this where the "
+            'daemon is, or have the folder mounted here under the path that it has there. "make dev" needs no Docker.'
+        )
+
+
 def compose_accepts() -> None:
     """Docker Compose accepts the compose files with these settings."""
     config = compose_output("config", "--quiet")

@@ -23,11 +23,14 @@ def run(arguments: list[str]) -> int:
     require_docker()
     if found := containers():
         require_own(found)
-        raise CommandError('Project already launched! Did you mean to run "make start"?')
+        running = all(container.state == "running" for several in found.values() for container in several)
+        meant = "make restart" if running else "make start"
+        raise CommandError(f'Project already launched! Did you mean to run "{meant}"?')
     if read_marker(BUILDING_FILE):
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
     check_free(place, "Pass an available port using {name}")
     checks.before_start()
+    checks.docker_sees_the_folder()
     update_env(**place)
     permissions.prepare()
     build()
