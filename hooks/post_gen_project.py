@@ -249,7 +249,7 @@ NEXT_STEPS = """
 Your project is ready: {folder}
 
   cd {folder}
-{fill}  make launch        build and start the four containers (needs Docker)
+{fill}  make launch        build and start the containers (needs Docker)
   make dev           or: the same services as plain processes (no Docker)
 {predict}  make test          run the project's tests
   make               list every command

@@ -98,7 +98,7 @@ def test_it_changes_nothing(project: Path) -> None:
 
 def test_without_docker_it_says_what_to_install_and_goes_on(project: Path, without_docker: str) -> None:
     found = doctor(project, PATH=without_docker)
-    assert found["Docker"][0] == "PROBLEM"
+    assert found["Docker"][0] == "note"
     assert "https://docs.docker.com/engine/install/" in found["Docker"][1]
     assert "Compose files" not in found
     assert ".venv" in found

@@ -25,15 +25,18 @@ from commands.shared.arguments import parse_arguments
 from commands.shared.checks import folder_is_right, no_package_is_shadowed, settings_are_right
 from commands.shared.docker import (
     GPU_FILE,
+    NoDockerError,
     compose_files,
     compose_output,
     containers,
     docker,
+    folder_elsewhere,
     proxy_place,
     require_docker,
     require_own,
 )
 from commands.shared.env import ENV_FILE, known_names, listening, read_env
+from commands.shared.ports import listener
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import running_dev
 from commands.shared.screen import colour, say
@@ -54,29 +57,40 @@ class Remark(Exception):
 def run(arguments: list[str]) -> int:
     """Print what each check found; 1 if there is a problem."""
     parse_arguments(arguments, {})
-    problems = 0
+    problems: Counter[str] = Counter()
+    without_docker = False
     for title, group in GROUPS.items():
         say(title)
         for name, check in group.items():
             try:
                 verdict, shade, text = "ok", "green", check()
-            except Remark as remark:
+            except (Remark, NoDockerError) as remark:
                 verdict, shade, text = "note", "yellow", str(remark)
+                without_docker = without_docker or isinstance(remark, NoDockerError)
             except CommandError as error:
                 verdict, shade, text = "PROBLEM", "red", str(error)
-                problems += 1
+                problems[title] += 1
             first, *more = text.splitlines()
             say(f"  {colour(f'{verdict:8}', shade)}{name}: {first}")
             for line in more:
                 say(f"{'':12}{line.strip()}")
-            if verdict == "PROBLEM" and name == "Docker":
+            if name == "Docker" and (verdict == "PROBLEM" or without_docker):
                 break  # nothing else of the group could be checked
         say()
-    if problems:
-        say(colour(f"{problems} problem{'s' if problems > 1 else ''} found.", "red"))
+    project, containers_, dev = GROUPS
+    ready = {
+        "make dev": "not ready, see above" if problems[project] + problems[dev] else "ready",
+        "make launch": "not ready, see above" if problems[project] + problems[containers_] else "ready",
+    }
+    if without_docker:
+        ready["make launch"] = "needs Docker"
+    say(" ".join(f"{command}: {state}." for command, state in ready.items()))
+    count = problems.total()
+    if count:
+        say(colour(f"{count} problem{'s' if count > 1 else ''} found.", "red"))
     else:
         say(colour("No problem found.", "green"))
-    return int(problems > 0)
+    return int(count > 0)
 
 
 # ----------------------------------------------------------------------------------------------- the project
@@ -138,12 +152,47 @@ def _folder() -> str:
 
 def _ports() -> str:
     place = checked(listening())
-    own = {port for several in containers().values() for container in several for port in container.ports}
+    found = containers()
+    own = {port for several in found.values() for container in several for port in container.ports}
+    if folder_elsewhere(found):
+        own = set()
     if dev := running_dev():
         own |= {int(dev[name].rpartition(":")[2]) for name in ("api_url", "monitor_url")}
-    check_free(place, "Set an available port in .env", frozenset(own))
+    try:
+        check_free(place, "Set an available port in .env", frozenset(own))
+    except CommandError as error:
+        taken = re.match(r"Port (\d+) is already taken", str(error))
+        if taken and (who := listener(int(taken[1])) or _container_on(int(taken[1]))):
+            raise CommandError(f"{error}\nWhat listens there: {who}") from None
+        raise
     wanted = [place["API_PORT"], place["MONITOR_PORT"], *([proxy["PROXY_PORT"]] if (proxy := proxy_place()) else [])]
     return f"{', '.join(wanted)} ({'held by this project' if own else 'free'})"
+
+
+def _container_on(port: int) -> str:
+    """The container that holds a port of this machine."""
+    if shutil.which("docker") is None:
+        return ""
+    form = '{{.Names}} of {{.Label "com.docker.compose.project.working_dir"}}'
+    lines = docker("ps", "--filter", f"publish={port}", "--format", form).stdout.splitlines()
+    return f"the container {lines[0]}" if lines else ""
+
+
+def _line_ends() -> str:
+    """The files that a shell or Compose reads have the line ends of Linux, and no mark of the byte order."""
+    names = ("*.sh", "entrypoints/*.sh", ".env", "Procfile", "Makefile", "Dockerfile", "requirements*.txt")
+    wrong = []
+    for path in sorted({path for name in names for path in ROOT.glob(name) if path.is_file()}):
+        text = path.read_bytes()
+        if b"\r\n" in text or text.startswith(b"\xef\xbb\xbf"):
+            wrong.append(str(path.relative_to(ROOT)))
+    if wrong:
+        raise CommandError(
+            f"{', '.join(wrong)}: saved with the line ends of Windows (CRLF) or a BOM, which programs of Linux do not "
+            f"read. Change that: sed -i '1s/^\\xef\\xbb\\xbf//; s/\\r$//' {' '.join(wrong)}\n"
+            "In a clone: git config core.autocrlf false, then clone again."
+        )
+    return "those of Linux"
 
 
 # -------------------------------------------------------------------------------------------- the containers
@@ -223,6 +272,7 @@ GROUPS: dict[str, dict[str, Callable[[], str]]] = {
     "This project": {
         "Python": _python,
         "make": _make,
+        "Line ends": _line_ends,
         ".env": _env,
         "Settings": _settings,
         "Folder": _folder,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.shared import env
+from commands.shared import checks, env
 from commands.shared.project import CommandError
 
 
@@ -77,3 +77,14 @@ def test_updating_env_refuses_a_second_line(env_file: Path) -> None:
     with pytest.raises(CommandError, match="A must be a single line"):
         env.update_env(A="1\nPASSWORD=mine")
     assert env_file.read_text(encoding="utf-8") == "A=1\n"
+
+
+@pytest.mark.parametrize("zone", ["", "UTC", "Europe/Berlin", "CET-1CEST"])
+def test_time_zones_that_exist(zone: str) -> None:
+    checks.settings_are_right({"TZ": zone})
+
+
+@pytest.mark.parametrize("zone", ["Berlin", "Europe/Berln", "../etc/passwd"])
+def test_a_time_zone_that_does_not_exist_is_refused(zone: str) -> None:
+    with pytest.raises(CommandError, match="there is no such time zone"):
+        checks.settings_are_right({"TZ": zone})

@@ -9,7 +9,7 @@ from commands.shared import advice, examples
 from commands.shared.arguments import parse_arguments
 from commands.shared.examples import TOLERANCE, BadExample, Example, differences, in_short
 from commands.shared.http import Response, pretty, printable, send, shown
-from commands.shared.project import ROOT, CommandError
+from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.readiness import fetch_ready, indented, worker_states
 from commands.shared.running import api_url, running_dev
 from commands.shared.screen import colour, say
@@ -18,6 +18,7 @@ from commands.shared.waiting import growing, wait_for
 EXAMPLES = ROOT / examples.FOLDER
 WAIT = 600.0  # seconds for an asynchronous task
 PATIENCE = 3.0  # seconds that a task may wait until it is asked why
+_END_OF_LOG = 500_000  # bytes in which a message is looked for
 _ENDED = ("SUCCESS", "FAILURE", "REVOKED")
 
 
@@ -135,6 +136,23 @@ def _judge(example: Example, document: Any, failed: bool) -> int:
         say(colour("As the example expects.", "green"))
         return 0
     say("\n".join([colour("Not what the example expects:", "red"), *(f"  {printable(line)}" for line in found[:20])]))
-    if isinstance(document, dict) and document.get("title") in ("Error invoking predict", "FAILURE"):
-        say("The traceback: make logworker")
+    failed_in_code = isinstance(document, dict) and document.get("title") in ("Error invoking predict", "FAILURE")
+    if failed_in_code and (command := _command_for_log(str(document.get("description", "")))):
+        say(f"The traceback: {command}")
     return 1
+
+
+def _command_for_log(message: str) -> str:
+    """The command that shows a log with this message; empty where none has it."""
+    line = next(iter(message.splitlines()), "")
+    logs = dict.fromkeys(sorted((ROOT / "logs").glob("worker.log")), "make logworker")
+    logs[MARKERS / "dev.log"] = "make logs"
+    for path, command in logs.items():
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _END_OF_LOG))
+                if line and line in file.read().decode("utf-8", "replace"):
+                    return command
+        except OSError:
+            continue
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zoneinfo
 from collections.abc import Mapping
 
 from commands import shadowing
@@ -38,6 +39,19 @@ def settings_are_right(given: Mapping[str, str] | None = None) -> None:
     if given is None:
         positive_number(settings.get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
         count(settings.get("WORKERS") or 1, "WORKERS")
+    if not _is_time_zone(zone := settings.get("TZ") or "UTC"):
+        raise CommandError(f"TZ is {zone!r}: there is no such time zone. Write it as Europe/Berlin; empty means UTC.")
     memory = settings.get("REDIS_MAXMEMORY") or "0"
     if not re.fullmatch(r"\d+([kmg]?b?)?", memory, re.ASCII | re.IGNORECASE):
         raise CommandError(f"REDIS_MAXMEMORY must be a number of bytes such as 512mb or 2gb, not {memory!r}.")
+
+
+def _is_time_zone(name: str) -> bool:
+    """Whether a time zone is known here, by its name or as POSIX writes one (CET-1CEST); also where none is known."""
+    if re.match(r"[A-Za-z]{3,}[+-]?\d|<[^>]+>[+-]?\d", name) or not zoneinfo.available_timezones():
+        return True
+    try:
+        zoneinfo.ZoneInfo(name.removeprefix(":"))
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return False
+    return True

@@ -26,6 +26,10 @@ NOT_CREATED = 'Haven\'t been created yet. Did you forget to run "make launch"?'
 _WITHOUT_DOCKER = 'Without Docker, "make dev" runs the same services as plain processes.'
 
 
+class NoDockerError(CommandError):
+    """Docker is not installed, does not run, or may not be used."""
+
+
 @dataclass(frozen=True)
 class Container:
     """What is known of one of the project's containers."""
@@ -67,13 +71,13 @@ def require_docker() -> None:
         CommandError: says what is missing and what to do about it.
     """
     if shutil.which("docker") is None:
-        raise CommandError(
+        raise NoDockerError(
             "Docker is not installed. Install Docker Engine with its Compose plugin: "
             f"https://docs.docker.com/engine/install/\n{_WITHOUT_DOCKER}"
         )
     version = _run(["docker", "version", "--format", "{{.Server.Version}}"])
     if version.returncode != 0:
-        raise CommandError(_unusable(version.stderr.strip()))
+        raise NoDockerError(_unusable(version.stderr.strip()))
     match = re.match(r"\d+", version.stdout.strip())
     if match and int(match[0]) < OLDEST_ENGINE:
         raise CommandError(f"Docker Engine {match[0]} is too old: upgrade it to {OLDEST_ENGINE} or newer.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
+from pathlib import Path
 from urllib.parse import quote
 
 from commands.shared.project import CommandError
@@ -26,6 +29,23 @@ def port_taken(host: str, port: int) -> bool:
         # some systems let two sockets bind the same port; nobody can share a listener
         client.settimeout(0.5)
         return client.connect_ex((reachable(host), port)) == 0
+
+
+def listener(port: int) -> str:
+    """What listens on a port of this machine, for a message: its program and folder; empty where that is not seen."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                words = line.split()
+                if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{words[9]}]")
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(descriptor) in sockets for descriptor in (process / "fd").iterdir()):
+                name = (process / "comm").read_text().strip()
+                return f"{name} (pid {process.name}) in {os.readlink(process / 'cwd')}"
+    return ""
 
 
 def reachable(host: str) -> str:
