@@ -139,7 +139,8 @@ def test_a_request_alone_is_sent_and_its_answer_shown(
     service.answers = {"/predict": [{"a": 1}]}
     (examples / "new.json").write_text('{"request": 0}')
     assert predict.run(["EXAMPLE=new"]) == 0
-    assert capsys.readouterr().out.endswith("The example does not say what it expects (response or error).\n")
+    said = capsys.readouterr().out
+    assert said.endswith("what it expects. To keep this answer: make predict EXAMPLE=new SAVE=1\n")
 
 
 def test_an_example_may_have_a_note_under_its_own_key_alone(service: Service, examples: Path) -> None:

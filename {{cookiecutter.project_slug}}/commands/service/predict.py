@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 from commands.shared import advice, examples
-from commands.shared.arguments import parse_arguments
+from commands.shared.arguments import parse_arguments, switch
 from commands.shared.examples import TOLERANCE, BadExample, Example, differences, in_short
 from commands.shared.http import Response, pretty, printable, send, shown
 from commands.shared.project import MARKERS, ROOT, CommandError
@@ -24,7 +25,12 @@ _ENDED = ("SUCCESS", "FAILURE", "REVOKED")
 
 def run(arguments: list[str]) -> int:
     """Send the example; 0 if the answer is the one that it expects, 1 if not."""
-    name = parse_arguments(arguments, {"EXAMPLE": ""})["EXAMPLE"]
+    options = parse_arguments(arguments, {"EXAMPLE": "", "SAVE": "0"})
+    name, save = options["EXAMPLE"], switch(options["SAVE"], "SAVE")
+    if save and not name:
+        raise CommandError(
+            f"Which example is to be saved? make predict EXAMPLE=name SAVE=1. {examples.listed(EXAMPLES)}"
+        )
     try:
         example = examples.find_example(EXAMPLES, name, request_alone=True) if name else _default()
     except BadExample as error:
@@ -38,15 +44,40 @@ def run(arguments: list[str]) -> int:
     document, accepted = answer.json(), _task_id(answer.json())
     if accepted:
         document = _wait(url, f"{url}/status/{accepted}")
+    if save:
+        return _save(example, document, answer.status)
     return _judge(example, document, failed=answer.status >= 300)
 
 
+def _save(example: Example, document: Any, status: int) -> int:
+    """Write the answer into the example's file as what it expects; a tolerance and a description stay."""
+    path = EXAMPLES / f"{example.name}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in content.items() if key not in ("response", "error")}
+    error = document.get("description") if isinstance(document, dict) else None
+    failed = status >= 300 or (isinstance(document, dict) and document.get("title") in _ENDED)
+    if status >= 500 or status == 429 or (failed and not isinstance(error, str)) or not isinstance(document, dict):
+        raise CommandError("This answer is not saved: it is that of a failure, not of the pipeline's.")
+    saved = {"error": error} if failed else {"response": document}
+    first = {"request": kept.pop("request")}
+    path.write_text(json.dumps(first | saved | kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        examples.read_example(path)
+    except BadExample as problem:
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        raise CommandError(f"The answer cannot be saved: {problem}") from None
+    say(f"\nSaved as the expected {next(iter(saved))} of {examples.FOLDER}/{example.name}.json: make test compares it.")
+    return 0
+
+
 def _default() -> Example:
-    """The first example that expects an answer."""
-    for name in examples.names(EXAMPLES):
-        example = examples.find_example(EXAMPLES, name, request_alone=True)
+    """The first example that expects an answer, else one that stands alone."""
+    found = [examples.find_example(EXAMPLES, name, request_alone=True) for name in examples.names(EXAMPLES)]
+    for example in found:
         if example.response is not None:
             return example
+    if len(found) == 1:
+        return found[0]
     raise CommandError(f"Which example? make predict EXAMPLE=name. {examples.listed(EXAMPLES)}")
 
 
@@ -130,7 +161,9 @@ def _judge(example: Example, document: Any, failed: bool) -> int:
         got = document.get("description", document) if isinstance(document, dict) else document
         found = [] if got == example.error else [f"expected the error {example.error!r}, got {in_short(got)}"]
     else:
-        say("The example does not say what it expects (response or error).")
+        say(
+            f"The example does not say what it expects. To keep this answer: make predict EXAMPLE={example.name} SAVE=1"
+        )
         return int(failed)
     if not found:
         say(colour("As the example expects.", "green"))
