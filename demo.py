@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -57,6 +58,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+NEXT = f"""
+To look around while it serves:   make demo KEEP=1
+To make a project of your own:    cookiecutter {shlex.quote(str(REPOSITORY))}"""
+
+
 def demonstrate(folder: Path, keep: bool) -> None:
     """Everything from baking to stopping, in this folder."""
     step("Bake the Iris example")
@@ -76,16 +82,18 @@ def demonstrate(folder: Path, keep: bool) -> None:
     ):
         ask_synchronously(dev["api_url"], example, commands)
         ask_asynchronously(dev["api_url"], example, commands, f"http://127.0.0.1:{port}/iris", arrivals)
-        step("Where it is")
-        password = commands.env.read_env()["MONITOR_PASSWORD"]
-        print(f"API      {dev['api_url']}   (POST /predict, GET /status/<task id>, /info, /ping, /ready)")
-        print(f"Monitor  {dev['monitor_url']}   (user admin, password {password})")
         if keep:
+            step("Where it is")
+            password = commands.env.read_env()["MONITOR_PASSWORD"]
+            print(f"API      {dev['api_url']}   (POST /predict, GET /status/<task id>, /info, /ping, /ready)")
+            print(f"Monitor  {dev['monitor_url']}   (user admin, password {password})")
             print(f"Project  {project}\n\nServing until Ctrl-C; the project's folder goes with it.", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 wait_for_the_end(dev["make"])
         step("Stop everything")
     print("Stopped; nothing is left running.")
+    if not keep:
+        print(NEXT)
 
 
 # -------------------------------------------------------------------------------------------- the steps

@@ -47,3 +47,15 @@ def test_files_from_windows_are_named(project: Path, name: str, how: str) -> Non
     verdict, said = doctor(project)["Line ends"]
     assert verdict == "PROBLEM"
     assert said.startswith(f"{name}: saved with the line ends of Windows (CRLF) or a BOM")
+
+
+def test_a_template_that_is_gone_is_told_of(project: Path) -> None:
+    assert doctor(project)["Tests"][0] == "ok"
+    path = project / "requirements-test.txt"
+    path.write_text("pytest-denzel[docker] @ file:///gone/denzel-template\n")
+    verdict, text = doctor(project)["Tests"]
+    assert verdict == "note"
+    assert text.startswith(
+        "requirements-test.txt takes pytest-denzel from /gone/denzel-template, which does not exist."
+    )
+    assert "make install DENZEL_TEMPLATE=" in text

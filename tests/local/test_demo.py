@@ -69,7 +69,6 @@ def test_the_demo_shows_everything_and_stops(folder: Path) -> None:
         "== Start redis, api, denzel and monitor, without Docker: make dev",
         "== Ask for two predictions: the answer comes at once",
         "== Ask again, asynchronously: a task id comes at once, the predictions to the callback_uri",
-        "== Where it is",
         "== Stop everything",
     ):
         assert title in text
@@ -78,9 +77,10 @@ def test_the_demo_shows_everything_and_stops(folder: Path) -> None:
     assert re.search(r'"status": "success",\n  "data": \{\n    "task_id": "\S{36}"', text)
     assert "(signature: valid)" in text
     assert '"state": "delivered"' in text
-    assert re.search(r"^API      http://127.0.0.1:\d+ ", text, re.MULTILINE)
-    assert re.search(r"^Monitor  http://127.0.0.1:\d+ ", text, re.MULTILINE)
-    assert text.endswith("Stopped; nothing is left running.\n")
+    assert "== Where it is" not in text, "it is about to end"
+    assert "Stopped; nothing is left running.\n\nTo look around while it serves:   make demo KEEP=1\n" in text
+    assert text.endswith(f"cookiecutter {REPOSITORY}\n")
+    assert "Inspect method" not in text
     demo.assert_nothing_left()
 
 
@@ -88,6 +88,7 @@ def test_kept_it_serves_until_ctrl_c(folder: Path) -> None:
     demo = Demo(folder, "KEEP=1")
     try:
         eventually(lambda: "Serving until Ctrl-C" in demo.text() or demo.process.poll() is not None, demo.text, 280)
+        assert re.search(r"^Monitor  http://127.0.0.1:\d+ ", demo.text(), re.MULTILINE)
         url = re.search(r"^API      (\S+)", demo.text(), re.MULTILINE)
         assert url, demo.text()
         with urllib.request.urlopen(f"{url[1]}/ready", timeout=5) as response:

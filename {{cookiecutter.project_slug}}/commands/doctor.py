@@ -20,7 +20,8 @@ from pathlib import Path
 
 from commands.containers import checks, permissions
 from commands.containers.launch import check_free, checked
-from commands.local import embedded_redis
+from commands.local import embedded_redis, venv
+from commands.local.plugin import PLUGIN, gone_template, read_test_requirements
 from commands.shared.arguments import parse_arguments
 from commands.shared.checks import folder_is_right, no_package_is_shadowed, settings_are_right
 from commands.shared.docker import (
@@ -255,6 +256,13 @@ def _redis() -> str:
     raise CommandError("none is installed: apt install redis-server (or: dnf install valkey, brew install redis)")
 
 
+def _tests() -> str:
+    template = venv.read_stamp().get("template") or os.environ.get("DENZEL_TEMPLATE", "")
+    if problem := gone_template(read_test_requirements(template)):
+        raise Remark(problem)
+    return f"{PLUGIN} is there" if venv.read_stamp().get("plugin") else "installed at the first make test"
+
+
 def _venv_space() -> str:
     return _space(ROOT, VENV_SPACE)
 
@@ -287,6 +295,7 @@ GROUPS: dict[str, dict[str, Callable[[], str]]] = {
     "Without Docker (make dev)": {
         ".venv": _venv,
         "Redis": _redis,
+        "Tests": _tests,
         "Disk": _venv_space,
     },
 }

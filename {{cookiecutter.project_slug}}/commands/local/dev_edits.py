@@ -6,11 +6,15 @@ processes one by one; what does not load leaves in place what ran before.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from commands.shared import advice
 from commands.shared.new_code import Place, take_up_in_api, take_up_in_workers
@@ -94,6 +98,28 @@ def take_up(place: Place, services: Iterable[str]) -> str:
     if "denzel" not in services:
         _wait_for_inline(place)
     return "The new code has taken over"
+
+
+async def in_thread(work: Callable[[], str]) -> str:
+    """Run something in a thread that nobody waits for when everything ends, as asyncio's own are."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[str] = loop.create_future()
+
+    def end(method: Callable[[Any], None], value: Any) -> None:
+        if not result.done():
+            method(value)
+
+    def run() -> None:
+        method: Callable[[Any], None] = result.set_result
+        try:
+            value: Any = work()
+        except Exception as error:
+            method, value = result.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(end, method, value)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await result
 
 
 def restart() -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from commands.local import venv
 from commands.local.pip import LOG, pip_install
 from commands.local.plugin import PLUGIN, install_test_requirements, read_test_requirements
-from commands.local.venv import BENCH_FILE, PYTHON, VENV
+from commands.local.venv import BENCH_FILE, PYTHON, TEST_FILE, VENV
 from commands.shared.arguments import parse_arguments
 from commands.shared.ownership import require_own_files
 from commands.shared.project import MARKERS, ROOT, CommandError
@@ -30,7 +30,9 @@ def run(arguments: list[str]) -> int:
     options = parse_arguments(arguments, {"DENZEL_TEMPLATE": os.environ.get("DENZEL_TEMPLATE", "")})
     with _one_at_a_time():
         _install(venv.new_venv_reason(wanted=venv.version_of_this_python()), True, options["DENZEL_TEMPLATE"])
-    say(f"{colour('Installed', 'green')} in .venv (Python {venv.read_stamp()['version']}).")
+    stamp = venv.read_stamp()
+    without = "" if stamp["plugin"] or not (ROOT / TEST_FILE).exists() else f", without {PLUGIN}"
+    say(f"{colour('Installed', 'green')} in .venv (Python {stamp['version']}{without}).")
     if _has_commands(ROOT / "requirements.sh"):
         say("Note: the commands of requirements.sh run in the containers' image only, not on this machine.")
     return 0

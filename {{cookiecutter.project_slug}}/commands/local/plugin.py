@@ -24,20 +24,9 @@ def install_test_requirements(requirements: list[str]) -> bool:
     """
     if not requirements:
         return False
-    lines = []
-    gone = None
-    for line in requirements:
-        match = _PLUGIN_LINE.match(line)
-        path = _local_path(match["url"]) if match and match["url"] else None
-        if path and not path.exists():
-            gone = path
-        else:
-            lines.append(line)
-    if gone:
-        warn(
-            f"{TEST_FILE} takes {PLUGIN} from {gone}, which does not exist. Everything else works without it:"
-            "\nmake install DENZEL_TEMPLATE=FOLDER (or gh:owner/name) takes it from elsewhere."
-        )
+    lines = [line for line in requirements if not _gone(line)]
+    if problem := gone_template(requirements):
+        warn(problem)
     file = MARKERS / TEST_FILE
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     try:
@@ -46,6 +35,24 @@ def install_test_requirements(requirements: list[str]) -> bool:
         warn(f"{error}\nThis was for the tests ({TEST_FILE}); everything else works without it.")
         return False
     return any(_PLUGIN_LINE.match(line) for line in lines)
+
+
+def gone_template(requirements: list[str]) -> str:
+    """What to do where the plugin is to come from a folder that is not there any more; empty if it is."""
+    for line in requirements:
+        if folder := _gone(line):
+            return (
+                f"{TEST_FILE} takes {PLUGIN} from {folder}, which does not exist. Only the tests need it.\n"
+                "make install DENZEL_TEMPLATE=FOLDER (or gh:owner/name) takes it from elsewhere, from then on."
+            )
+    return ""
+
+
+def _gone(line: str) -> Path | None:
+    """The folder that a line takes the plugin from, if it is not there."""
+    match = _PLUGIN_LINE.match(line)
+    path = _local_path(match["url"]) if match and match["url"] else None
+    return path if path and not path.exists() else None
 
 
 def read_test_requirements(template: str) -> list[str]:

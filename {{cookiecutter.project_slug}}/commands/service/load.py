@@ -170,20 +170,26 @@ def draw(steps: Sequence[Step], path: Path) -> None:
     """Draw the latencies of the steps against their throughput, as SVG."""
     os.environ.setdefault("MPLCONFIGDIR", str(MARKERS / "matplotlib"))  # its cache of fonts
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    steps = [step for step in steps if step.rate > 0]  # one without an answer has no place on these axes
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     rates = [step.rate for step in steps]
     for name, times in (("p50", [step.p50 for step in steps]), ("p99", [step.p99 for step in steps])):
         axes.plot(rates, times, "o-", label=name)
-        for step, milliseconds in zip(steps, times, strict=True):
-            axes.annotate(
-                str(step.connections), (step.rate, milliseconds), xytext=(0, 7), textcoords="offset points", ha="center"
-            )
+    for step in steps:  # at the lower of the two lines, on the side where neither goes on
+        place = {"xytext": (6, -5), "textcoords": "offset points", "ha": "left", "va": "top", "fontsize": 9}
+        axes.annotate(str(step.connections), (step.rate, step.p50), **place)
     best = knee(steps)
     axes.axvline(best.rate, color="grey", linestyle=":", label=f"recommended: {best.connections} connections")
-    axes.set(title="Latency against throughput, by the number of connections")
-    axes.set(xlabel="requests/s", ylabel="milliseconds", xlim=(0, None), ylim=(0, None))
+    axes.set(title="Latency against throughput; the numbers at the points are connections")
+    axes.set(xlabel="requests/s", ylabel="milliseconds", xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+    axes.margins(0.08)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, format="svg")

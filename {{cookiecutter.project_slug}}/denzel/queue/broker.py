@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 from urllib.parse import quote
 
@@ -101,5 +102,8 @@ def send_ticket() -> None:
     """Wake a worker through the broker, confirmed; for brokers other than the Redis of the records. Blocks."""
     app.send_task(WORK, retry=True, retry_policy={"max_retries": 1, "interval_start": 0.1})
 
+
+# The monitor asks for what workers do not tell while they start or compute, and would warn of it each time.
+logging.getLogger("flower.inspector").setLevel(logging.ERROR)
 
 app = create_celery(get_settings())
