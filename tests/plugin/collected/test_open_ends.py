@@ -50,8 +50,8 @@ def test_rounding_is_no_dependence(project: Project, error: str, tolerance: floa
     if not passes:
         text = (
             "BATCHABLE = True promises that the ids of a request do not depend on each other, but their answers do "
-            "(remove BATCHABLE, or make them independent; where the numbers are merely less precise, allow that by "
-            '"tolerance" in the examples, or by denzel_tolerance):'
+            '(allow it by "tolerance" in an example, or by denzel_tolerance, if that is mere precision; else remove '
+            "BATCHABLE, or make them independent):"
         )
         assert text in result.outlines
 
