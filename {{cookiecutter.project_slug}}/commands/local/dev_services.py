@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from commands.local import embedded_redis, processes
-from commands.local.background import in_thread
 from commands.local.dev_edits import Watch, dev_place, in_short, in_thread, take_up
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
