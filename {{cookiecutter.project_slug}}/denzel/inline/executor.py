@@ -158,6 +158,7 @@ class InlineExecutor:
                 await asyncio.sleep(pause)
                 pause = min(60.0, pause * 2)
             else:
+                self._pipeline.model = model
                 self._runner = BatchRunner(module, model, self._settings.max_batch_size)
                 self._size = BatchSize(MOST_TASKS if self._runner.merges else 1)
                 self._work()

@@ -7,6 +7,8 @@
     in_api       verify_input in the API's process: imported, tried again, called
     thread       the thread that user code has there
     on_loop      short calls made on the event loop instead
+    thread_bound what forbids that: things that belong to a thread
+    signals      signal handlers that user code sets
     errors       what is told of an error of the user's code
 
 May import: the top level of `denzel`.

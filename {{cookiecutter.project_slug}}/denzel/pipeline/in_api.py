@@ -12,6 +12,7 @@ from denzel import jsonio
 from denzel.edits import Edits
 from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.thread import UserThread
+from denzel.pipeline.thread_bound import thread_bound
 
 log = logging.getLogger("denzel.api")
 
@@ -28,11 +29,16 @@ class UserPipeline:
     Attributes:
         module: None while it cannot be imported.
         problem: why not.
+        model: what its functions work on, where that is here.
     """
 
     def __init__(self, patience: float, module: ModuleType | None = None) -> None:
         self.thread = UserThread()
+        self.thread.loop_calls.examine = self._forbids_loop
+        self.thread.prepare = self._import_again
         self.module = module
+        self.model: Any = None
+        self._is_users = module is None
         self.problem: str | None = None
         self._patience = patience
         self._retrying: asyncio.Task[None] | None = None
@@ -40,7 +46,7 @@ class UserPipeline:
             return
         self._edits = Edits()
         try:
-            self.module = loading.import_pipeline()
+            self.module = self.thread.run_first(loading.import_pipeline)
         except loading.PipelineError as error:
             self._fail(error, _FIRST_PAUSE)
 
@@ -68,12 +74,28 @@ class UserPipeline:
             raise loading.PipelineError(self.problem)
         parsed = [json_data]
 
-        def arguments() -> tuple[ModuleType | None, Any]:
-            return self.module, parsed.pop() if parsed else jsonio.loads(body)
+        def arguments() -> tuple[Any]:
+            return (parsed.pop() if parsed else jsonio.loads(body),)
 
-        return await self.thread.run_short(
-            "verify_input", self._patience, stages.verified_request, arguments, len(body)
-        )
+        return await self.thread.run_short("verify_input", self._patience, self._verified, arguments, len(body))
+
+    def _verified(self, json_data: Any) -> tuple[bytes, Any]:
+        assert self.module is not None
+        return stages.verified_request(self.module, json_data)
+
+    def _forbids_loop(self) -> str | None:
+        """Why its functions must not be called in another thread than the one that has imported it."""
+        found = thread_bound(self.module, self.model)
+        return f"they hold something that belongs to its thread ({found})" if found else None
+
+    def _import_again(self) -> None:
+        """In a new thread: what belonged to the one that was given up is made anew, as by a new process."""
+        if self._is_users and (found := thread_bound(self.module)):
+            log.warning("The pipeline holds what belongs to that thread (%s): it is imported again", found)
+            try:
+                self.module = loading.import_pipeline()
+            except loading.PipelineError as error:
+                log.error("%s; the pipeline stays as it was\n%s", error, errors.traceback_of(error))
 
     async def _retry(self) -> None:
         pause = _FIRST_PAUSE

@@ -57,17 +57,28 @@ class LoopCalls:
     """Decides which functions may run on the event loop, and watches over those that do.
 
     Nothing may until `enable` was called: that takes the process's SIGALRM.
+
+    Attributes:
+        examine: called before a function comes here: what forbids that, if anything does.
     """
 
     def __init__(self) -> None:
-        self._enabled = self._running = self._overdue = False
+        self.examine: Callable[[], str | None] = lambda: None
+        self._enabled = self._forbidden = self._running = self._overdue = False
         self._began = 0.0
         self._functions: dict[str, _Function] = {}
 
     def enable(self) -> None:
         """Let short functions run here from now on; to be called in the main thread, where the event loop runs."""
-        signal.signal(signal.SIGALRM, self._interrupt)
-        self._enabled = True
+        if not self._forbidden:
+            signal.signal(signal.SIGALRM, self._interrupt)
+            self._enabled = True
+
+    def forbid(self, reason: str) -> None:
+        """Let no function run here any more; from any thread."""
+        if not self._forbidden:
+            log.info("The functions of app/logic/ are always called in a thread of their own: %s", reason)
+        self._forbidden, self._enabled = True, False
 
     def allows(self, name: str, size: int) -> bool:
         """Whether this function may be called here for a request of this size (bytes)."""
@@ -80,8 +91,10 @@ class LoopCalls:
         function.quickest = min(function.quickest, seconds)
         function.calls += 1
         if function.calls >= function.exile:
-            function.short = function.quickest <= SHORT and not function.banned
+            function.short = function.quickest <= SHORT and not function.banned and not self._forbidden
             function.quickest, function.calls = 1.0, 0
+            if function.short and self._enabled and (reason := self.examine()):
+                self.forbid(reason)
 
     def ban(self, name: str) -> None:
         """This function works in the thread only."""

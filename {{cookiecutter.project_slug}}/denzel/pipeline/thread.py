@@ -1,23 +1,33 @@
 """Runs the user's functions beside the event loop: one thread in each process, never two calls at once.
 
-Calls that are known to be short are made on the loop itself (`in_place.py`), while the thread has nothing to do.
+User code is imported there too: what belongs to the thread that made it (a database's connection, thread-local data)
+works in all its functions. Calls that are known to be short are made on the loop itself (`on_loop.py`), while the
+thread has nothing to do; both share one context, so that context variables (of `decimal` and NumPy) are the same.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
 import queue
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from denzel.pipeline import errors
 from denzel.pipeline.on_loop import LoopCalls, Overdue
+from denzel.pipeline.signals import UserSignals
 
 log = logging.getLogger("denzel.api")
+
+
+T = TypeVar("T")
 
 
 class Stuck(Exception):
@@ -39,11 +49,20 @@ class UserThread:
 
     A call that runs for longer than its patience is answered with Stuck, and its thread is given up: the calls
     behind it go on in a new one, so that one hanging request does not stop the service.
+
+    Attributes:
+        prepare: called first in a thread that takes over from one that was given up.
     """
 
     def __init__(self) -> None:
         self.loop_calls = LoopCalls()
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self.prepare: Callable[[], None] = lambda: None
+        self._signals = UserSignals(
+            partial(self.loop_calls.forbid, "they use signals"), lambda: self._current is not None
+        )
+        self._context = contextvars.copy_context()
+        self._calls: queue.SimpleQueue[_Call | Callable[[], None] | None] = queue.SimpleQueue()
+        self._last: _Call | None = None
         self._thread: threading.Thread | None = None
         self._current: _Call | None = None
         self._results: deque[tuple[_Call, Any, Exception | None]] = deque()
@@ -69,7 +88,7 @@ class UserThread:
         doubtful = False
         if not self._waiting and self._current is None and self.loop_calls.allows(name, size):
             try:
-                result = self.loop_calls.call(name, function, *arguments())
+                result = self.loop_calls.call(name, self._context.run, function, *arguments())
                 if succeeded(result):
                     return result
                 doubtful = True
@@ -84,6 +103,34 @@ class UserThread:
             self.loop_calls.ban(name)
         return result
 
+    def run_first(self, function: Callable[[], T]) -> T:
+        """The function's result; to be called in the main thread, which waits, before its event loop runs.
+
+        Raises: what the function raises.
+        """
+        requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        outcome: list[tuple[T | None, BaseException | None]] = []
+
+        def call() -> None:
+            self._in_first = True
+            try:
+                outcome.append((function(), None))
+            except BaseException as error:
+                outcome.append((None, error))
+            self._in_first = False
+            requests.put(lambda: None)
+
+        self._signals.ask_main_thread = requests.put
+        if self._thread is None:
+            self._start_thread()
+        self._calls.put(call)
+        while not outcome:
+            requests.get()()
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+
     async def run(self, name: str, patience: float | None, function: Callable[..., Any], *arguments: Any) -> Any:
         """The function's result; raises what the function raises, or Stuck.
 
@@ -93,8 +140,9 @@ class UserThread:
         """
         loop = asyncio.get_running_loop()
         call = _Call(name, function, arguments, patience, loop.create_future())
+        self._signals.ask_main_thread, self._signals.is_serving = loop.call_soon_threadsafe, True
         if self._thread is None:
-            self._start_thread(loop)
+            self._start_thread()
         self._calls.put(call)
         self._waiting += 1
         if self._watch is None:
@@ -105,20 +153,41 @@ class UserThread:
             self._waiting -= 1
             del call  # the traceback of what is raised holds this frame, and the call holds the error: a cycle
 
-    def _start_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._thread = threading.Thread(target=self._work, args=(self._calls, loop), name="user code", daemon=True)
+    def _is_running(self) -> bool:
+        return self._in_first or self._current is not None
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._live, args=(self._calls,), name="user code", daemon=True)
         self._thread.start()
 
-    def _work(self, calls: queue.SimpleQueue[_Call | None], loop: asyncio.AbstractEventLoop) -> None:
+    def _live(self, calls: queue.SimpleQueue[_Call | Callable[[], None] | None]) -> None:
+        with _event_loop():
+            self._signals.adopt_thread()
+            while True:
+                try:
+                    self._work(calls)
+                except BaseException as error:  # of a handler of the user's, when its call had returned already
+                    if self._last and calls is self._calls:
+                        self._current = None
+                        self._deliver(self._last, None, RuntimeError(errors.describe(error)))
+                else:
+                    break
+            self._signals.leave_thread()
+
+    def _work(self, calls: queue.SimpleQueue[_Call | Callable[[], None] | None]) -> None:
         while (call := calls.get()) is not None:
+            if not isinstance(call, _Call):
+                self._context.run(call)
+                continue
             if call.future.cancelled():  # nobody waits any more
                 continue
+            loop = call.future.get_loop()
             call.began = loop.time()
-            self._current = call
+            self._last = self._current = call
             result: Any = None
             error: Exception | None = None
             try:
-                result = call.function(*call.arguments)
+                result = self._context.run(call.function, *call.arguments)
             except StopIteration as caught:  # no future takes it
                 error = RuntimeError(errors.describe(caught))
             except Exception as caught:
@@ -129,12 +198,13 @@ class UserThread:
             if calls is not self._calls:  # given up meanwhile: another thread has taken over
                 return
             self._current = None
-            self._results.append((call, result, error))
-            if len(self._results) == 1:  # one wake-up of the loop serves all results that come until it wakes
-                try:
-                    loop.call_soon_threadsafe(self._settle)
-                except RuntimeError:  # the loop has closed: the service is stopping
-                    return
+            self._deliver(call, result, error)
+
+    def _deliver(self, call: _Call, result: Any, error: Exception | None) -> None:
+        self._results.append((call, result, error))
+        if len(self._results) == 1:  # one wake-up of the loop serves all results that come until it wakes
+            with contextlib.suppress(RuntimeError):  # the loop has closed: the service is stopping
+                call.future.get_loop().call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
         while self._results:
@@ -153,10 +223,26 @@ class UserThread:
         if call and call.patience is not None and call.began and loop.time() - call.began > call.patience:
             log.error("%s has not returned for %g s; its thread is given up", call.name, call.patience)
             stuck, self._calls, self._current = self._calls, queue.SimpleQueue(), None
+            self._context = self._context.copy()  # the other one is in use there
+            self._calls.put(self.prepare)
             while not stuck.empty():
                 self._calls.put(stuck.get_nowait())
             stuck.put(None)
             if not call.future.done():
                 call.future.set_exception(Stuck(f"{call.name} did not return within {call.patience:g} seconds"))
-            self._start_thread(loop)
+            self._start_thread()
         self._watch = loop.call_later(0.5, self._look, loop) if self._waiting else None
+
+
+@contextlib.contextmanager
+def _event_loop() -> Iterator[None]:
+    """Within the block `asyncio.get_event_loop` finds one in this thread, as it does in the main thread."""
+    if sys.version_info >= (3, 14):  # there it does not
+        yield
+        return
+    loop = asyncio.SelectorEventLoop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        loop.close()
