@@ -167,7 +167,8 @@ def _ports() -> str:
         if taken and (who := listener(int(taken[1])) or _container_on(int(taken[1]))):
             raise CommandError(f"{error}\nWhat listens there: {who}") from None
         raise
-    wanted = [place["API_PORT"], place["MONITOR_PORT"], *([proxy["PROXY_PORT"]] if (proxy := proxy_place()) else [])]
+    of_proxy = [value for name, value in (proxy_place() or {}).items() if name != "PROXY_HOST"]
+    wanted = [place["API_PORT"], place["MONITOR_PORT"], *of_proxy]
     return f"{', '.join(wanted)} ({'held by this project' if own else 'free'})"
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the reverse proxy (nginx with proxy/nginx.conf) on port 8080.
+# Starts the reverse proxy (nginx with proxy/nginx.conf) on port 8080, with TLS on port 8443.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,5 +19,24 @@ client_max_body_size ${MAX_BODY_BYTES:-10485760};
 map \$host \$max_body_bytes { default ${MAX_BODY_BYTES:-10485760}; }
 map \$http_origin \$cors_origin { $origins }
 SETTINGS
+
+# The certificate and the key that docker-compose.tls.yml names, below the project's folder.
+: >/tmp/tls-from-env.conf
+if [ -n "${PROXY_CERT:-}" ]; then
+  for file in "$PROXY_CERT" "$PROXY_KEY"; do
+    if [ ! -r "$file" ]; then
+      echo "$file (PROXY_CERT and PROXY_KEY in .env): there is no such file that user $(id -u) can read." >&2
+      exit 1
+    fi
+  done
+  grep -q tls-from-env.conf proxy/nginx.conf || {
+    echo "proxy/nginx.conf does not include /tmp/tls-from-env.conf: add that line to its server block for TLS." >&2
+  }
+  cat >/tmp/tls-from-env.conf <<SETTINGS
+listen 8443 ssl;
+ssl_certificate "$(realpath -s "$PROXY_CERT")";
+ssl_certificate_key "$(realpath -s "$PROXY_KEY")";
+SETTINGS
+fi
 
 exec nginx -e stderr -c "$PWD/proxy/nginx.conf" -g "daemon off;"

@@ -54,10 +54,14 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
     for name, number in ports.items():
         _check_port(name, place["API_HOST"], number, advice, own, set(ports.values()))
     if proxy := proxy_place():
-        host, number = address(proxy["PROXY_HOST"], "PROXY_HOST"), port(proxy["PROXY_PORT"], "PROXY_PORT")
-        if number in ports.values():
-            raise CommandError(f"PROXY_PORT in .env must differ from API_PORT and MONITOR_PORT, it is {number} too.")
-        _check_port("PROXY_PORT", host, number, "Set an available port in .env", own, set(ports.values()))
+        host = address(proxy["PROXY_HOST"], "PROXY_HOST")
+        for name in filter(proxy.get, ("PROXY_PORT", "PROXY_TLS_PORT")):
+            number = port(proxy[name], name)
+            if number in ports.values():
+                others = " and ".join([", ".join(list(ports)[:-1]), list(ports)[-1]])
+                raise CommandError(f"{name} in .env must differ from {others}, it is {number} too.")
+            _check_port(name, host, number, "Set an available port in .env", own, set(ports.values()))
+            ports[name] = number
 
 
 def _check_port(name: str, host: str, number: int, advice: str, own: frozenset[int], others: set[int]) -> None:
@@ -92,6 +96,8 @@ def announce() -> None:
     hosts = {"API_HOST": host}
     if proxy := proxy_place():
         say(f"  Proxy    {url(proxy['PROXY_HOST'], proxy['PROXY_PORT'])}")
+        if number := proxy.get("PROXY_TLS_PORT"):
+            say(f"           {url(proxy['PROXY_HOST'], number).replace('http:', 'https:')}")
         hosts["PROXY_HOST"] = proxy["PROXY_HOST"]
     for name, host in hosts.items():
         if _is_open(host):

@@ -18,6 +18,7 @@ from commands.shared.running import is_elsewhere, launched, running_dev
 
 SERVICES = ("denzel", "monitor", "api", "redis")
 # A compose file that COMPOSE_FILE may name -> the service that it brings.
+TLS_FILE = "docker-compose.tls.yml"
 ADDED_BY = {"docker-compose.rabbitmq.yml": "rabbitmq", "docker-compose.proxy.yml": "proxy"}
 GPU_FILE = "docker-compose.gpu.yml"
 OLDEST_ENGINE = 25  # the first one that knows a health check's start_interval
@@ -61,7 +62,8 @@ def proxy_place() -> dict[str, str] | None:
     if "proxy" not in services():
         return None
     env = read_env()
-    return {"PROXY_HOST": env.get("PROXY_HOST") or "127.0.0.1", "PROXY_PORT": env.get("PROXY_PORT") or "8080"}
+    place = {"PROXY_HOST": env.get("PROXY_HOST") or "127.0.0.1", "PROXY_PORT": env.get("PROXY_PORT") or "8080"}
+    return place | ({"PROXY_TLS_PORT": env.get("PROXY_TLS_PORT") or "8443"} if TLS_FILE in compose_files() else {})
 
 
 def require_docker() -> None:

@@ -20,6 +20,7 @@ COMPOSE_FILES = (
     "docker-compose.gpu.yml",
     "docker-compose.rabbitmq.yml",
     "docker-compose.proxy.yml",
+    "docker-compose.tls.yml",
 )
 
 # What belongs to other programs, and would steer those that the services and pip run on; entrypoints/ removes more.
