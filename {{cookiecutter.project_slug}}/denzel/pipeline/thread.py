@@ -57,9 +57,8 @@ class UserThread:
     def __init__(self) -> None:
         self.loop_calls = LoopCalls()
         self.prepare: Callable[[], None] = lambda: None
-        self._signals = UserSignals(
-            partial(self.loop_calls.forbid, "they use signals"), lambda: self._current is not None
-        )
+        self._in_first = False
+        self._signals = UserSignals(partial(self.loop_calls.forbid, "they use signals"), self._is_running)
         self._context = contextvars.copy_context()
         self._calls: queue.SimpleQueue[_Call | Callable[[], None] | None] = queue.SimpleQueue()
         self._last: _Call | None = None
@@ -154,6 +153,7 @@ class UserThread:
             del call  # the traceback of what is raised holds this frame, and the call holds the error: a cycle
 
     def _is_running(self) -> bool:
+        """Whether user code runs in the thread."""
         return self._in_first or self._current is not None
 
     def _start_thread(self) -> None:
