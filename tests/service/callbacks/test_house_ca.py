@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from denzel.callback_policy import CallbackPolicy
+from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Attempt, Sender
 from denzel.settings import Settings, SettingsError
 from tests.service.support.sending import SECRET
