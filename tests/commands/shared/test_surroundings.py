@@ -62,7 +62,7 @@ def test_a_library_of_the_gpu(pipeline: Path) -> None:
 )
 def test_a_file_that_cannot_be_written(pipeline: Path, error: str) -> None:
     text = advice.for_containers(RAISED.format(error))
-    assert "containers can write to /tmp, to the home folder (~) and to /opt/denzel/logs only" in text
+    assert "containers can write to /tmp, to the home folder (~) and to new files of the working directory only" in text
     assert "correct" not in text
 
 

@@ -25,7 +25,7 @@ _NO_ANSWER = re.compile(
 # A file of the user's code and a line in it, or what that file must have: the code is at fault.
 _PLACE = re.compile(r"\b(app/logic/[\w/]+\.py)(?:, line (\d+)|(?= must define)|(?=: BATCHABLE))")
 
-_WRITABLE = "containers can write to /tmp, to the home folder (~) and to /opt/denzel/logs only"
+_WRITABLE = "containers can write to /tmp, to the home folder (~) and to new files of the working directory only"
 
 
 @dataclass(frozen=True)
