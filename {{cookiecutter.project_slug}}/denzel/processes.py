@@ -12,6 +12,36 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# What is behind the signals that end processes, as a rule.
+_CAUSES = {
+    "SIGABRT": "a library gave up, what it said stands above",
+    "SIGBUS": "/dev/shm is full (SHM_SIZE in .env), or the disk, or a mapped file became shorter",
+    "SIGFPE": "a division by zero in compiled code",
+    "SIGHUP": "a terminal was closed",
+    "SIGILL": "a library that was built for another processor",
+    "SIGKILL": "out of memory",
+    "SIGPIPE": "what it wrote to has gone",
+    "SIGSEGV": "an error in compiled code, or recursion without end",
+    "SIGSYS": "a system call that the container forbids",
+    "SIGTERM": "stopped from outside",
+    "SIGTRAP": "a library gave up, what it said stands above",
+    "SIGXCPU": "a limit of the time on the CPU (ulimit -t)",
+    "SIGXFSZ": "a limit of the size of files (ulimit -f)",
+}
+
+
+def ending_of(code: int) -> str:
+    """How a process ended, from its return code: `exit code 1`, or `SIGKILL, often: out of memory`."""
+    number = -code if code < 0 else code - 128  # as a shell tells of what it has started
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"exit code {code}"
+    if code > 0 and name not in _CAUSES:
+        return f"exit code {code}"
+    cause = f", often: {_CAUSES[name]}" if name in _CAUSES else ""
+    return f"{name}{cause}" if code < 0 else f"exit code {code}, perhaps {name}{cause}"
+
 
 def is_stopped(pid: int) -> bool:
     """Whether a process has been frozen by SIGSTOP; False where that cannot be seen (not Linux)."""

@@ -104,7 +104,7 @@ def test_a_task_that_kills_its_process_is_given_up_and_stops_no_other(busy: Serv
     record = busy.wait(poison, timeout=30)
     assert record["status"] == "FAILURE"
     assert record["result"] == {
-        "args": ["the process that ran this task died, 3 times"],
+        "args": ["the process that ran this task died, 3 times (exit code 7)"],
         "type": "WorkerLostError",
     }
     assert record["attempts"] == 3

@@ -56,7 +56,8 @@ def test_only_the_culprit_of_a_merged_call_is_given_up(service: Service, receive
     check_good(service, others)
     record = service.wait(poison, timeout=40)
     assert record["status"] == "FAILURE"
-    assert record["result"] == {"args": ["the process that ran this task died, 3 times"], "type": "WorkerLostError"}
+    reason = "the process that ran this task died, 3 times (exit code 9)"
+    assert record["result"] == {"args": [reason], "type": "WorkerLostError"}
     assert record["attempts"] == 4  # once with the others, three times alone
     assert time.monotonic() - began < 30, "within seconds"
     assert len(service.events("good")) == 10  # each once with the culprit, once alone
@@ -75,7 +76,8 @@ def test_a_task_that_breaks_the_loop_of_the_process_is_given_up(service: Service
     *others, poison = together(service, *map(good, range(3)), breaking)
     check_good(service, others)
     record = service.wait(poison, timeout=40)
-    assert record["result"] == {"args": ["the process that ran this task died, 3 times"], "type": "WorkerLostError"}
+    reason = "the process that ran this task died, 3 times (exit code 1)"
+    assert record["result"] == {"args": [reason], "type": "WorkerLostError"}
     assert "Tasks could not be run; this process ends" in service.log("denzel")
 
 
@@ -100,7 +102,8 @@ def test_a_task_that_uses_up_the_memory_is_given_up(service: Service) -> None:
     task_id = service.submit({"data": {"answer": "os.kill(os.getpid(), 9)"}})  # what the kernel does then
     record = service.wait(task_id, timeout=40)
     assert (record["status"], record["attempts"]) == ("FAILURE", 3)
-    assert "was the memory exhausted?" in service.log("denzel")
+    assert f"ended while it ran task {task_id} (SIGKILL, often: out of memory)" in service.log("denzel")
+    assert record["result"]["args"] == ["the process that ran this task died, 3 times (SIGKILL, often: out of memory)"]
 
 
 def test_a_merged_call_over_its_time_is_taken_apart(service: Service) -> None:

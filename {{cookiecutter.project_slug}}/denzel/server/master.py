@@ -8,6 +8,7 @@ imported.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import signal
 import time
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from denzel.processes import ending_of
 from denzel.server.board import ACCEPTING, BOARD, STARTING
 
 # Seconds within which a process that was told to leave must have stopped to accept.
@@ -68,6 +70,16 @@ def stop(server: Arbiter, graceful: bool = True) -> None:
         with contextlib.suppress(HaltServer):
             server.reap_workers()
     Arbiter.stop(server, graceful)
+
+
+def name_cause(record: logging.LogRecord) -> bool:
+    """A filter for gunicorn's log: the line of a process that a signal has ended says what that means as a rule."""
+    if str(record.msg).startswith("Worker (pid:%s) was sent %s!") and isinstance(record.args, tuple):
+        pid, name = record.args
+        with contextlib.suppress(ValueError, AttributeError):
+            record.args = (pid, ending_of(-getattr(signal, str(name))))
+            record.msg = "Worker (pid:%s) ended (%s)"
+    return True
 
 
 def _accepting(server: Arbiter, pids: Iterable[int]) -> bool:

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
-from denzel.processes import is_stopped
+from denzel.processes import ending_of, is_stopped
 from denzel.worker import process_state
 
 log = logging.getLogger("denzel.supervisor")
@@ -36,7 +36,7 @@ class Child:
         environment: dict[str, str],
         number: int = 0,
         new_node: Callable[[], str] | None = None,
-        on_end: Callable[[str, bool], Awaitable[None]] | None = None,
+        on_end: Callable[[str, bool, str], Awaitable[None]] | None = None,
     ) -> None:
         self.title = title
         self.number = number
@@ -48,7 +48,7 @@ class Child:
         # (RabbitMQ: RESOURCE_LOCKED), so each life has a name of its own.
         self._new_node = new_node
         self.node = ""
-        # Gets the token of the life that ended, and whether its task is not to blame.
+        # Gets the token of the life that ended, whether its task is not to blame, and how it ended.
         self._on_end = on_end
         self.state: process_state.ProcessState | None = None
         self.token = ""
@@ -69,24 +69,25 @@ class Child:
                 shared = {**self.state.environment, "DENZEL_TOKEN": self.token, "DENZEL_NODE": self.node}
             try:
                 code = await self._live(shared)
-                how = "stopped on purpose" if self.killed else _how_it_ended(code)
+                how = "stopped on purpose" if self.killed else ending_of(code)
             except OSError as error:  # too many processes, no memory
                 how = f"it could not be started: {error.strerror or error}"
             finally:
                 # One that has served is needed: it is some task that ended it, and that is tried only so often.
                 served = self.state.has_served if self.state else time.monotonic() - began > _HAS_SERVED
+                at_work = f" while it ran task {self.task_id}" if self.task_id else ""
                 state, self.state, self._process = self.state, None, None
                 if state:
                     state.close()
             self.ends += 1
             self.how_it_ended = how
             if self._on_end:
-                await self._on_end(self.token, self._blameless)
+                await self._on_end(self.token, self._blameless, how)
             if self._stopping.is_set():
                 return
             if self.killed or served:
                 pause = 0.5
-            log.error("%s ended (%s); starting it again in %g s", self.title, how, pause)
+            log.error("%s ended%s (%s); starting it again in %g s", self.title, at_work, how, pause)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(30.0, pause * 2)
@@ -194,14 +195,6 @@ class Child:
         if self.busy_for and is_stopped(self.pid):
             return "UNAVAILABLE", f"{self.title} has been stopped from outside (SIGSTOP)"
         return "UP", None
-
-
-def _how_it_ended(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            hint = "; was the memory exhausted?" if code == -signal.SIGKILL else ""
-            return f"killed by {signal.Signals(-code).name}{hint}"
-    return f"exit code {code}"
 
 
 def gpu_of(index: int, count: int) -> dict[str, str]:

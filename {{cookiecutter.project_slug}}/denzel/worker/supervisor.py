@@ -67,7 +67,7 @@ class Supervisor:
         self._reload_error: str | None = None
         self._loaded = self._asked = self._started  # when the code that serves, and the newest, was asked for
         self._was_full = False
-        self._unreleased: dict[str, bool] = {}  # tokens of processes that ended while Redis was away
+        self._unreleased: dict[str, tuple[bool, str]] = {}  # tokens of processes that ended while Redis was away
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then let the current work finish. SIGHUP replaces the processes one by one."""
@@ -258,7 +258,7 @@ class Supervisor:
                     await self._send_ticket()
                 await self._node_name.hold()
                 for token in list(self._unreleased):
-                    await self._release(token, self._unreleased.pop(token))
+                    await self._release(token, *self._unreleased.pop(token))
             except (RedisError, OSError) as error:
                 log.warning("No heartbeat could be written: %s", error)
             with contextlib.suppress(asyncio.TimeoutError):
@@ -332,14 +332,14 @@ class Supervisor:
         self._was_full = full
         return full
 
-    async def _release(self, token: str, blameless: bool) -> None:
+    async def _release(self, token: str, blameless: bool, how: str) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
         try:
-            if await nodes.release(self._redis, self._queue_settings, token, blameless):
+            if await nodes.release(self._redis, self._queue_settings, token, blameless, how):
                 await self._send_ticket()
         except (RedisError, OSError) as error:
             log.warning("The tasks of a process that ended wait again only when Redis is back: %s", error)
-            self._unreleased[token] = blameless
+            self._unreleased[token] = blameless, how
 
     async def _send_ticket(self) -> None:
         if self._queue_settings.ticket_queue:

@@ -85,10 +85,11 @@ end
 -- The process behind a token is dead: what it had claimed waits again, in front. Tasks that ran together run alone
 -- from now, so that the one that killed the process is found; that one is tried again after growing delays, a bounded
 -- number of times: how it died says which field counts, and up to what. Nothing counts when the process was stopped for
--- a reason of ours.
+-- a reason of ours. What is known of the last end stands behind the reason.
 local DEATH, LOSS = {'deaths', MAX_DEATHS, 'died'}, {'losses', MAX_LOSSES, 'was lost with its container'}
 
-local function give_back(token, sync_expires, expires, how)
+local function give_back(token, sync_expires, expires, how, details)
+    details = details or ''
     redis.call('DEL', HAND .. token)
     local ids = redis.call('SMEMBERS', CLAIMS .. token)
     redis.call('DEL', CLAIMS .. token)
@@ -104,7 +105,7 @@ local function give_back(token, sync_expires, expires, how)
                 if #ids == 1 then times = redis.call('HINCRBY', key, how[1], 1) end
             end
             if how and times >= how[2] then
-                local reason = 'the process that ran this task ' .. how[3] .. ', ' .. times .. ' times'
+                local reason = 'the process that ran this task ' .. how[3] .. ', ' .. times .. ' times' .. details
                 end_now(id, 'FAILURE', '{"args":["' .. reason .. '"],"type":"WorkerLostError"}',
                         '"' .. reason .. '"', sync_expires, expires, true)
             elseif times > 1 then
