@@ -1,4 +1,4 @@
-"""Libraries that write: into the working directory, the home folder and the usual caches, whoever the containers run as."""
+"""What a library writes into the working directory, in containers; and what stays closed to it."""
 
 from __future__ import annotations
 
