@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from denzel.pipeline.loading import MODULE
+
+# What the user's modules are called, with the dot behind it.
+_PACKAGE = MODULE.rpartition(".")[0] + "."
 # Objects that are looked at, at the most.
 _MOST = 20_000
 _CONTAINERS = (dict, list, tuple, set, frozenset, deque, CellType, MethodType, functools.partial)
@@ -47,7 +51,7 @@ def _users_modules() -> list[ModuleType]:
 
 
 def _is_users(name: Any) -> bool:
-    return isinstance(name, str) and (name == "app.logic" or name.startswith("app.logic."))
+    return isinstance(name, str) and f"{name}.".startswith(_PACKAGE)
 
 
 def _is_looked_into(value: Any) -> bool:
