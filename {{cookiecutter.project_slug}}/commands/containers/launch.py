@@ -13,6 +13,7 @@ from commands.shared.docker import compose, containers, proxy_place, require_doc
 from commands.shared.env import listening, read_env, update_env
 from commands.shared.ports import port_taken, url
 from commands.shared.project import CommandError
+from commands.shared.readiness import fetch_ready, memory_note
 from commands.shared.running import BUILDING_FILE, api_url, read_marker
 from commands.shared.screen import colour, say, warn
 
@@ -99,6 +100,8 @@ def announce() -> None:
         if number := proxy.get("PROXY_TLS_PORT"):
             say(f"           {url(proxy['PROXY_HOST'], number).replace('http:', 'https:')}")
         hosts["PROXY_HOST"] = proxy["PROXY_HOST"]
+    if note := memory_note(fetch_ready(api)):
+        warn(note)
     for name, host in hosts.items():
         if _is_open(host):
             warn(

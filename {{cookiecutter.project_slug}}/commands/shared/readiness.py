@@ -12,6 +12,9 @@ from commands.shared.arguments import positive_number
 from commands.shared.env import read_env
 from commands.shared.http import direct
 
+# Of the memory, the part that models may take: they grow while they work.
+_SPARE = 0.9
+
 
 def answers(url: str, timeout: float = 2.0) -> bool:
     """Whether a GET of the URL is answered with success."""
@@ -88,6 +91,25 @@ def worker_states(document: dict[str, Any] | None) -> list[tuple[str, str, str]]
         for worker in document.get("workers") or []
     ]
     return workers or [("all", "LOADING...", "")]
+
+
+def memory_note(document: dict[str, Any] | None) -> str:
+    """What to change where the models of all processes hardly fit into the memory; empty where they do."""
+    for worker in (document or {}).get("workers") or []:
+        processes, each, free = (int(worker.get(name) or 0) for name in ("processes", "memory", "memory_free"))
+        if not (processes > 1 and each and free):
+            continue
+        fit = max(1, int(_SPARE * (free + processes * each) / each))
+        if fit < processes:
+            return (
+                f"{processes} processes hold {processes} copies of the model, {_gigabytes(each)} each; "
+                f"{_gigabytes(free)} are free: set WORKER_CONCURRENCY={fit} in .env"
+            )
+    return ""
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB"
 
 
 def launch_timeout() -> float:
