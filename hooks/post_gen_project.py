@@ -145,10 +145,12 @@ def chosen_settings(choices: Iterable[Choice]) -> dict[str, str]:
     return {"COMPOSE_FILE": ":".join(compose), **settings}
 
 
-def complete_env(path: Path, choices: Iterable[Choice]) -> None:
+def complete_env(path: Path, choices: Iterable[Choice], leave_out: bool = False) -> None:
     """Fill in a new .env what is generated and chosen; one that was in use keeps every value it has.
 
-    Beside a new one goes .env.example: the same without secrets, from which a clone of the project makes its own.
+    Beside a new one goes .env.example: the same without secrets, from which a clone of the project makes its own. So
+    does the project itself where a new .env is left out, as for cruft: it generates the project again at each update,
+    and takes other secrets for a change of the template.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
@@ -156,6 +158,9 @@ def complete_env(path: Path, choices: Iterable[Choice]) -> None:
     chosen = {key: value for key, value in chosen_settings(choices).items() if new or key not in found}
     if new:
         path.with_name(".env.example").write_text("\n".join(with_settings(lines, chosen)) + "\n", encoding="utf-8")
+    if new and leave_out:
+        path.unlink()
+        return
     wanted = {key: generate(path.parent) for key, generate in GENERATED.items() if new or key not in found} | chosen
     if wanted:
         write_private(path, "\n".join(with_settings(lines, wanted)) + "\n")
@@ -259,7 +264,7 @@ Your project is ready: {folder}
 def next_steps(project: Path, answers: Mapping[str, Any]) -> str:
     """Return what to do now, ready to be copied from the terminal."""
     empty = answers["example"] == "none"
-    here = os.environ.get("PWD") == answers["_output_dir"]
+    here = os.environ.get("PWD") == (answers.get("_output_dir") or str(project.parent))
     return NEXT_STEPS.format(
         folder=shlex.quote(project.name if here else str(project)),
         fill=f"  Fill the four functions in {PIPELINE}, then:\n" if empty else "",
@@ -275,7 +280,7 @@ def main() -> int:
         if choice.places and not place(project, project / choice.places):
             print(f"{PIPELINE} is your own: the example was not put in its place.")
     remove_staging(project)
-    complete_env(project / ".env", choices)
+    complete_env(project / ".env", choices, leave_out="_commit" in answers)
     write_test_requirements(project / TEST_REQUIREMENTS, answers)
     print(next_steps(project, answers))
     return 0

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,26 @@ ONCE_OURS = {
         "update",
     ),
 }  # fmt: skip
+
+
+OLDEST_COOKIECUTTER = (2, 7)  # the first one that takes an answer such as gpu=true on the command line
+
+
+def version_problem(version: str) -> str | None:
+    """What to do where Cookiecutter is too old for this template; whatever else fails with it would mislead."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if not numbers or numbers >= OLDEST_COOKIECUTTER:
+        return None
+    oldest = ".".join(map(str, OLDEST_COOKIECUTTER))
+    return f"denzel-template needs Cookiecutter {oldest} or newer; this is {version}: pip install -U cookiecutter"
+
+
+def cookiecutter_version() -> str:
+    """The version of the Cookiecutter that runs this hook, with its own Python; where it cannot be told, a good one."""
+    try:
+        return str(import_module("cookiecutter").__version__)
+    except (ImportError, AttributeError):
+        return ".".join(map(str, OLDEST_COOKIECUTTER))
 
 
 def problems(answers: Mapping[str, Any]) -> Iterable[str]:
@@ -112,6 +133,9 @@ def remove_old_framework(project: Path) -> None:
 
 
 def main() -> int:
+    if problem := version_problem(cookiecutter_version()):
+        print(f"\n{problem}\n", file=sys.stderr, flush=True)
+        return 1
     answers = json.loads(ANSWERS)
     project = Path.cwd()
     found = [*problems(answers), *folder_problems(project)]
