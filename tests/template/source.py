@@ -27,6 +27,7 @@ RENDERED = {
 
 USER_OWNED = [
     ".dockerignore",
+    ".gitattributes",
     ".gitignore",
     "app/assets/examples/*",
     "app/logic/*",
