@@ -37,8 +37,9 @@ def asynchronous(iris_dev: Dev) -> Iterator[None]:
 def test_the_urls_are_shown_when_it_is_ready(iris_dev: Dev, url: str) -> None:
     iris_dev.wait_for("Ctrl-C stops everything.")
     lines = [line.removeprefix("dev     | ") for line in iris_dev.text().splitlines() if line.startswith("dev ")]
-    assert any(re.fullmatch(r"Waiting: the (model|API) is (loading|starting)( \(\d+ s\))?", line) for line in lines)
     ready = next(number for number, line in enumerate(lines) if re.fullmatch(r"Ready after \d+\.\d s", line))
+    # Nothing is said but what is waited for, if the model takes longer than the API.
+    assert all(re.fullmatch(r"Waiting: the model is loading( \(\d+ s\))?", line) for line in lines[:ready])
     assert lines[ready + 1] == f"  API      {url}   (try it: make predict)"
     assert re.fullmatch(r"  Monitor  http://127.0.0.1:\d+   \(user admin, password: .*\)", lines[ready + 2])
     assert re.fullmatch(r"  Redis    127.0.0.1:\d+ \(Redis .*, data in .denzel/redis\)", lines[ready + 3])
