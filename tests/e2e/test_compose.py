@@ -72,7 +72,7 @@ def test_only_api_monitor_and_proxy_are_published_and_to_this_machine(services: 
     assert {name: addresses for name, addresses in ports.items() if addresses} == {
         "api": ["127.0.0.1"],
         "monitor": ["127.0.0.1"],
-        "proxy": ["127.0.0.1"],
+        "proxy": ["127.0.0.1", "127.0.0.1"],  # the second one with TLS
     }
 
 
