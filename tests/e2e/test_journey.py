@@ -256,9 +256,8 @@ def test_an_error_in_load_model_is_seen_in_start_status_and_logs(project: Projec
     assert 'then run "make restart"' in said
 
     status = project.run("status").out
-    assert re.search(
-        rf"^Worker: worker@{project.slug} - ERROR\n\t.*missing\.pkl.*\nResponses: ", status, re.MULTILINE
-    ), status
+    shown = rf"^Worker: worker@{project.slug} - ERROR\n\t.*missing\.pkl.*\nResponses: "
+    assert re.search(shown, status, re.MULTILINE), status
     assert "missing.pkl" in project.run("logs", "SERVICE=denzel").out
     assert "missing.pkl" in project.run("logworker").out
     assert requests.get(f"{project.url}/ready", timeout=10).status_code == 503
