@@ -215,7 +215,8 @@ class Supervisor:
             return True
         if too_old:
             return False
-        self._reload_error = error or f"{new.title} ended {new.ends} times while it started ({new.how_it_ended})"
+        ended = f"{new.title} ended {new.ends} times while it started ({new.how_it_ended})"
+        self._reload_error = error if state == "ERROR" and error else ended
         log.error("The new code does not start (%s); the processes from before go on", self._reload_error)
         return False
 
