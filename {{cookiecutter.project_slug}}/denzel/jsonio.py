@@ -31,8 +31,25 @@ _AS_IT_IS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME |
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
+# What to do about values that JSON cannot hold, by the name of their type.
+_ADVICE = {
+    "DataFrame": 'its to_dict("records") is',
+    "coroutine": "define the function with `def`, not with `async def`",
+    "NAType": "None is, and becomes null",
+}
+_MISSING = "None is, and becomes null"
+
+
 class NotJSON(ValueError):
-    """A value that JSON cannot hold; the message starts with its path, such as `$.a123.score`."""
+    """A value that JSON cannot hold; the message starts with its path, such as `$.a123.score`.
+
+    Attributes:
+        advice: what to do instead; empty where nothing is known.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class TooDeep(NotJSON):
@@ -104,7 +121,7 @@ def _convert(value: Any, path: str, parents: tuple[int, ...], deepest: int) -> A
     if isinstance(value, float):
         if math.isfinite(value):
             return float(value)
-        raise NotJSON(f"{path}: {_float_name(value)} is not valid JSON")
+        raise NotJSON(f"{path}: {_float_name(value)} is not valid JSON", _MISSING)
     if isinstance(value, str):
         try:
             value.encode()
@@ -125,7 +142,7 @@ def _convert(value: Any, path: str, parents: tuple[int, ...], deepest: int) -> A
         return [_convert(item, f"{path}[{index}]", inside, deepest) for index, item in enumerate(value)]
     if isinstance(value, datetime | date | time):
         if value != value:  # pandas' missing time is a datetime that equals nothing
-            raise NotJSON(f"{path}: NaT (a missing time) is not valid JSON")
+            raise NotJSON(f"{path}: NaT (a missing time) is not valid JSON", _MISSING)
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
@@ -137,7 +154,12 @@ def _convert(value: Any, path: str, parents: tuple[int, ...], deepest: int) -> A
         plain = value.tolist()
         if type(plain) is not type(value):
             return _convert(plain, path, inside, deepest)
-    raise NotJSON(f"{path}: {type(value).__name__} is not valid JSON")
+    raise NotJSON(f"{path}: {type(value).__name__} is not valid JSON", advice_on(value))
+
+
+def advice_on(value: Any) -> str:
+    """What to do with a value that JSON cannot hold, as the end of a sentence; empty where nothing is known."""
+    return _ADVICE.get(type(value).__name__, "")
 
 
 def _convert_times(value: Any, path: str, inside: tuple[int, ...], deepest: int) -> Any:
@@ -145,7 +167,7 @@ def _convert_times(value: Any, path: str, inside: tuple[int, ...], deepest: int)
     missing = value != value
     if getattr(value, "ndim", 0) == 0:
         if missing:
-            raise NotJSON(f"{path}: NaT (a missing time) is not valid JSON")
+            raise NotJSON(f"{path}: NaT (a missing time) is not valid JSON", _MISSING)
     elif missing.any():  # one by one, for the path
         return _convert(list(value), path, inside, deepest)
     return _convert(value.astype(str).tolist(), path, inside, deepest)

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 MINE, FRAMEWORK = "requirements.txt", "requirements-denzel.txt"
 DIGESTS = "requirements.json"  # in the image: the digest of each file that was gathered
@@ -155,7 +156,9 @@ def _local_path(line: str, project: Path, file: Path) -> Path | None:
         text = re.split(r"\s+--|\s*;\s", line)[0].strip()
         if match := re.match(r"[\w.-]+\s*(?:\[[^\]]*\])?\s*@\s*(\S+)", text):
             text = match[1]
-    text = re.sub(r"^file:(//(?=/)|(?!/))?", "", re.sub(r"\[[^\]]*\]$|#.*$", "", text))
+    text = re.sub(r"\[[^\]]*\]$|#.*$", "", text)
+    if text.startswith("file:"):
+        text = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", text))
     is_path = line.startswith(("-e", "--e", "-f", "--f"))
     if _URL.match(text) or not (
         is_path or text.startswith((".", "/")) or "/" in text or text.endswith((".whl", ".gz", ".zip"))

@@ -100,7 +100,11 @@ def test_requests_and_answers_cross_the_borders_of_json(project: Project) -> Non
 @pytest.mark.parametrize(
     ("function", "returned", "message"),
     [
-        ("predict", '{"a123": {"score": float("nan")}}', "$.a123.score: NaN is not valid JSON"),
+        (
+            "predict",
+            '{"a123": {"score": float("nan")}}',
+            "$.a123.score: NaN is not valid JSON; None is, and becomes null",
+        ),
         ("predict", '{"a123": [1, {2}]}', "$.a123[[]1]: set is not valid JSON"),
         ("predict", "[1]", "predict must return a dictionary, not list"),
         ("predict", "None", "predict must return a dictionary, not NoneType"),

@@ -58,7 +58,8 @@ def test_exit_in_verify_input_refuses_the_request_and_nothing_more(service: Serv
         ("note('nothing')", "verify_input returned None; end it with `return json_data`"),
         (
             "{'a': {'b': float('nan')}}",
-            "verify_input returned a value that JSON cannot hold: $.a.b: NaN is not valid JSON",
+            "verify_input returned a value that JSON cannot hold: "
+            "$.a.b: NaN is not valid JSON; None is, and becomes null",
         ),
         ("[object]", "verify_input returned a value that JSON cannot hold: $[0]: type is not valid JSON"),
     ],
@@ -112,9 +113,9 @@ def test_an_error_of_a_task_is_told_to_who_waits_and_to_who_polls(
         ("[1]", "predict must return a dictionary, not list"),
         ("note('nothing')", "predict must return a dictionary, not NoneType"),
         ("np.zeros(2)", "predict must return a dictionary, not ndarray"),
-        ("{'a123': {'score': float('nan')}}", "$.a123.score: NaN is not valid JSON"),
-        ("{'a': [1, {'b c': -np.inf}]}", '$.a[1]["b c"]: -Infinity is not valid JSON'),
-        ("{'a': np.array([1, np.nan])}", "$.a[1]: NaN is not valid JSON"),
+        ("{'a123': {'score': float('nan')}}", "$.a123.score: NaN is not valid JSON; None is, and becomes null"),
+        ("{'a': [1, {'b c': -np.inf}]}", '$.a[1]["b c"]: -Infinity is not valid JSON; None is, and becomes null'),
+        ("{'a': np.array([1, np.nan])}", "$.a[1]: NaN is not valid JSON; None is, and becomes null"),
         ("{'a': {1, 2}}", "$.a: set is not valid JSON"),
         ("{'a': b'bytes'}", "$.a: bytes is not valid JSON"),
         ("{'a': open}", "$.a: builtin_function_or_method is not valid JSON"),

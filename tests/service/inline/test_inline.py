@@ -54,7 +54,7 @@ def test_sync_and_async_answers_are_the_same(inline: Service) -> None:
         ({"predict": "throw(asyncio.CancelledError())"}, 500, "CancelledError"),
         ({"predict": "throw(Unprintable())"}, 500, "Unprintable"),
         ({"predict": "[1]"}, 500, "predict must return a dictionary, not list"),
-        ({"predict": "{'a': float('nan')}"}, 500, "$.a: NaN is not valid JSON"),
+        ({"predict": "{'a': float('nan')}"}, 500, "$.a: NaN is not valid JSON; None is, and becomes null"),
         ({"callback_uri": "http://10.0.0.1/"}, 200, None),
     ],
 )

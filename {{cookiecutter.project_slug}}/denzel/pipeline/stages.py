@@ -5,6 +5,7 @@ The queue's workers, the inline executor and the tests of `pytest_denzel` all ru
 
 from __future__ import annotations
 
+import asyncio
 from types import ModuleType
 from typing import Any
 
@@ -53,14 +54,18 @@ def dumps_verified(value: Any) -> bytes:
     except jsonio.TooDeep:
         raise  # the request's fault as a rule
     except jsonio.NotJSON as error:
-        raise BadAnswer(f"verify_input returned a value that JSON cannot hold: {error}") from None
+        raise BadAnswer(f"verify_input returned a value that JSON cannot hold: {_advised(error)}") from None
     except Exception as error:  # of the value's own methods
         raise BadAnswer(f"verify_input returned a value that cannot be converted: {describe(error)}") from None
 
 
 def predictions(module: ModuleType, model: Any, json_data: Any) -> Any:
     """What `process` and `predict` make of a verified request; raises whatever they raise."""
-    return module.predict(model, module.process(model, json_data))
+    data = module.process(model, json_data)
+    if asyncio.iscoroutine(data):
+        data.close()
+        raise BadAnswer(f"process returned a coroutine: {jsonio.advice_on(data)}")
+    return module.predict(model, data)
 
 
 def dumps_predictions(value: Any) -> bytes:
@@ -70,11 +75,22 @@ def dumps_predictions(value: Any) -> bytes:
         BadAnswer: it is not a dictionary, JSON cannot hold it (the message names the path), or it is too large.
     """
     if not isinstance(value, dict):
-        raise BadAnswer(f"predict must return a dictionary, not {type(value).__name__}")
+        hint = ""
+        if asyncio.iscoroutine(value):
+            value.close()
+            hint = f": {jsonio.advice_on(value)}"
+        elif callable(getattr(value, "to_dict", None)):  # pandas, polars
+            hint = ', for example {"rows": frame.to_dict("records")}'
+        raise BadAnswer(f"predict must return a dictionary, not {type(value).__name__}{hint}")
     try:
         text = jsonio.dumps(value)
     except jsonio.NotJSON as error:
-        raise BadAnswer(str(error)) from None
+        raise BadAnswer(_advised(error)) from None
     if len(text) > MOST_ANSWER_BYTES:
         raise BadAnswer(f"predict returned {len(text)} bytes of JSON; an answer may have {MOST_ANSWER_BYTES} at most")
     return text
+
+
+def _advised(error: jsonio.NotJSON) -> str:
+    """What is wrong with a value, and what to do."""
+    return f"{error}; {error.advice}" if error.advice else str(error)

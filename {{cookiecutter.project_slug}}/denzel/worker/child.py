@@ -54,7 +54,7 @@ class Child:
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
-        self.killed = self._blameless = False
+        self.killed = self._blameless = self._again = False
 
     async def run(self) -> None:
         """Keep the process running until `stop` is called."""
@@ -85,6 +85,9 @@ class Child:
                 await self._on_end(self.token, self._blameless, how)
             if self._stopping.is_set():
                 return
+            if self._again:
+                self._again = False
+                continue
             if self.killed or served:
                 pause = 0.5
             log.error("%s ended%s (%s); starting it again in %g s", self.title, at_work, how, pause)
@@ -174,6 +177,16 @@ class Child:
         """
         self.killed, self._blameless = True, blameless
         self.signal(signal.SIGKILL)
+
+    def has_environment(self, names: dict[str, str]) -> bool:
+        """Whether the process runs with these variables, as far as they are the service's own."""
+        return names.items() <= self._environment.items()
+
+    def start_again(self, environment: dict[str, str]) -> None:
+        """Let the process finish its work, end, and start with these variables."""
+        self._environment = {**self._environment, **environment}
+        self._again = True
+        self.signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Let the process finish its work and end."""

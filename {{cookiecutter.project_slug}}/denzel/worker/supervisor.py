@@ -158,9 +158,24 @@ class Supervisor:
                 "%d of %d prediction processes: each takes %s with its model, and %s are free (WORKER_CONCURRENCY)",
                 fit, self._wanted, gigabytes(self._memory), gigabytes(free),
             )  # fmt: skip
-        for _ in range(len(self._predictors), fit):
-            self._start_predictor({})
+        self._wanted = Automatic(fit)
+        others = [self._start_predictor({}) for _ in range(len(self._predictors), fit)]
+        await self._share_anew(loaded[0], others)
         await asyncio.Event().wait()  # a duty ends only with all of them
+
+    async def _share_anew(self, first: Child, others: list[Child]) -> None:
+        """Where fewer processes fit than were wanted, each has more cores: the first one has to start again for that.
+
+        Libraries count cores when they are loaded. Others serve meanwhile, if there are others.
+        """
+        limits = self._thread_limits()
+        if first.has_environment(limits):
+            return
+        while others and not any(child.report()[0] == "UP" for child in others):
+            await asyncio.sleep(0.1)
+        if first in self._predictors:  # no newer code has taken over
+            log.info("%s loads the model once more, with its share of the cores", first.title)
+            first.start_again(limits)
 
     async def _stop_children(self) -> None:
         log.info("Stopping; the current work is finished first")
