@@ -71,13 +71,15 @@ def test_what_does_not_fit_any_more_is_noticed_and_put_right(plain: Path) -> Non
 
 
 def test_a_requirement_that_cannot_be_had_ends_with_pips_last_lines(plain: Path) -> None:
-    missing = plain / "wheels" / "does_not_exist-1.0-py3-none-any.whl"
-    (plain / "requirements.txt").write_text(f"does-not-exist @ {missing.as_uri()}\n")
+    broken = plain / "wheels" / "no_wheel-1.0-py3-none-any.whl"
+    broken.parent.mkdir()
+    broken.write_text("not an archive")
+    (plain / "requirements.txt").write_text(f"no-wheel @ {broken.as_uri()}\n")
     done = make(plain, "install")
     assert done.returncode == 2
-    assert missing.name in done.stderr
+    assert broken.name in done.stderr
     assert "pip failed; its whole output is in .denzel/install.log" in done.stderr
-    assert missing.name in (plain / ".denzel" / "install.log").read_text()
+    assert broken.name in (plain / ".denzel" / "install.log").read_text()
     assert ensure(plain).returncode != 0, "it is tried again"
 
 

@@ -43,6 +43,15 @@ def test_what_they_name_is_found(project: Path) -> None:
     assert not found.hashed
 
 
+@pytest.mark.parametrize("form", ["{uri}", "d @ {uri}", "-e {uri}", "d[extra] @ {uri}#sha256=aa", "{local}"])
+def test_a_url_of_a_file_may_hold_escaped_characters(project: Path, form: str) -> None:
+    wheel = project / "wheels" / "a-1-py3-none-any.whl"
+    uri = wheel.as_uri()
+    assert "it%27s%20a%20project" in uri
+    (project / "requirements.txt").write_text(form.format(uri=uri, local=uri.replace("file://", "file://localhost")))
+    assert requirements.read(project).local == ["wheels/a-1-py3-none-any.whl"]
+
+
 def test_the_image_gets_it_and_nothing_else(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "gathered"
     requirements.gather(project, folder)
