@@ -28,6 +28,10 @@ _FILE = re.compile(r"(?:-r|--requirement|-c|--constraint)(?:\s+|=|(?<=-[rc]))(.+
 _LOCAL = re.compile(r"(?:-e|--editable|-f|--find-links)(?:\s+|=|(?<=-[ef]))(.+)")
 _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(==[^;#\s\\]+)\s*(;[^#\\]*)?")
 _URL = re.compile(r"[a-z+]+://|(git|hg|svn|bzr)\+", re.IGNORECASE)
+# where a build of the image has the package index of .env; what is not set is an empty file, or none
+_SECRETS = Path("/run/secrets")
+# what would count more than PIP_CERT in pip, by the library that it sends requests with
+OVER_PIP_CERT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _NEVER = {"__pycache__", ".git", ".venv", "build", "node_modules"}
 
 
@@ -195,6 +199,20 @@ def _unquoted(text: str) -> str:
     return text.strip().strip("'\"")
 
 
+def _pip_environment() -> dict[str, str]:
+    """The environment, with the package index as pip's variables."""
+    environment = dict(os.environ)
+    texts = {name: _SECRETS / name.lower() for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")}
+    found = {name: path.read_text(encoding="utf-8").strip() for name, path in texts.items() if path.is_file()}
+    environment |= {name: text for name, text in found.items() if text}
+    certificates = _SECRETS / "pip_cert"
+    if certificates.is_file() and certificates.stat().st_size:
+        environment["PIP_CERT"] = str(certificates)
+        for name in OVER_PIP_CERT:
+            environment.pop(name, None)
+    return environment
+
+
 def main(arguments: list[str]) -> int:
     """Gather or install; the exit code is that of pip, or 1 where the files are wrong."""
     command, *words = arguments
@@ -204,7 +222,8 @@ def main(arguments: list[str]) -> int:
             return 0
         with tempfile.TemporaryDirectory() as folder:
             for options in runs(Path.cwd(), [], Path(folder)):
-                code = subprocess.call([sys.executable, "-I", "-m", "pip", "install", *words, *options])
+                pip = [sys.executable, "-I", "-m", "pip", "install", *words, *options]
+                code = subprocess.call(pip, env=_pip_environment())
                 if code:
                     return code
     except RequirementsError as error:

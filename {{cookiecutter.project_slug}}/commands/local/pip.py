@@ -10,7 +10,7 @@ import threading
 import time
 
 from commands.local.venv import VENV, into_venv
-from commands.shared.env import shell_environment
+from commands.shared import package_index
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.screen import say
 
@@ -40,7 +40,7 @@ def pip_install(requirements: list[str]) -> None:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=shell_environment(),  # with a PYTHONPATH, pip would take what lies there for installed
+            env=package_index.pip_environment(),  # with a PYTHONPATH, pip would take what lies there for installed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -63,7 +63,10 @@ def pip_install(requirements: list[str]) -> None:
         # From where pip begins to say why; the last lines are of little use by themselves.
         begins = [number for number, line in enumerate(last) if re.match(r"\s*(ERROR|error|×)", line)]
         text = "\n".join(line for line in last[min([*begins, max(0, len(last) - 12)]) :] if line)
-        raise CommandError(f"{text}\npip failed; its whole output is in {LOG.relative_to(ROOT)}")
+        advice = package_index.advice("\n".join(last))
+        raise CommandError(
+            f"{text}\npip failed; its whole output is in {LOG.relative_to(ROOT)}" + (f"\n{advice}" if advice else "")
+        )
 
 
 class _PipProgress:

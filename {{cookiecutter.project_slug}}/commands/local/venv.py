@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
+from commands.shared.package_index import pip_environment
 from commands.shared.project import ROOT, CommandError
 from commands.shared.screen import say
 from denzel import requirements
@@ -120,7 +121,14 @@ def make_venv() -> None:
         commands[0].append("--without-pip")
         commands.append([python, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", *into_venv(), "pip"])
     for command in commands:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            command,
+            env=pip_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             shutil.rmtree(VENV, ignore_errors=True)
             raise CommandError(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from commands import shadowing
 from commands.shared.arguments import count, positive_number
 from commands.shared.env import read_env
+from commands.shared.package_index import index_is_right
 from commands.shared.project import ROOT, CommandError
 from denzel.settings import Settings, SettingsError
 
@@ -39,6 +40,7 @@ def settings_are_right(given: Mapping[str, str] | None = None) -> None:
     if given is None:
         positive_number(settings.get("LAUNCH_TIMEOUT") or 600, "LAUNCH_TIMEOUT")
         count(settings.get("WORKERS") or 1, "WORKERS")
+        index_is_right(settings)
     if not _is_time_zone(zone := settings.get("TZ") or "UTC"):
         raise CommandError(f"TZ is {zone!r}: there is no such time zone. Write it as Europe/Berlin; empty means UTC.")
     memory = settings.get("REDIS_MAXMEMORY") or "0"

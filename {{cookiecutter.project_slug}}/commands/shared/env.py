@@ -27,6 +27,8 @@ COMPOSE_FILES = (
 _FOREIGN = re.compile(
     r"(CELERY|FALCON|FLOWER|GUNICORN|KOMBU|UVICORN)_.*|PYTHON[A-Z]+|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS"
 )
+# pip's own names, which are settings here, too: the index that packages come from (commands/shared/package_index.py)
+INDEX_NAMES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT")
 _HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 _OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
 
@@ -69,7 +71,7 @@ def shell_environment() -> dict[str, str]:
 
     Settings come from ``.env`` alone, here as in containers: a REDIS_URL in the shell may be another project's.
     """
-    ours = {*read_env(), *(field.name.upper() for field in fields(Settings)), *_OF_MAKE}
+    ours = {*read_env(), *(field.name.upper() for field in fields(Settings)), *INDEX_NAMES, *_OF_MAKE}
     return {
         name: value
         for name, value in os.environ.items()
