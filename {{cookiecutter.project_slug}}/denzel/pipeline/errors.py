@@ -14,6 +14,7 @@ FILE = "app/logic/pipeline.py"
 
 # Exceptions that are shown of those that led to one another.
 _LONGEST_CHAIN = 5
+_NO_TERMINAL = "needs a terminal, which a service has not"
 _THEN = "From that came:"
 
 
@@ -41,7 +42,7 @@ def project_path(filename: str) -> str:
 
 def describe(error: BaseException) -> str:
     """`NameError: name 'np' is not defined`."""
-    message = text_of(str, error)
+    message = _says(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
@@ -97,13 +98,28 @@ def message_of(error: BaseException) -> str:
     """The exception's message, or its type's name when it has none."""
     if (isinstance(error, SystemExit) and not isinstance(error.code, str)) or isinstance(error, KeyError):
         return describe(error)  # the 3 of exit(3), or the key, says nothing by itself
-    return text_of(str, error) or type(error).__name__
+    return _says(error) or type(error).__name__
+
+
+def _says(error: BaseException) -> str:
+    """The exception's message; of one that comes from asking a terminal, what to do."""
+    return _about_terminals(error) or text_of(str, error)
+
+
+def _about_terminals(error: BaseException) -> str:
+    """What to do where the user's code asks a terminal; empty for all other errors."""
+    if type(error).__name__ == "BdbQuit":  # of pdb, ipdb and their like; by name: services need none of these
+        return f"breakpoint() {_NO_TERMINAL}: take it out, or debug the function in a test (make test ARGS=--pdb)"
+    if isinstance(error, EOFError) and text_of(str, error) == "EOF when reading a line":
+        return f"input() {_NO_TERMINAL}: let the request or a variable in .env bring what it asks for"
+    return ""
 
 
 def result_of(error: BaseException) -> dict[str, Any]:
     """How /status shows a failure: `{"args": [...], "type": "NameError"}`, as Celery's JSON does."""
     arguments = []
-    for argument in error.args if isinstance(error.args, tuple) else (error.args,):
+    given = error.args if isinstance(error.args, tuple) else (error.args,)
+    for argument in given or filter(None, [_about_terminals(error)]):
         try:
             jsonio.dumps({"args": [argument]})
         except BaseException:  # not only NotJSON: conversion runs the argument's own methods
