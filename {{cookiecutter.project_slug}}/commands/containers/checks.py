@@ -20,6 +20,7 @@ def before_start() -> None:
     compose_files_exist()
     settings_are_right()
     compose_accepts()
+    docker_sees_the_folder()
     gpus_are_there()
 
 

@@ -31,7 +31,6 @@ def run(arguments: list[str]) -> int:
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
     check_free(place, "Pass an available port using {name}")
     checks.before_start()
-    checks.docker_sees_the_folder()
     update_env(**place)
     permissions.prepare()
     build()

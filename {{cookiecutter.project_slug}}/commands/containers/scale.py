@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commands.containers import checks
 from commands.containers.until_ready import raise_failed
 from commands.shared.arguments import count, parse_arguments
 from commands.shared.docker import compose, require_created
@@ -23,6 +24,8 @@ def run(arguments: list[str]) -> int:
     if not launched() and running_dev():
         raise CommandError("make scale is for the containers; for make dev set WORKER_CONCURRENCY in .env.")
     running = any(container.state == "running" for container in require_created().get("denzel", []))
+    if running:
+        checks.docker_sees_the_folder()
     update_env(WORKERS=workers)
     if not running:
         say(f'WORKERS={workers} is kept in .env and applies when the service runs again: "make start"')

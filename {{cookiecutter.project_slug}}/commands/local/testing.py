@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 
+from commands.containers.checks import docker_sees_the_folder
 from commands.local.install import ensure_installed
 from commands.shared import checks
 from commands.shared.arguments import parse_arguments
@@ -21,6 +22,7 @@ def test(arguments: list[str]) -> int:
 def e2e(arguments: list[str]) -> int:
     """Run the same tests on the project's containers; they are other ones than those of `make launch`."""
     require_docker()
+    docker_sees_the_folder()
     return _pytest(["--denzel-tier=docker", "--denzel-require"], arguments)
 
 
