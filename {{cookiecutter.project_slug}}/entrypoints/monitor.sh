@@ -12,7 +12,9 @@ unset MONITOR_PASSWORD
 # What these programs read beside CELERY_* and FLOWER_*.
 unset APP CONFIG_MODULE LOADER PROMETHEUS_MULTIPROC_DIR RESULT_BACKEND SKIP_CHECKS
 
+# Each life of a process has a name of its own: one that is over is listed for 30 seconds more, not for ever.
 exec celery --app denzel.queue.broker flower \
   --address="${MONITOR_BIND_HOST:-127.0.0.1}" \
   --port="${MONITOR_PORT:-5555}" \
+  --purge_offline_workers=30 \
   --max_tasks=10000
