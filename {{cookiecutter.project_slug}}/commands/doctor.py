@@ -40,7 +40,8 @@ from commands.shared.docker import (
 from commands.shared.env import ENV_FILE, known_names, listening, read_env
 from commands.shared.ports import listener
 from commands.shared.project import ROOT, CommandError
-from commands.shared.running import running_dev
+from commands.shared.readiness import fetch_ready, memory_note, memory_told
+from commands.shared.running import api_url, running_dev
 from commands.shared.screen import colour, say
 
 OLDEST_COMPOSE = (2, 20, 2)  # the first one that knows a health check's start_interval
@@ -172,6 +173,19 @@ def _ports() -> str:
     return f"{', '.join(wanted)} ({'held by this project' if own else 'free'})"
 
 
+def _memory() -> str:
+    """What the models take, where the service runs: their processes alone know."""
+    try:
+        document = fetch_ready(api_url())
+    except CommandError:
+        document = None
+    if note := memory_note(document):
+        raise Remark(note)
+    return (
+        memory_told(document) or "what the model takes is known while the service runs with it (make launch, make dev)"
+    )
+
+
 def _container_on(port: int) -> str:
     """The container that holds a port of this machine."""
     if shutil.which("docker") is None:
@@ -287,6 +301,7 @@ GROUPS: dict[str, dict[str, Callable[[], str]]] = {
         "Settings": _settings,
         "Folder": _folder,
         "Ports": _ports,
+        "Memory": _memory,
     },
     "In containers (make launch)": {
         "Docker": _docker,

@@ -108,6 +108,21 @@ def memory_note(document: dict[str, Any] | None) -> str:
     return ""
 
 
+def memory_told(document: dict[str, Any] | None) -> str:
+    """What the models take, as their processes have measured it; empty where none has."""
+    for worker in (document or {}).get("workers") or []:
+        processes, each, free = (int(worker.get(name) or 0) for name in ("processes", "memory", "memory_free"))
+        if processes and each and free:
+            size = _gigabytes(each) if each >= 1e9 else f"{each / 1e6:.0f} MB"
+            holders = (
+                f"{processes} processes hold the model, {size} each"
+                if processes > 1
+                else f"1 process holds the model, {size}"
+            )
+            return f"{holders}; {_gigabytes(free)} are free"
+    return ""
+
+
 def _gigabytes(number: int) -> str:
     return f"{number / 1e9:.1f} GB"
 
