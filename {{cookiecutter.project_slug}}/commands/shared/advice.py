@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.shared import missing_modules, missing_programs
+from commands.shared import missing_files, missing_modules, missing_programs
 from commands.shared.project import ROOT
 from denzel import requirements
 
@@ -65,6 +66,8 @@ def _correction(error: str, in_containers: bool) -> _Correction | None:
         return _Correction(text)
     if program := missing_programs.missing_program(error):
         return _program(*program, in_containers)
+    if text := missing_files.missing_file(error, ROOT):
+        return _Correction(text, "; correct that, then")
     if attribute := _NOT_IN_MODULE.search(error):
         name = attribute[1]
         return _Correction(
@@ -84,7 +87,7 @@ def _correction(error: str, in_containers: bool) -> _Correction | None:
 
 def _of_containers(error: str) -> _Correction | None:
     """The same for what is otherwise in containers than on this machine."""
-    if (missing := _NO_FILE.search(error)) and (ROOT / missing[1]).is_file():
+    if (missing := _NO_FILE.search(error)) and os.path.isfile(ROOT / missing[1]):  # also for names that no path can be
         return _Correction(
             f"containers have nothing of this folder but app/: put {missing[1]} into app/assets/ and open it from there"
         )
