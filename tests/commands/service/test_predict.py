@@ -23,6 +23,7 @@ class Service:
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Any]] = {}
+        self.statuses: dict[str, int] = {}  # of paths whose answers are no success
         self.asked: list[tuple[str, bytes]] = []
         service = self
 
@@ -33,7 +34,8 @@ class Service:
                 left = service.answers[self.path]
                 answer = left.pop(0) if len(left) > 1 else left[0]
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(503 if isinstance(answer, dict) and answer.get("ready") is False else 200)
+                default = 503 if isinstance(answer, dict) and answer.get("ready") is False else 200
+                self.send_response(service.statuses.get(self.path, default))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -194,3 +196,38 @@ def test_what_no_terminal_can_show_is_escaped(
     (examples / "one.json").write_text('{"request": 0, "response": {"\\ud800": "\\u001b[1m\\udfff"}}')
     assert predict.run([]) == 1
     assert '  $.\\ud800: expected "\\u001b[1m\\udfff", but the key is missing\n' in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------- an answer that nothing is expected of
+
+
+@pytest.mark.parametrize("how", ["synchronous", "asynchronous"])
+def test_a_failure_is_not_offered_as_the_expected_answer(
+    service: Service,
+    examples: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    how: str,
+) -> None:
+    folder = examples.parents[2]
+    monkeypatch.setattr(predict, "ROOT", folder)
+    (folder / "logs").mkdir()
+    (folder / "logs/worker.log").write_text("Task one failed: KeyError: 'size'\n")
+    (examples / "new.json").write_text('{"request": 0}')
+    failed = {"title": "Error invoking predict", "description": "KeyError: 'size'"}
+    service.answers = {
+        "/predict": [failed if how == "synchronous" else ACCEPTED],
+        "/status/one": [{"status": "FAILURE", "result": {"args": ["KeyError: 'size'"]}}],
+    }
+    service.statuses = {"/predict": 500 if how == "synchronous" else 200}
+    assert predict.run(["EXAMPLE=new"]) == 1
+    said = capsys.readouterr().out
+    assert said.endswith("\nThe example does not say what it expects.\nThe traceback: make logworker\n")
+
+
+def test_a_refusal_can_be_kept(service: Service, examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (examples / "new.json").write_text('{"request": 0}')
+    service.answers = {"/predict": [{"title": "Bad input format", "description": "no flowers"}]}
+    service.statuses = {"/predict": 400}
+    assert predict.run(["EXAMPLE=new"]) == 1
+    assert capsys.readouterr().out.endswith("To keep this answer: make predict EXAMPLE=new SAVE=1\n")

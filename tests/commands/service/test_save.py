@@ -50,3 +50,12 @@ def test_a_single_example_without_a_response_is_sent(service: Service, examples:
     (examples / "one.json").write_text('{"request": {"b": 2}}')
     service.answers = {"/predict": [NUMBERS]}
     assert predict.run([]) == 0
+
+
+def test_a_task_that_failed_is_not_saved(service: Service, examples: Path) -> None:
+    before = (examples / "one.json").read_text()
+    failed = {"status": "FAILURE", "result": {"args": ["KeyError: 'size'"]}}
+    service.answers = {"/predict": [ACCEPTED], "/status/one": [failed]}
+    with pytest.raises(CommandError, match="not saved"):
+        predict.run(["EXAMPLE=one", "SAVE=1"])
+    assert (examples / "one.json").read_text() == before

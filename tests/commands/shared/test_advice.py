@@ -70,3 +70,20 @@ def test_a_model_that_was_saved_with_a_function_of_a_notebook(root: Path) -> Non
     module = "<module 'denzel.worker.process' from '/opt/x'>"
     error = f"load_model raised AttributeError: Can't get attribute 'clean' on {module}"
     assert advice.for_dev(error).startswith("move clean, which the model was saved with, from your notebook")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("add the package x to requirements.txt", "Add the package x to requirements.txt"),
+        ("there is no module x", "There is no module x"),
+        ("containers have nothing of this folder but app/", "Containers have nothing of this folder but app/"),
+        ("app/logic/cleanin.py does not exist", "app/logic/cleanin.py does not exist"),
+        ("ffmpeg is not in the image", "ffmpeg is not in the image"),
+        ("sklearn is installed, but has no module sklearn.x", "sklearn is installed, but has no module sklearn.x"),
+        ("libcudart.so.12 belongs to NVIDIA's CUDA", "libcudart.so.12 belongs to NVIDIA's CUDA"),
+        ("", ""),
+    ],
+)
+def test_a_name_at_the_start_of_a_sentence_stays_as_it_is(text: str, sentence: str) -> None:
+    assert advice.sentence(text) == sentence

@@ -375,7 +375,7 @@ class Dev:
             return
         self.log.note(line)
         if hint := advice.for_dev(line):
-            self.log.note(hint[0].upper() + hint[1:])
+            self.log.note(advice.sentence(hint))
 
 
 def _ending(code: int) -> str:

@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
         document = _wait(url, f"{url}/status/{accepted}")
     if save:
         return _save(example, document, answer.status)
-    return _judge(example, document, failed=answer.status >= 300)
+    return _judge(example, document, answer.status)
 
 
 def _save(example: Example, document: Any, status: int) -> int:
@@ -54,11 +54,9 @@ def _save(example: Example, document: Any, status: int) -> int:
     path = EXAMPLES / f"{example.name}.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     kept = {key: value for key, value in content.items() if key not in ("response", "error")}
-    error = document.get("description") if isinstance(document, dict) else None
-    failed = status >= 300 or (isinstance(document, dict) and document.get("title") in _ENDED)
-    if status >= 500 or status == 429 or (failed and not isinstance(error, str)) or not isinstance(document, dict):
+    if not _keepable(document, status):
         raise CommandError("This answer is not saved: it is that of a failure, not of the pipeline's.")
-    saved = {"error": error} if failed else {"response": document}
+    saved = {"error": document["description"]} if _failed(document, status) else {"response": document}
     first = {"request": kept.pop("request")}
     path.write_text(json.dumps(first | saved | kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     try:
@@ -68,6 +66,17 @@ def _save(example: Example, document: Any, status: int) -> int:
         raise CommandError(f"The answer cannot be saved: {problem}") from None
     say(f"\nSaved as the expected {next(iter(saved))} of {examples.FOLDER}/{example.name}.json: make test compares it.")
     return 0
+
+
+def _failed(document: Any, status: int) -> bool:
+    return status >= 300 or (isinstance(document, dict) and document.get("title") in _ENDED)
+
+
+def _keepable(document: Any, status: int) -> bool:
+    """Whether an example may expect this: an answer, or a refusal with its message."""
+    if status >= 500 or status == 429 or not isinstance(document, dict):
+        return False
+    return not _failed(document, status) or (status >= 300 and isinstance(document.get("description"), str))
 
 
 def _default() -> Example:
@@ -148,10 +157,10 @@ def _not_ready(api: str, url: str) -> str:
 
 def _advice(error: str) -> str:
     text = (advice.for_dev(error) or "correct it") if running_dev() else advice.for_containers(error)
-    return text[0].upper() + text[1:]
+    return advice.sentence(text)
 
 
-def _judge(example: Example, document: Any, failed: bool) -> int:
+def _judge(example: Example, document: Any, status: int) -> int:
     """Say whether the answer is the expected one."""
     say()
     if example.response is not None:
@@ -161,18 +170,25 @@ def _judge(example: Example, document: Any, failed: bool) -> int:
         got = document.get("description", document) if isinstance(document, dict) else document
         found = [] if got == example.error else [f"expected the error {example.error!r}, got {in_short(got)}"]
     else:
-        say(
-            f"The example does not say what it expects. To keep this answer: make predict EXAMPLE={example.name} SAVE=1"
+        keep = (
+            f" To keep this answer: make predict EXAMPLE={example.name} SAVE=1" if _keepable(document, status) else ""
         )
-        return int(failed)
+        say(f"The example does not say what it expects.{keep}")
+        _tell_log(document)
+        return int(_failed(document, status))
     if not found:
         say(colour("As the example expects.", "green"))
         return 0
     say("\n".join([colour("Not what the example expects:", "red"), *(f"  {printable(line)}" for line in found[:20])]))
+    _tell_log(document)
+    return 1
+
+
+def _tell_log(document: Any) -> None:
+    """Of an error in the user's code: the command that shows where it was raised."""
     failed_in_code = isinstance(document, dict) and document.get("title") in ("Error invoking predict", "FAILURE")
     if failed_in_code and (command := _command_for_log(str(document.get("description", "")))):
         say(f"The traceback: {command}")
-    return 1
 
 
 def _command_for_log(message: str) -> str:

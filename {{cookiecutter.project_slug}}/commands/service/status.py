@@ -118,7 +118,7 @@ def _responses(api_url: str, document: dict[str, Any] | None) -> str:
 def _errors(workers: Sequence[tuple[str, str, str]], advise: Callable[[str], str]) -> list[str]:
     """What to do about the errors of workers, as the other commands say it."""
     texts = dict.fromkeys(advise(error) for _, state, error in workers if state == "ERROR" and error.strip())
-    return [text[0].upper() + text[1:] for text in texts if text]
+    return [advice.sentence(text) for text in texts if text]
 
 
 def notes(document: dict[str, Any] | None, how: str, advise: Callable[[str], str] = advice.for_containers) -> list[str]:

@@ -26,6 +26,9 @@ _NO_ANSWER = re.compile(
 # A file of the user's code and a line in it, or what that file must have: the code is at fault.
 _PLACE = re.compile(r"\b(app/logic/[\w/]+\.py)(?:, line (\d+)|(?= must define)|(?=: BATCHABLE))")
 
+# A sentence that begins with the name of a file, a package or a program keeps it as it is.
+_NAME_FIRST = re.compile(r"\S*[./_]|(?!there )\S+ (is|has|does|belongs|cannot) ")
+
 _WRITABLE = "containers can write to /tmp, to the home folder (~) and to new files of the working directory only"
 
 
@@ -56,6 +59,11 @@ def for_dev(error: str) -> str:
     if not found:
         return ""
     return f'{found.what}{found.joint} end "make dev" and start it again' if found.installs else found.what
+
+
+def sentence(text: str) -> str:
+    """An advice as a sentence of its own, still without its full stop."""
+    return text if _NAME_FIRST.match(text) else text[:1].upper() + text[1:]
 
 
 def _correction(error: str, in_containers: bool) -> _Correction | None:
