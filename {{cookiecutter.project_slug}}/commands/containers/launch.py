@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from commands.containers import checks, permissions
 from commands.containers.build import build
@@ -14,7 +15,7 @@ from commands.shared.env import listening, read_env, update_env
 from commands.shared.ports import port_taken, url
 from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, memory_note
-from commands.shared.running import BUILDING_FILE, api_url, read_marker
+from commands.shared.running import BUILDING_FILE, api_url, read_marker, running_dev
 from commands.shared.screen import colour, say, warn
 
 
@@ -66,6 +67,11 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
 
 def _check_port(name: str, host: str, number: int, advice: str, own: frozenset[int], others: set[int]) -> None:
     if number not in own and port_taken(host, number):
+        if (dev := running_dev()) and number in (urlsplit(dev[of]).port for of in ("api_url", "monitor_url")):
+            raise CommandError(
+                f'Port {number} is that of this folder\'s "make dev": end that by Ctrl-C in its terminal, or: '
+                f"{advice.format(name=name)}."
+            )
         free = _free_port(host, number, others)
         raise CommandError(f"Port {number} is already taken! {advice.format(name=name)}, for example {name}={free}.")
 
