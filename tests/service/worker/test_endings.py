@@ -63,6 +63,18 @@ def test_the_apis_processes_are_told_of_alike(new_service: Callable[..., Service
     eventually(lambda: f"Worker (pid:{pid}) ended ({ENDINGS['SIGBUS']})" in service.log("api"), "it is told")
 
 
+def test_processes_of_the_api_that_were_told_to_leave_just_ended(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    service.start("redis", "api")
+    old = children_of(service.pid("api"))
+    os.kill(service.pid("api"), signal.SIGHUP)
+    eventually(lambda: all(f"Worker (pid:{pid}) ended\n" in service.log("api") for pid in old), "they have gone", 40)
+    new = children_of(service.pid("api"))
+    assert service.stop("api") == 0
+    assert all(f"Worker (pid:{pid}) ended" in service.log("api") for pid in new)
+    assert "stopped from outside" not in service.log("api")
+
+
 def test_containers_have_shared_memory_as_a_setting() -> None:
     compose = (TEMPLATE / "docker-compose.yml").read_text()
     assert compose.count("shm_size: ${SHM_SIZE:-1g}") == 1

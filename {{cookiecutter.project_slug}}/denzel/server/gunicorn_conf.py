@@ -27,6 +27,7 @@ os.environ.update(limits(_threads, automatic=not _settings.predict_threads))
 def on_starting(server):
     """On SIGHUP, new processes come up before the old ones leave; a stop cuts off nobody."""
     server.log.error_log.addFilter(master.name_cause)
+    server.kill_worker = partial(master.kill_worker, server)
     server.reload = partial(master.reload, server)
     server.stop = partial(master.stop, server)
 

@@ -22,6 +22,8 @@ from denzel.server.board import ACCEPTING, BOARD, STARTING
 
 # Seconds within which a process that was told to leave must have stopped to accept.
 _STOPS_ACCEPTING = 10.0
+# Processes that were told to leave: that they end by that signal is no news.
+_TOLD: set[int] = set()
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -72,10 +74,24 @@ def stop(server: Arbiter, graceful: bool = True) -> None:
     Arbiter.stop(server, graceful)
 
 
+def kill_worker(server: Arbiter, pid: int, number: int) -> None:
+    """Send a process a signal, and remember if that tells it to leave."""
+    if number == signal.SIGTERM:
+        _TOLD.add(pid)
+    Arbiter.kill_worker(server, pid, number)
+
+
 def name_cause(record: logging.LogRecord) -> bool:
-    """A filter for gunicorn's log: the line of a process that a signal has ended says what that means as a rule."""
+    """A filter for gunicorn's log: the line of a process that a signal has ended says what that means as a rule.
+
+    Of one that was told to leave it says that it ended.
+    """
     if str(record.msg).startswith("Worker (pid:%s) was sent %s!") and isinstance(record.args, tuple):
         pid, name = record.args
+        if name == "SIGTERM" and pid in _TOLD:
+            _TOLD.discard(pid)
+            record.msg, record.args = "Worker (pid:%s) ended", (pid,)
+            return True
         with contextlib.suppress(ValueError, AttributeError):
             record.args = (pid, ending_of(-getattr(signal, str(name))))
             record.msg = "Worker (pid:%s) ended (%s)"
