@@ -19,9 +19,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api": ("denzel.pipeline", "denzel.server.board"),
     "server": (),
     "pipeline": (),
-    "queue": (),
+    "direct": (),
+    "queue": ("denzel.direct",),
     "inline": ("denzel.pipeline", "denzel.callbacks.sender"),
-    "worker": ("denzel.pipeline", "denzel.queue"),
+    "worker": ("denzel.pipeline", "denzel.queue", "denzel.direct"),
     "callbacks": ("denzel.queue",),
 }
 # The modules at the top level that import packages, and which; nobody imports these modules.

@@ -30,6 +30,8 @@ class Task:
         reply_to: where the executor wants its reply.
         kept: its result lives as long as that of an asynchronous task, however it is answered.
         awaited: the client wants the outcome, if that comes in time.
+        fault: what it is suspected of, as it ran in a process that died: "alone" (it must run alone from now), or
+            "death" (it did, and the process died of it).
     """
 
     id: str
@@ -40,6 +42,7 @@ class Task:
     reply_to: str = ""
     kept: bool = False
     awaited: bool = True
+    fault: str = ""
 
 
 @dataclass(slots=True)

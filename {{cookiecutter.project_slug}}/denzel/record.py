@@ -10,6 +10,8 @@ FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 # How a task ended: status, result and message (JSON) as its record holds them.
 Ending = tuple[str, bytes, bytes]
+# The same with the task's id first.
+EndedTask = tuple[str, str, bytes, bytes]
 
 
 def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:

@@ -150,6 +150,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
     "executor": ("queue", _choice("queue", "inline")),
+    "direct": ("on", _choice("on", "off")),
+    "direct_folder": (".denzel/direct", str),
     "sync_timeout": ("5.0", _number(0, _DAY)),
     "max_wait": ("60", _number(0, _DAY)),
     "max_body_bytes": ("10485760", _number(1, 2**31, int)),
@@ -193,6 +195,8 @@ class Settings:
     broker_url: str
     project_slug: str
     executor: str
+    direct: str
+    direct_folder: str
     sync_timeout: float
     max_wait: float
     max_body_bytes: int

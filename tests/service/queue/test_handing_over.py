@@ -9,6 +9,7 @@ import redis
 
 from denzel.queue import claims, store
 from denzel.queue.worker_connection import WorkerConnection
+from denzel.worker.hand import Hand
 from tests.service.support.tasks import TERMS, Tasks, success
 from tests.support.services import Service
 from tests.support.waiting import eventually
@@ -27,8 +28,15 @@ def idle(
 
 
 def handed(worker: WorkerConnection, claimant: claims.Claimant) -> list[str] | None:
-    found = claims.wait_for_tasks(worker, claimant, 0.05)
+    found = take(worker, claimant)
     return None if found is None else [task_id for task_id, _ in found[0]]
+
+
+def take(worker: WorkerConnection, claimant: claims.Claimant) -> claims.Claimed | None:
+    hand = Hand(worker.url, claimant, None)
+    found = hand.wait(0.05)
+    hand.let_go(worker)
+    return found
 
 
 def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -38,7 +46,7 @@ def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, 
     assert tasks.tickets == 0
     record = tasks.record("a")
     assert (record["status"], record["worker"], record["attempts"]) == ("STARTED", "one@tested", "1")
-    assert claims.wait_for_tasks(worker, claimant, 5) == ([("a", b'{"id":"a"}')], 0)
+    assert take(worker, claimant) == ([("a", b'{"id":"a"}')], 0)
     assert tasks.work("one", success("a")) == []
     assert tasks.record("a")["status"] == "SUCCESS"
     assert tasks.redis.keys("denzel:claim*") == []

@@ -87,6 +87,7 @@ class Dev:
             "MONITOR_BIND_HOST": "127.0.0.1",
             "MONITOR_PORT": str(self.ports["MONITOR_PORT"]),
             "READY_FILE": str(MARKERS / "ready"),
+            "DIRECT_FOLDER": str(MARKERS / "direct"),
             # the supervisor ends its processes in time to give back what they were at
             "STOP_GRACE": f"{STOP_SERVICES - 1:g}",
             "REDIS_URL": self.redis.url,  # empty means its default

@@ -62,6 +62,7 @@ class Processes:
             "CALLBACK_SECRET": self.secret,
             "LOG_FILE": str(self.folder / "logs" / "worker.log"),
             "READY_FILE": str(self.folder / "ready"),
+            "DIRECT_FOLDER": str(self.folder / "direct"),
         }
         if self.redis_program:
             environment.update(

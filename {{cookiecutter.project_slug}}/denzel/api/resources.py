@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import falcon
 import falcon.asgi
@@ -22,6 +25,10 @@ from denzel.settings import Settings
 ROOT = Path(__file__).parents[2]
 SYNC_TIMEOUT = "Denzel-Sync-Timeout"  # the header that tells how long /predict waits, 0: not at all
 INFO = "app/assets/info.txt"
+# The record of a task may follow its answer by a moment: seconds after which an unknown one is looked for again.
+_RECORD_FOLLOWS = (0.02, 0.05, 0.1, 0.2)
+
+T = TypeVar("T")
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -34,7 +41,7 @@ class Status:
         self._ids = ids
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        status = await self._executor.status(task_id) if _TASK_ID(task_id) else None
+        status = await self._look(self._executor.status, task_id)
         if status is None:
             raise self._unknown(task_id)
         if status["status"] == "PENDING" and (reason := (await self._executor.readiness())["reason"]):
@@ -44,13 +51,25 @@ class Status:
     on_head = on_get  # Falcon leaves the body out, its length is told
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        found = await self._executor.cancel(task_id) if _TASK_ID(task_id) else None
+        found = await self._look(self._executor.cancel, task_id)
         if found is None:
             raise self._unknown(task_id)
         if found in FINAL:
             raise falcon.HTTPConflict(title="Already ended", description=f"The task has ended already: {found}.")
         resp.status = falcon.HTTP_202
         write_json(resp, await self._executor.status(task_id) or {"status": "REVOKED", "result": None})
+
+    async def _look(self, ask: Callable[[str], Awaitable[T | None]], task_id: str) -> T | None:
+        """What the executor says of a task; asked again where it was made here just now: its record may follow."""
+        if not _TASK_ID(task_id):
+            return None
+        for pause in _RECORD_FOLLOWS:
+            found = await ask(task_id)
+            age = self._ids.age(task_id)
+            if found is not None or age is None or age > self._settings.sync_result_expires:
+                return found
+            await asyncio.sleep(pause)
+        return await ask(task_id)
 
     def _unknown(self, task_id: str) -> falcon.HTTPError:
         """410 for an id that was made here so long ago that its record has expired, else 404."""

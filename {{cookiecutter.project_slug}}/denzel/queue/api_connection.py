@@ -22,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
+from denzel.queue import keys
 from denzel.queue.pubsub import ASK_EVERY
 
 log = logging.getLogger("denzel.api")
@@ -29,6 +30,7 @@ log = logging.getLogger("denzel.api")
 _LONGEST_PAUSE = 1.0  # seconds between two tries to connect
 
 _NOTHING = object()
+_UNKNOWN = b"0"
 
 
 class ApiConnection:
@@ -39,11 +41,17 @@ class ApiConnection:
         channel: subscribed to on every connection.
         on_message: called with the data of each message.
         on_connect: awaited after each connection, the first one too: messages may have been missed.
+
+    Attributes:
+        response: the live response setting as it is in Redis (None: not set); as long as it is not known, asynchronous,
+            which those who need to know have to ask for. Redis tells of every change (client-side caching).
+            https://redis.io/docs/latest/develop/reference/client-side-caching/
     """
 
     def __init__(
         self, url: str, channel: str, on_message: Callable[[bytes], None], on_connect: Callable[[], Awaitable[None]]
     ) -> None:
+        self.response: bytes | None = _UNKNOWN
         self._pool = redis.ConnectionPool.from_url(
             url, protocol=3, socket_timeout=5, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
         )
@@ -100,6 +108,22 @@ class ApiConnection:
                 if last:
                     raise
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether Redis answers, as far as is known."""
+        return self._wire is not None and not self._wire.lost.done()
+
+    def _read_response(self) -> None:
+        """The live setting has changed, or is not known yet."""
+        self.response = _UNKNOWN
+        if self._wire is not None:
+            self._wire.send("GET", keys.RESPONSE).add_done_callback(self._have_response)
+
+    def _have_response(self, answer: asyncio.Future[Any]) -> None:
+        """Answers come in order: what is told of a change after this one makes it unknown again."""
+        if not answer.cancelled() and answer.exception() is None:
+            self.response = answer.result()
+
     async def _next_wire(self) -> _Wire:
         """The connection that is made now; raises why it cannot be made."""
         self._wanted.set()
@@ -112,7 +136,7 @@ class ApiConnection:
         connection = self._pool.make_connection()
         try:
             await connection.connect()
-            wire = _Wire(connection, self._on_message)
+            wire = _Wire(connection, self._on_message, self._read_response)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -128,6 +152,7 @@ class ApiConnection:
         """Serve on a connection until it breaks; why it did."""
         self._wire = wire
         self._tell(None)
+        wire.send("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", keys.RESPONSE).add_done_callback(self._tracked)
         catching_up = asyncio.ensure_future(self._on_connect())
         catching_up.add_done_callback(partial(self._caught_up, wire))
         try:
@@ -140,9 +165,14 @@ class ApiConnection:
                     await wire.lost
             return wire.lost.result()
         finally:
-            self._wire = None
+            self._wire, self.response = None, _UNKNOWN
             catching_up.cancel()
             await wire.close()
+
+    def _tracked(self, answer: asyncio.Future[Any]) -> None:
+        """Without it (something between that is no Redis) the setting stays unknown."""
+        if not answer.cancelled() and answer.exception() is None:
+            self._read_response()
 
     def _caught_up(self, wire: _Wire, catching_up: asyncio.Future[None]) -> None:
         """Only now is all well; a Redis that is loading its data, say, lets one connect and refuses the rest."""
@@ -165,7 +195,9 @@ class _Wire(asyncio.Protocol):
         lost: done when the connection has ended; the result says why.
     """
 
-    def __init__(self, connection: redis.Connection, on_message: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, connection: redis.Connection, on_message: Callable[[bytes], None], on_change: Callable[[], None]
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.heard = True
         self.subscribed: asyncio.Future[None] = loop.create_future()
@@ -173,6 +205,7 @@ class _Wire(asyncio.Protocol):
         self._loop = loop
         self._connection = connection
         self._on_message = on_message
+        self._on_change = on_change
         self._answers: deque[asyncio.Future[Any]] = deque()
         self._reader = hiredis.Reader(replyError=_error, notEnoughData=_NOTHING)
         # Not public in redis-py; tested with the versions of requirements-denzel.txt.
@@ -214,6 +247,8 @@ class _Wire(asyncio.Protocol):
             if isinstance(reply, hiredis.PushNotification):
                 if reply[0] == b"message":
                     self._on_message(reply[2])
+                elif reply[0] == b"invalidate":
+                    self._on_change()
                 elif reply[0] == b"subscribe":
                     self.subscribed.set_result(None)
             elif self._answers:

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from denzel.queue import keys
 from denzel.queue.scripts import script
 from denzel.queue.ticket import QueueSettings
 
@@ -65,7 +64,7 @@ def work(
     Args:
         most: the most tasks to claim, if not as the claimant says; -1 while some of those claimed before are still
             to be run.
-        stay: if there is nothing to do, the claimant is going to call `wait_for_tasks`.
+        stay: if there is nothing to do, the claimant is going to wait to be handed tasks.
     """
     most = claimant.most if most is None else most
     idle = ""
@@ -97,11 +96,8 @@ def work(
     return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)], waiting
 
 
-def wait_for_tasks(client: Any, claimant: Claimant, seconds: float) -> Claimed | None:
-    """What is handed to an idle process within this time (seconds); takes a `WorkerConnection`."""
-    handed = client.wait(keys.HAND + claimant.token, seconds)
-    if handed is None:
-        return None
+def handed_over(claimant: Claimant, handed: bytes) -> Claimed:
+    """What an idle process was handed: an element of its list."""
     claimant.listed = ""
     waiting, *lines = handed.split(b"\n")
     tasks = [line.split(b" ", 1) for line in lines]

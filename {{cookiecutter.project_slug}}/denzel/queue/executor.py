@@ -25,9 +25,11 @@ from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, Que
 from denzel.queue import keys, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
+from denzel.queue.direct_way import DirectWay
 from denzel.queue.nodes import overview
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
+from denzel.record import Ending
 from denzel.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -64,6 +66,7 @@ class QueueExecutor:
         self._detaching: asyncio.Task[None] | None = None
         self._nudging: asyncio.Task[None] | None = None
         self._watch = readiness.Watch(self._look_at_workers)
+        self._direct = DirectWay(settings, self._channel, self._ask, self._ended_directly, self._returned)
 
     async def start(self) -> None:
         # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.
@@ -76,8 +79,10 @@ class QueueExecutor:
         self._lane = ApiConnection(self._settings.redis_url, self._channel, self._deliver, self._catch_up)
         self._listener = asyncio.create_task(self._lane.run())
         self._watching = asyncio.create_task(self._watch.run())
+        self._direct.start(self._lane)
 
     async def stop(self) -> None:
+        await self._direct.stop()
         for task in (self._listener, self._watching, self._detaching, self._nudging):
             if task:
                 task.cancel()
@@ -92,24 +97,60 @@ class QueueExecutor:
             return await wait.future
         await self._watch.check(task.mode)
         # One wait for both: that the task is accepted (or not), and its outcome.
-        self._waiting[task.id] = wait
+        wait.task, self._waiting[task.id] = task, wait
         task.reply_to = self._channel
         try:
-            self._submitter.submit(task, wait.future)
+            seconds = self._waits_directly(task)
+            if seconds and self._direct.give(task):
+                wait.timer = wait.future.get_loop().call_later(seconds, _run_out, wait.future)
+            else:
+                self._submitter.submit(task, wait.future)
             outcome = await wait.future
-            return await self._detached(task.id) if outcome is RAN_OUT else outcome
+            if outcome is not RAN_OUT:
+                return outcome
+            if not wait.is_stored and not await self._direct.keep(task.id):
+                task.mode, task.wait = "sync", 0
+                if (submitted := await self._send([task])).refused:
+                    raise QueueFull(f"{submitted.waiting} tasks are waiting already")
+            return await self._detached(task.id)
         finally:
             if wait.timer:
                 wait.timer.cancel()
             del self._waiting[task.id]
+            self._direct.forget(task.id)
+
+    def _waits_directly(self, task: Task) -> float:
+        """Seconds for which the client of a task waits that need not be stored first; 0 for all others."""
+        if task.kept or self.ending or not self._lane.is_connected:
+            return 0.0
+        if task.mode == "live":
+            return store.parse_response(self._lane.response, self._settings.sync_timeout)
+        return task.wait or 0.0 if task.mode == "sync" else 0.0
+
+    def _ended_directly(self, task_id: str, ending: Ending) -> None:
+        status, result, message = ending
+        self._resolve(task_id, Outcome(status, result if status == "SUCCESS" else message))
+
+    def _returned(self, task_id: str, fault: str) -> None:
+        """A process has not run this task, or died of it, perhaps: it goes through the queue."""
+        wait = self._waiting.get(task_id)
+        if wait and wait.task and not wait.future.done():
+            wait.task.mode = "sync"  # as it was when the request came
+            wait.task.fault = fault
+            self._submitter.submit(wait.task, wait.future)
 
     def _stored(self, task: Task, future: asyncio.Future[Outcome], submitted: store.Submitted) -> None:
         """Redis has the task, or no room for it: end the wait, or bound it."""
+        wait = self._waiting.get(task.id)
+        if wait and task.id not in submitted.refused:
+            wait.is_stored = True
         if future.done():  # the outcome was there first, or the client has gone
             return
         seconds = task.wait if task.mode == "sync" else submitted.live if task.mode == "live" else 0
         if task.id in submitted.refused:
             future.set_exception(QueueFull(f"{submitted.waiting} tasks are waiting already"))
+        elif wait and wait.timer:  # a process had it first
+            pass
         elif not seconds or not task.awaited:
             future.set_result(ACCEPTED)
         elif self.ending:
@@ -233,10 +274,12 @@ class QueueExecutor:
 
 @dataclass(slots=True)
 class _Wait:
-    """A client that waits; there is a timer from when its task is accepted."""
+    """A client that waits; there is a timer from when its task is accepted, or given to a process."""
 
     future: asyncio.Future[Outcome]
     timer: asyncio.TimerHandle | None = None
+    task: Task | None = None
+    is_stored: bool = False
 
 
 def _run_out(future: asyncio.Future[Outcome]) -> None:

@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 from denzel.queue import keys
 from denzel.queue.scripts import script
 from denzel.queue.ticket import QueueSettings
-from denzel.record import FINAL, status_body
+from denzel.record import FINAL, Ending, status_body
 
 _SUBMIT = script("submit")
 _NUDGE = script("nudge")
 _DETACH = script("detach")
 _CANCEL = script("cancel")
+_PROMOTE = script("promote")
+_RECORD = script("record")
 
 
 class Submitted(NamedTuple):
@@ -46,13 +48,40 @@ class Submitted(NamedTuple):
 async def submit(
     client: Any, settings: QueueSettings, tasks: Sequence[Any], max_queue: int, default_timeout: float
 ) -> Submitted:
-    """Store tasks (with id, request, mode, callback_uri, reply_to and kept) and wake workers for them."""
+    """Store tasks (with id, request, mode, callback_uri, reply_to, kept and fault) and wake workers for them."""
     arguments: list[Any] = [max_queue, default_timeout, settings.ticket_queue, settings.ticket]
     for task in tasks:
         kept = "1" if task.kept else ""
-        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
+        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept, task.fault)
     live, waiting, tickets, held_back, *refused = await _SUBMIT.call(client, *arguments)
     return Submitted(float(live), waiting, tickets, bool(held_back), frozenset(map(bytes.decode, refused)))
+
+
+class EndedDirectly(NamedTuple):
+    """A task that was handed over directly, and has ended; times in unix seconds."""
+
+    id: str
+    ending: Ending
+    accepted: float
+    ended: float
+    node: str
+
+
+async def promote(client: Any, given: Any, reply_to: str) -> None:
+    """Let a task that a process was given directly (a `Given`) be known like one that the process has claimed."""
+    link = given.link
+    await _PROMOTE.call(
+        client, given.id, given.request, reply_to, given.accepted, given.accepted, link.node, link.token
+    )
+
+
+async def record(client: Any, settings: QueueSettings, tasks: Sequence[EndedDirectly]) -> None:
+    """Write how tasks ended that were handed over directly."""
+    arguments: list[Any] = [settings.sync_expires, settings.expires]
+    for task in tasks:
+        status, result, message = task.ending
+        arguments += (task.id, status, result, message, task.accepted, task.accepted, task.ended, task.node)
+    await _RECORD.call(client, *arguments)
 
 
 async def nudge(client: Any, settings: QueueSettings) -> tuple[int, bool]:
@@ -100,9 +129,15 @@ async def status(client: Any, task_id: str) -> dict[str, Any] | None:
 
 async def response_timeout(client: Any, default: float) -> float:
     """The live response setting in seconds; 0 means asynchronous."""
-    value = await client.get(keys.RESPONSE)
+    return parse_response(await client.get(keys.RESPONSE), default)
+
+
+def parse_response(value: Any, default: float) -> float:
+    """The live response setting, as Redis holds it, in seconds; what is no number of seconds counts as not set."""
+    if value is None:
+        return default
     try:
-        seconds = float(value) if value is not None else default
+        seconds = float(value)
     except ValueError:
         return default
     return seconds if 0 <= seconds < 1e9 else default

@@ -25,10 +25,12 @@ class WorkerConnection:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._pool = redis.ConnectionPool.from_url(
             url, socket_timeout=_PATIENCE, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
         )
         self._connection: Any = None
+        self._client_id = 0
 
     def evalsha(self, *arguments: Any) -> Any:
         """Run a script that the server knows."""
@@ -38,19 +40,51 @@ class WorkerConnection:
         """Run a script."""
         return self._exchange("EVAL", *arguments)
 
-    def wait(self, key: str, seconds: float) -> bytes | None:
-        """The last element of a list, taken out; None when there was none within this time (seconds)."""
-        found = self._exchange("BRPOP", key, seconds)
+    def begin_wait(self, key: str, seconds: float) -> int:
+        """Ask for the last element of a list, to be taken out when there is one within this time (seconds).
+
+        Returns a descriptor that is readable when the answer is there, for `end_wait`.
+        """
+        self._send("BRPOP", key, seconds)
+        return self._connection._sock.fileno()
+
+    def end_wait(self) -> bytes | None:
+        """The answer to `begin_wait`; None when there was no element."""
+        found = self._receive()
         return found[1] if found else None
 
+    @property
+    def client_id(self) -> int:
+        """The number of this connection at the server."""
+        if self._connection is None or not self._client_id:
+            self._client_id = self._exchange("CLIENT", "ID")
+        return self._client_id
+
+    def unblock(self, client_id: int) -> None:
+        """Let another connection's wait end."""
+        self._exchange("CLIENT", "UNBLOCK", client_id)
+
     def _exchange(self, *arguments: Any) -> Any:
+        self._send(*arguments)
+        return self._receive()
+
+    def _send(self, *arguments: Any) -> None:
         if self._connection is None:
-            self._connection = self._pool.get_connection()
+            self._connection, self._client_id = self._pool.get_connection(), 0
         try:
             self._connection.send_packed_command([hiredis.pack_command(arguments)], check_health=False)
+        except (ConnectionError, TimeoutError, OSError):
+            self._disconnect()
+            raise
+
+    def _receive(self) -> Any:
+        try:
             return self._connection.read_response()
         except (ConnectionError, TimeoutError, OSError):
-            self._connection.disconnect()
-            self._pool.release(self._connection)
-            self._connection = None
+            self._disconnect()
             raise
+
+    def _disconnect(self) -> None:
+        self._connection.disconnect()
+        self._pool.release(self._connection)
+        self._connection = None

@@ -51,10 +51,14 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
             loop.events.dispatcher = dispatcher
             state.set(process_state.READY)
             self._timer = consumer.timer.call_repeatedly(1.0, state.tick)
+            if loop.descriptor is not None:
+                consumer.hub.add_reader(loop.descriptor, work)
 
         def stop(self, consumer: Any) -> None:
             loop.events.dispatcher = None
             state.set(process_state.DISCONNECTED)
+            if loop.descriptor is not None:
+                consumer.hub.remove(loop.descriptor)
             if getattr(self, "_timer", None):
                 self._timer.cancel()
 
@@ -81,6 +85,8 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
     except CeleryError:
         log.exception("The consumer stopped")
         raise SystemExit(1) from None
+    finally:
+        loop.close()
     raise SystemExit(worker.exitcode or 0)
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from denzel.direct.door import Door
+from denzel.direct.frames import SHORT
+from denzel.direct.place import Place, folder_of
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
@@ -19,15 +22,15 @@ from denzel.queue import claims, keys
 from denzel.queue.broker import send_ticket
 from denzel.queue.ticket import queue_settings
 from denzel.queue.worker_connection import WorkerConnection
+from denzel.record import EndedTask
 from denzel.settings import Settings
 from denzel.worker import process_state
+from denzel.worker.hand import Hand
 from denzel.worker.monitoring import TaskEvents
 from denzel.worker.time_limit import SoftTimeLimit
 
 log = logging.getLogger("denzel.worker")
 
-# Id, status, result and message of a task that has ended.
-EndedTask = tuple[str, str, bytes, bytes]
 # Tasks that a process claims at once, at the most: with more, all clients would wait for the same call, and the API
 # would have nothing to do meanwhile.
 MOST_CLAIMS = 32
@@ -38,6 +41,10 @@ _NO_ROOM = 10.0
 _LARGE = 100_000
 # Seconds for which an idle process waits to be handed the next tasks.
 _LINGER = 0.2
+# A direct task that took longer (seconds) may have got a record meanwhile, as if it had been claimed.
+_MAY_BE_KNOWN = 0.05
+# Seconds for which tasks of the queue let pass what an API process is about to send.
+_PRECEDENCE = 0.02
 
 
 class PredictionLoop:
@@ -47,40 +54,93 @@ class PredictionLoop:
         self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, node: str
     ) -> None:
         self._state = state
-        self._claimant = claims.Claimant(os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex, node)
+        token = os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex
+        self._claimant = claims.Claimant(token, node)
         self._queue_settings = queue_settings(settings)
         self._redis = WorkerConnection(settings.redis_url)
         self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
         # Without merging, a task that was claimed early would wait behind another while a process is idle.
         self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1)
+        self._door = _open_door(settings, token, node, self._runner.merges)
+        self._hand = Hand(settings.redis_url, self._claimant, self._door)
+        self._claims_are_left = False  # of tasks that are not going to be run here
+        self._given_since = 0.0
         self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
         self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
         self._current = ""
         self._ticket_sent = 0.0
         self._last_call = 1.0  # seconds; a guess until one was measured
 
+    @property
+    def descriptor(self) -> int | None:
+        """Readable when there is something to `run`, besides tickets."""
+        return self._door.fileno() if self._door else None
+
+    def close(self) -> None:
+        """Take nothing more directly."""
+        if self._door:
+            self._door.close()
+
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until nothing waits, or for a moment at most: the consumer has other duties too."""
         until = time.monotonic() + _TURN
-        ended: list[EndedTask] = []
         leaving = False
+        ended = self._serve(should_stop)
         while True:
             self._state.tick()
             leaving = leaving or should_stop() or time.monotonic() > until
-            claimed, waiting = self._exchange(ended, 0 if leaving else None)
-            if not claimed and not leaving:
+            if self._claimant.listed and not (ended or leaving or self._claims_are_left):
                 handed = self._wait_for_tasks(until)
                 if handed is None:  # then once more, to say that nobody waits here any longer
                     leaving = True
-                else:
-                    claimed, waiting = handed
-            elif not claimed:
+                    continue
+                claimed, waiting = handed
+            elif self._door and not (ended or leaving) and self._is_given_slow_work():
+                self._door.wait(0.001)
+                claimed = []
+            else:
+                claimed, waiting = self._exchange(ended, 0 if leaving else None)
+                ended, self._claims_are_left = [], False
+                if leaving:
+                    if waiting:
+                        self._send_ticket()
+                    return
+            if claimed:
                 if waiting:
-                    self._send_ticket()
-                return
-            elif waiting:
-                self._send_ticket(at_most_every=_TURN / 10)
-            ended = self._predict(claimed, should_stop) if claimed else []
+                    self._send_ticket(at_most_every=_TURN / 10)
+                ended = self._predict(claimed, should_stop)
+            if not leaving:  # in turns, so that neither way holds up the other
+                ended += self._serve(should_stop)
+
+    def _serve(self, should_stop: Callable[[], bool]) -> list[EndedTask]:
+        """Run tasks that have come directly, those of one call; what is to be stored of them."""
+        if self._door is None or should_stop():
+            return []
+        tasks = self._door.take(self._size.limit if self._runner.merges else 1)
+        self._claims_are_left = self._claims_are_left or self._door.lost
+        self._door.lost = False
+        if not tasks:
+            return []
+        if self._claimant.listed and self._last_call >= SHORT:  # nobody else's task shall wait behind this call
+            self._exchange([], 0)
+        began, to_store = time.monotonic(), []
+        by_id = {task.id: task for task in tasks}
+        for part in self._parts([(task.id, task.request) for task in tasks]):
+            untold = self._door.answer([by_id[task_id] for task_id, *_ in part], part, self._last_call)
+            to_store += part if self._last_call > _MAY_BE_KNOWN else untold
+            if should_stop():
+                break  # the others go through the queue
+        else:
+            self._size.record(len(tasks), time.monotonic() - began)
+        return to_store
+
+    def _is_given_slow_work(self) -> bool:
+        """Whether an API process has chosen this process for a call that is not short: it has precedence, briefly."""
+        if self._door is None or self._last_call < SHORT or not self._door.has_slow_work():
+            self._given_since = 0.0
+            return False
+        self._given_since = self._given_since or time.monotonic()
+        return time.monotonic() - self._given_since < _PRECEDENCE
 
     def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[EndedTask]:
         """Run claimed tasks; how the last ones ended. What is left over when told to stop waits again.
@@ -88,6 +148,9 @@ class PredictionLoop:
         Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
         """
         began, left = time.monotonic(), len(claimed)
+        door = self._door if self._last_call >= SHORT else None
+        if door:
+            door.set_busy(True)
         parts = self._parts(claimed)
         while True:
             ended = next(parts)
@@ -95,6 +158,8 @@ class PredictionLoop:
             if not left or should_stop():
                 break
             self._exchange(ended, -1)
+        if door:
+            door.set_busy(False)
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
@@ -120,7 +185,7 @@ class PredictionLoop:
         if seconds < 0.01:
             return None
         try:
-            return claims.wait_for_tasks(self._redis, self._claimant, seconds)
+            return self._hand.wait(seconds)
         except (RedisError, OSError):
             return None
 
@@ -152,6 +217,7 @@ class PredictionLoop:
         claimant.quick = self._runner.merges and self._last_call < keys.SHORT_CALL
         while True:
             try:
+                self._hand.let_go(self._redis)
                 return claims.work(self._redis, self._queue_settings, claimant, ended, most, stay=most is None)
             except (RedisError, OSError) as error:
                 if isinstance(error, OutOfMemoryError):
@@ -162,6 +228,16 @@ class PredictionLoop:
                 time.sleep(pause)
                 pause = min(5.0, pause * 2 + 0.1)
                 self._state.tick()
+
+
+def _open_door(settings: Settings, token: str, node: str, merges: bool) -> Door | None:
+    """Where tasks come directly; None where they do not."""
+    folder = folder_of(settings)
+    try:
+        return Door(Place(folder), token, node, merges) if folder else None
+    except OSError as error:
+        log.warning("Tasks cannot be handed over directly, all of them go through the queue: %s", error)
+        return None
 
 
 def _without_large_answers(ended: list[EndedTask]) -> list[EndedTask]:

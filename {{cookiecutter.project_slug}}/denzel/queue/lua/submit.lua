@@ -1,6 +1,7 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: most waiting tasks, default timeout, ticket queue, ticket,
---       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or '').
+--       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or ''),
+--       fault ('', alone: never again with others; death: its process has died of it, too).
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then the ids of those that were refused: the queue is full.
 -- Sending the same ids again changes nothing, so that a retry after a lost connection is safe. Whoever waits for a task
@@ -25,7 +26,7 @@ local live, full, quick = unpack(redis.call('MGET', RESPONSE, FULL, QUICK))
 local number = tonumber(live or '')
 live = number and number >= 0 and number < 1e9 and tostring(number) or default_timeout
 local waiting = redis.call('LLEN', WAITING)
-local count, room = (#ARGV - 4) / 6, tonumber(max_queue) - waiting
+local count, room = (#ARGV - 4) / 7, tonumber(max_queue) - waiting
 if full then return redis.error_reply('OOM Redis is almost full') end
 
 -- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue. Records are written
@@ -34,8 +35,8 @@ local idle, listed
 if waiting == 0 and not quick then idle, listed = next_idle() end
 local part = idle and portion(idle, count) or 0
 local queued, ids, claimed, refused = {}, {}, {}, {}
-for i = 5, #ARGV, 6 do
-    local id, request, mode, callback_uri, reply_to, kept = unpack(ARGV, i, i + 5)
+for i = 5, #ARGV, 7 do
+    local id, request, mode, callback_uri, reply_to, kept, fault = unpack(ARGV, i, i + 6)
     local key = TASK .. id
     if redis.call('EXISTS', key) == 1 then
         if reply_to ~= '' then join(id, reply_to) end
@@ -47,7 +48,9 @@ for i = 5, #ARGV, 6 do
                         'reply_to', reply_to, 'accepted', now}
         local function add(name, value) record[#record + 1] = name record[#record + 1] = value end
         if kept ~= '' then add('kept', kept) end
-        if #ids < part then
+        if fault ~= '' then add('alone', 1) add('attempts', 1) end
+        if fault == 'death' then add('deaths', 1) end
+        if #ids < part and fault == '' then
             record[2] = 'STARTED'
             add('worker', idle.node) add('token', idle.token) add('started', now) add('attempts', 1)
             ids[#ids + 1] = id

@@ -1,0 +1,114 @@
+"""What an API process and a prediction process say to each other: frames of a length, a kind and a body.
+
+    TASKS   api -> worker   a task: its id and its request
+    RECALL  api -> worker   a task's id: it goes another way, unless it has begun
+    HELLO   worker -> api   JSON: node, merges (requests), slot (see `page`)
+    ENDED   worker -> api   how tasks ended, and how long their call took
+    BYE     worker -> api   what is not answered by now was not run, and will not be
+
+All numbers are little-endian; sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from denzel.record import EndedTask
+
+TASK, RECALL, HELLO, ENDED, BYE = range(1, 6)
+
+_HEAD = struct.Struct("<IB")  # length of the body, kind
+_TASK = struct.Struct("<B")  # length of the id; the request is the rest
+_CALL = struct.Struct("<dI")  # seconds of the call, number of tasks in it
+_ENDED = struct.Struct("<BBII")  # lengths of id and status, result and message
+_SEQUENCE = struct.Struct("<Q")
+
+# A call that takes less (seconds) is short: it is waited for rather than that another process is given work.
+SHORT = 0.002
+# Connections that a prediction process takes at once.
+MOST_SLOTS = 256
+PAGE_SIZE = MOST_SLOTS * _SEQUENCE.size
+
+
+def frame(kind: int, *parts: bytes) -> bytes:
+    """One frame; the parts make its body."""
+    return b"".join((_HEAD.pack(sum(map(len, parts)), kind), *parts))
+
+
+def task(task_id: str, request: bytes) -> tuple[bytes, bytes]:
+    """A TASK frame in two pieces, so that a large request is not copied."""
+    name = task_id.encode()
+    size = _TASK.size + len(name) + len(request)
+    return _HEAD.pack(size, TASK) + _TASK.pack(len(name)) + name, request
+
+
+def parse_task(body: bytes) -> tuple[str, bytes]:
+    """The id and the request of a TASK frame."""
+    end = _TASK.size + body[0]
+    return body[_TASK.size : end].decode(), body[end:]
+
+
+def ended(seconds: float, tasks: Iterable[EndedTask], in_call: int) -> bytes:
+    """An ENDED frame.
+
+    Args:
+        seconds: what the call took.
+        tasks: those of it that are told.
+        in_call: how many tasks were in that call, those of other connections too.
+    """
+    parts = [_CALL.pack(seconds, in_call)]
+    for task_id, status, result, message in tasks:
+        name, state = task_id.encode(), status.encode()
+        parts += (_ENDED.pack(len(name), len(state), len(result), len(message)), name, state, result, message)
+    return frame(ENDED, *parts)
+
+
+def parse_ended(body: bytes) -> tuple[float, int, list[EndedTask]]:
+    """Seconds of the call, the number of tasks in it, and those of them that are told here."""
+    seconds, in_call = _CALL.unpack_from(body)
+    at = _CALL.size
+    found: list[EndedTask] = []
+    while at < len(body):
+        sizes = _ENDED.unpack_from(body, at)
+        at += _ENDED.size
+        fields = []
+        for size in sizes:
+            fields.append(body[at : at + size])
+            at += size
+        name, status, result, message = fields
+        found.append((name.decode(), status.decode(), result, message))
+    return seconds, in_call, found
+
+
+class Reader:
+    """Puts frames together from what comes in pieces."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The kinds and bodies of the frames that are complete now."""
+        buffer = self._buffer
+        buffer += data
+        at, found = 0, []
+        with memoryview(buffer) as view:
+            while len(buffer) - at >= _HEAD.size:
+                length, kind = _HEAD.unpack_from(buffer, at)
+                end = at + _HEAD.size + length
+                if len(buffer) < end:
+                    break
+                found.append((kind, bytes(view[at + _HEAD.size : end])))
+                at = end
+        del buffer[:at]
+        return iter(found)
+
+
+def write_sequence(page: memoryview | bytearray, slot: int, number: int) -> None:
+    """Say in a door's page how many tasks of a connection have begun."""
+    _SEQUENCE.pack_into(page, slot * _SEQUENCE.size, number)
+
+
+def read_sequence(page: memoryview | bytes, slot: int) -> int:
+    """How many tasks of a connection have begun."""
+    return _SEQUENCE.unpack_from(page, slot * _SEQUENCE.size)[0]

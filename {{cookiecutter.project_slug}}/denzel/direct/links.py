@@ -1,0 +1,304 @@
+"""An API process's side: it keeps a connection to each prediction process of this machine, and gives them tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import mmap
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from denzel.direct import frames
+from denzel.direct.place import Place
+from denzel.record import Ending
+
+log = logging.getLogger("denzel.api")
+
+# A merging process may be given tasks while a call of this length (seconds) is under way: they make up the next one.
+_BEARABLE = 0.010
+# Tasks that one process is given at once, at most.
+_MOST_TASKS = 64
+# Seconds after which a task that has not begun goes another way, at least.
+_RECALL_AFTER = 0.010
+_LOOK_EVERY = 0.5  # seconds between two looks for processes that have come
+_BUFFER = 4 << 20
+
+
+@dataclass(eq=False, slots=True)
+class Given:
+    """A task that a process was given.
+
+    Attributes:
+        sent: when, on the event loop's clock.
+        accepted: when, in unix seconds.
+        number: its place among the tasks that went over this connection.
+    """
+
+    id: str
+    request: bytes
+    link: Link
+    sent: float
+    accepted: float
+    number: int = 0
+
+
+class Link(asyncio.Protocol):
+    """The connection to one prediction process.
+
+    Attributes:
+        given: the tasks that it has not answered, by id.
+        token: the life of the process.
+        node: the name that /status shows.
+    """
+
+    def __init__(self, links: Links, token: str) -> None:
+        self.given: dict[str, Given] = {}
+        self.token = token
+        self.node = ""
+        self.is_open = False
+        self._links = links
+        self._transport: asyncio.Transport | None = None
+        self._reader = frames.Reader()
+        self._merges = False
+        self._slot = 0
+        self._sent = 0
+        self._call = 0.0  # seconds of a call; follows the last ones
+        self._page: mmap.mmap | None = None
+        self._lock = -1
+        self._locked = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- What it can be given ------------------------------------------------------------------------------
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its calls are not short."""
+        return self._call >= frames.SHORT
+
+    def takes_more(self) -> bool:
+        """Whether one more task would begin within a moment."""
+        if not self.is_open or len(self.given) >= _MOST_TASKS:
+            return False
+        if not self.is_slow:
+            return not self.given or (self._call if self._merges else self._call * len(self.given)) < frames.SHORT
+        return not self.given and self._take_lock()
+
+    def takes_along(self) -> bool:
+        """Whether one more task would be merged into a call that begins soon."""
+        return (
+            self.is_open
+            and self._merges
+            and self._locked
+            and 0 < len(self.given) < _MOST_TASKS
+            and self._call < _BEARABLE
+        )
+
+    def _take_lock(self) -> bool:
+        """Be the one API process that this process works for; it must not be at work for the queue, either."""
+        if self._locked:
+            return True
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        self._locked = True
+        if os.pread(self._lock, 1, 0) == b"1":
+            self._release_lock()
+        return self._locked
+
+    def _release_lock(self) -> None:
+        if self._locked:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._locked = False
+
+    # ---- Giving and taking back ----------------------------------------------------------------------------
+
+    def give(self, task_id: str, request: bytes, accepted: float) -> Given:
+        """Send a task."""
+        assert self._transport
+        self._sent += 1
+        now = self._links.loop.time()
+        given = self.given[task_id] = Given(task_id, request, self, now, accepted, self._sent)
+        self._transport.writelines(frames.task(task_id, request))
+        if self._timer is None:
+            self._look_again(_RECALL_AFTER)
+        return given
+
+    def _look_again(self, seconds: float) -> None:
+        self._timer = self._links.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Take back what does not begin, and tell of what takes long."""
+        self._timer = None
+        now, patience = self._links.loop.time(), max(_RECALL_AFTER, 2 * min(self._call, _BEARABLE))
+        begun = self._begun
+        for given in list(self.given.values()):
+            if given.number > begun and now - given.sent > patience:
+                assert self._transport
+                self._transport.write(frames.frame(frames.RECALL, given.id.encode()))
+                del self.given[given.id]
+                self._links.on_return(given, "")
+            elif now - given.sent > self._links.long and given.number <= begun:
+                self._links.on_long(given)
+        if self.given:
+            self._look_again(patience)
+
+    def take_back(self, task_id: str) -> bool:
+        """Take back a task that nobody waits for; False when it has begun."""
+        given = self.given.get(task_id)
+        if given is None or not self._transport or given.number <= self._begun:
+            return False
+        self._transport.write(frames.frame(frames.RECALL, task_id.encode()))
+        del self.given[task_id]
+        return True
+
+    @property
+    def _begun(self) -> int:
+        """How many of the tasks that went over this connection have begun."""
+        return frames.read_sequence(self._page, self._slot) if self._page else 0  # type: ignore[arg-type]
+
+    # ---- The connection ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        for kind, body in self._reader.feed(data):
+            if kind == frames.ENDED:
+                self._take_answers(body)
+            elif kind == frames.HELLO:
+                self._begin(json.loads(body))
+            elif kind == frames.BYE:
+                self._end(blame=False)
+        if self._locked and not self.given:
+            self._release_lock()
+
+    def _begin(self, hello: dict) -> None:
+        self.node, self._merges, self._slot = hello["node"], hello["merges"], hello["slot"]
+        folder = self._links.place.folder
+        try:
+            fd = os.open(folder / f"{self.token}.page", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._page = mmap.mmap(fd, frames.PAGE_SIZE, prot=mmap.PROT_READ)
+            finally:
+                os.close(fd)
+            self._lock = os.open(folder / f"{self.token}.lock", os.O_RDWR | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            self._end(blame=False)
+        else:
+            self.is_open = True
+
+    def _take_answers(self, body: bytes) -> None:
+        seconds, in_call, answers = frames.parse_ended(body)
+        if not self._merges:
+            seconds /= in_call
+        self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25) if self._call else seconds
+        for task_id, status, result, message in answers:
+            self.given.pop(task_id, None)
+            self._links.on_end(task_id, self, (status, result, message))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(blame=True)
+
+    def _end(self, blame: bool) -> None:
+        """The process takes and answers nothing more: give back what it has.
+
+        Args:
+            blame: it has died, perhaps of one of these tasks.
+        """
+        self.is_open = False
+        self._links.drop(self)
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        left, self.given = list(self.given.values()), {}
+        begun = self._begun
+        suspects = [given for given in left if blame and given.number <= begun]
+        for given in left:
+            fault = "" if given not in suspects else "death" if len(suspects) == 1 else "alone"
+            self._links.on_return(given, fault)
+        if self._transport:
+            self._transport.close()
+        self._release_lock()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        if self._page:
+            self._page.close()
+            self._page = None
+
+
+@dataclass(eq=False)
+class Links:
+    """Connections to all prediction processes of this machine, those that come later, too.
+
+    Args:
+        place: where they listen.
+        long: seconds after which a running task is told of by `on_long`, again and again.
+        on_end: called with the id of a task that has ended, the link, and how it ended.
+        on_return: called with a task that was not run, or died with its process, and what is to be said of it: "",
+            "alone" (it must not run together with others again) or "death" (its process died of it).
+        on_long: called with a task that runs for long.
+    """
+
+    place: Place
+    long: float
+    on_end: Callable[[str, Link, Ending], None]
+    on_return: Callable[[Given, str], None]
+    on_long: Callable[[Given], None]
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _links: dict[str, Link] = field(default_factory=dict)
+
+    def choose(self) -> Link | None:
+        """The process that would run one more task soonest; None where none would soon."""
+        for link in self._links.values():
+            if link.takes_more():
+                return link
+        along = [link for link in self._links.values() if link.takes_along()]
+        return min(along, key=lambda link: len(link.given)) if along else None
+
+    async def run(self) -> None:
+        """Keep connected until cancelled."""
+        gone: dict[str, int] = {}  # names that refuse connections, and how often
+        while True:
+            for name in sorted(self.place.names() - self._links.keys()):
+                try:
+                    await self._connect(name)
+                except OSError:
+                    gone[name] = gone.get(name, 0) + 1
+                    if gone[name] > 4:  # it has died without a word
+                        self.place.remove(name)
+                        del gone[name]
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _connect(self, name: str) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.setblocking(False)
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            sock.connect(self.place.socket(name))
+        except BaseException:
+            sock.close()
+            raise
+        link = Link(self, name)
+        self._links[name] = link
+        with contextlib.suppress(OSError):
+            await self.loop.create_unix_connection(lambda: link, sock=sock)
+
+    def drop(self, link: Link) -> None:
+        """Forget a process that takes nothing more."""
+        if self._links.get(link.token) is link:
+            del self._links[link.token]
+
+    def close(self) -> None:
+        """End all connections."""
+        for link in list(self._links.values()):
+            link.given.clear()
+            link._end(blame=False)
+        self.place.close()

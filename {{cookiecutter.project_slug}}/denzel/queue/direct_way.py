@@ -1,0 +1,200 @@
+"""The direct way as the queue's executor uses it: what becomes of tasks that prediction processes were given, and what
+of them is written to Redis.
+
+Their record follows the answer. One that runs for long gets it while it runs, as if the process had claimed it; from
+then on all that holds for claimed tasks holds for it: it can be looked up and cancelled, its time is limited, and
+should its process die, it runs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from denzel.direct import place
+from denzel.direct.links import Given, Link, Links
+from denzel.executor import Task, Unavailable
+from denzel.queue import store
+from denzel.queue.ticket import queue_settings
+from denzel.record import Ending
+from denzel.settings import Settings
+
+# Seconds after which a task that runs gets its record; within the time limit, so that the record tells of that.
+_LONG = 0.3
+# Records are written this often (seconds), so many together; what is more than _MOST_BYTES goes by itself.
+_WRITE_EVERY, _TOGETHER, _MOST_BYTES = 0.02, 64, 4_000_000
+# With more than this unwritten, requests go through the queue, which tells them apart from those that Redis takes.
+_MOST_UNWRITTEN, _MOST_UNWRITTEN_BYTES = 2_000, 64_000_000
+
+
+class DirectWay:
+    """Gives tasks to prediction processes of this machine.
+
+    Args:
+        settings: of the service.
+        channel: where the replies of this API process arrive.
+        ask: awaits a request to Redis, within the time that clients can be kept waiting; raises Unavailable.
+        on_end: called with the id of a task, and how it ended.
+        on_return: called with the id of a task that has to go through the queue after all, and its fault (see `Task`).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        channel: str,
+        ask: Callable[[Awaitable[Any]], Awaitable[Any]],
+        on_end: Callable[[str, Ending], None],
+        on_return: Callable[[str, str], None],
+    ) -> None:
+        self._settings = settings
+        self._queue_settings = queue_settings(settings)
+        self._channel = channel
+        self._ask = ask
+        self._on_end, self._on_return = on_end, on_return
+        self._given: dict[str, Given] = {}
+        self._known: set[str] = set()  # ids of those that have a record, or are getting one
+        self._unwritten: deque[store.EndedDirectly] = deque()
+        self._unwritten_bytes = 0
+        self._has_unwritten = asyncio.Event()
+        self._links: Links | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, client: Any) -> None:
+        """Look for processes; without a folder there is no direct way.
+
+        Args:
+            client: runs scripts in Redis.
+        """
+        folder = place.folder_of(self._settings)
+        if folder is None:
+            return
+        self._client = client
+        limit = self._settings.task_time_limit
+        long = min(_LONG, limit / 4) if limit else _LONG
+        self._links = Links(place.Place(folder), long, self._ended, self._returned, self._runs_long)
+        self._run(self._links.run())
+        self._run(self._write())
+
+    async def stop(self) -> None:
+        """Write what is left, and let go of the processes."""
+        if self._links is None:
+            return
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(Unavailable):
+            while self._unwritten:
+                await self._write_some()
+        self._links.close()
+
+    def give(self, task: Task) -> bool:
+        """Give a task to a process; False when none would run it soon."""
+        if (
+            self._links is None
+            or len(self._unwritten) > _MOST_UNWRITTEN
+            or self._unwritten_bytes > _MOST_UNWRITTEN_BYTES
+        ):
+            return False
+        link = self._links.choose()
+        if link is None:
+            return False
+        self._given[task.id] = link.give(task.id, task.request, time.time())
+        return True
+
+    def holds(self, task_id: str) -> bool:
+        """Whether a process was given this task, and has not answered."""
+        return task_id in self._given
+
+    async def keep(self, task_id: str) -> bool:
+        """See to it that a task is known in Redis, as its client is to poll; False when no process runs it.
+
+        Raises Unavailable.
+        """
+        given = self._given.get(task_id)
+        if given is None:
+            return False
+        if task_id not in self._known and given.link.take_back(task_id):
+            del self._given[task_id]
+            return False
+        await self._promote(given)
+        return True
+
+    def forget(self, task_id: str) -> None:
+        """Nobody waits any more for this task."""
+        given = self._given.get(task_id)
+        if given and task_id not in self._known and given.link.take_back(task_id):
+            del self._given[task_id]
+
+    # ---- What the links tell -------------------------------------------------------------------------------
+
+    def _ended(self, task_id: str, link: Link, ending: Ending) -> None:
+        given = self._given.pop(task_id, None)
+        self._known.discard(task_id)
+        if given:
+            self._on_end(task_id, ending)
+            ended = store.EndedDirectly(task_id, ending, given.accepted, time.time(), link.node)
+            self._unwritten.append(ended)
+            self._unwritten_bytes += len(ending[1])
+            self._has_unwritten.set()
+
+    def _returned(self, given: Given, fault: str) -> None:
+        """Those that are known run again by themselves."""
+        self._given.pop(given.id, None)
+        if given.id in self._known:
+            self._known.discard(given.id)
+        else:
+            self._on_return(given.id, fault)
+
+    def _runs_long(self, given: Given) -> None:
+        if given.id not in self._known:
+            self._known.add(given.id)
+            self._run(self._promote_soon(given))
+
+    async def _promote_soon(self, given: Given) -> None:
+        with contextlib.suppress(Unavailable):  # then the next look tries again
+            await self._promote(given)
+
+    # ---- What is written -----------------------------------------------------------------------------------
+
+    async def _promote(self, given: Given) -> None:
+        self._known.add(given.id)
+        try:
+            await self._ask(store.promote(self._client, given, self._channel))
+        except BaseException:
+            self._known.discard(given.id)
+            raise
+
+    async def _write(self) -> None:
+        """Write records until cancelled."""
+        while True:
+            await self._has_unwritten.wait()
+            await asyncio.sleep(_WRITE_EVERY)
+            try:
+                await self._write_some()
+            except Unavailable:
+                await asyncio.sleep(0.5)
+
+    async def _write_some(self) -> None:
+        together: list[store.EndedDirectly] = []
+        size = 0
+        for ended in self._unwritten:
+            size += len(ended.ending[1])
+            if together and (len(together) == _TOGETHER or size > _MOST_BYTES):
+                break
+            together.append(ended)
+        if together:
+            await self._ask(store.record(self._client, self._queue_settings, together))
+        for ended in together:
+            self._unwritten.popleft()
+            self._unwritten_bytes -= len(ended.ending[1])
+        if not self._unwritten:
+            self._has_unwritten.clear()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
