@@ -10,7 +10,7 @@ import redis
 from denzel.queue import claims, store
 from denzel.queue.worker_connection import WorkerConnection
 from denzel.worker.hand import Hand
-from tests.service.support.tasks import TERMS, Tasks, success
+from tests.service.support.tasks import TERMS, Tasks, new_claimant, success
 from tests.support.services import Service
 from tests.support.waiting import eventually
 
@@ -22,7 +22,7 @@ def idle(
 ) -> claims.Claimant:
     """A process that lives, has found nothing to do and stays for what is handed over."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
-    claimant = claims.Claimant(token, f"{token}@tested", most, share, quick)
+    claimant = new_claimant(token, most, share, quick)
     assert claims.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
     return claimant
 
@@ -182,8 +182,8 @@ def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> N
 def idle_when_tasks_wait(tasks: Tasks, worker: WorkerConnection, token: str) -> claims.Claimant:
     """As a process that was listed just before the tasks of a dead one came back."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
-    tasks.redis.lpush("denzel:idle", f"{token} {token}@tested 8 0 0")
-    return claims.Claimant(token, f"{token}@tested", 8)
+    tasks.redis.lpush("denzel:idle", f"{token} {token}@tested 8 8 0.0 0")
+    return new_claimant(token, 8)
 
 
 # ---- Holding back ----------------------------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ class Tasks:
         return submitted[:2]
 
     def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:
-        """Store what ended, claim more; the ids of the claimed tasks."""
-        claimant = claims.Claimant(token, f"{token}@tested", most, share)
+        """Store what ended, claim more, as many as can be or a share of them; the ids of the claimed tasks."""
+        claimant = new_claimant(token, most, share)
         claimed, waiting = claims.work(self.redis, TERMS, claimant, ended, most)
         assert waiting == len(self.waiting) or most < 0
         assert all(request == b'{"id":"%s"}' % task_id.encode() for task_id, request in claimed)
@@ -78,6 +78,11 @@ class Tasks:
     @property
     def tickets(self) -> int:
         return self.redis.llen("denzel")
+
+
+def new_claimant(token: str, most: int = 1, share: bool = False, quick: bool = False) -> claims.Claimant:
+    """A process that claims as many as can be, or leaves the others their share of a few tasks."""
+    return claims.Claimant(token, f"{token}@tested", most, 1 if share else max(1, most), 1.0 if share else 0.0, quick)
 
 
 def success(task_id: str, result: bytes = b'{"a":1}') -> tuple[str, str, bytes, bytes]:

@@ -171,7 +171,8 @@ class InlineExecutor:
     async def _run(self, runner: BatchRunner) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[: self._size.limit], self._waiting[self._size.limit :]
+                count = self._size.plan.portion(len(self._waiting))
+                batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 for record in batch:
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
                 began = time.monotonic()

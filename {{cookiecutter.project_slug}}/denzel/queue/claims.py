@@ -34,7 +34,8 @@ class Claimant:
         token: this life of this process.
         node: the name that /status shows.
         most: the most tasks to claim at once.
-        fair_share: leave the other processes their part of what waits.
+        at_once: as many as this in any case, whatever the other processes could take.
+        ratio: how many tasks take as long as the start of a call; with what waits it says how many more to claim.
         quick: it is back at once when it has claimed tasks.
         listed: how it is listed as idle; empty when it is not.
     """
@@ -42,7 +43,8 @@ class Claimant:
     token: str
     node: str
     most: int = 1
-    fair_share: bool = False
+    at_once: int = 1
+    ratio: float = 0.0
     quick: bool = False
     listed: str = ""
 
@@ -69,13 +71,15 @@ def work(
     most = claimant.most if most is None else most
     idle = ""
     if stay:
-        share, quick = int(claimant.fair_share), int(claimant.quick)
-        idle = f"{claimant.token} {claimant.node} {claimant.most} {share} {quick}"
+        idle = (
+            f"{claimant.token} {claimant.node} {claimant.most} {claimant.at_once} {claimant.ratio} {claimant.quick:d}"
+        )
     arguments = [
         claimant.token,
         claimant.node,
         most,
-        int(claimant.fair_share),
+        claimant.at_once,
+        claimant.ratio,
         settings.ticket_queue,
         settings.ticket,
         settings.sync_expires,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import uuid
@@ -31,9 +32,8 @@ from denzel.worker.time_limit import SoftTimeLimit
 
 log = logging.getLogger("denzel.worker")
 
-# Tasks that a process claims at once, at the most: with more, all clients would wait for the same call, and the API
-# would have nothing to do meanwhile.
-MOST_CLAIMS = 32
+# Tasks that a process claims at once, at the most.
+MOST_CLAIMS = 128
 # Seconds for which a process works before the consumer gets its turn (remote control, events, reconnecting).
 _TURN = 1.0
 # When Redis has been full for _NO_ROOM seconds, answers of more than _LARGE bytes are given up: others wait.
@@ -60,7 +60,9 @@ class PredictionLoop:
         self._redis = WorkerConnection(settings.redis_url)
         self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
         # Without merging, a task that was claimed early would wait behind another while a process is idle.
-        self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1)
+        limits = [limit for limit in (settings.task_soft_time_limit, settings.task_time_limit) if limit]
+        longest = min(limits, default=math.inf) / 4  # some tasks take longer than others
+        self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1, longest)
         self._door = _open_door(settings, token, node, self._runner.merges)
         self._hand = Hand(settings.redis_url, self._claimant, self._door)
         self._claims_are_left = False  # of tasks that are not going to be run here
@@ -213,7 +215,7 @@ class PredictionLoop:
         """Store outcomes and claim tasks; repeated until Redis serves, so that no answer is thrown away."""
         claimant, pause = self._claimant, 0.0  # at first none: a connection may have gone stale while it was not used
         full_since: float | None = None
-        claimant.most, claimant.fair_share = self._size.limit, self._size.takes_fair_share
+        claimant.most, claimant.at_once, claimant.ratio = self._size.plan
         claimant.quick = self._runner.merges and self._last_call < keys.SHORT_CALL
         while True:
             try:

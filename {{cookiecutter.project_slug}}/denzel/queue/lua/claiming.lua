@@ -1,15 +1,20 @@
 -- The next part of every script: how tasks are claimed, handed over and given back, and how workers are woken.
 local function processes() return math.max(1, tonumber(redis.call('GET', PROCESSES) or 1)) end
 
--- A process as it lists itself when it is idle: `token node most share quick`.
+-- A process as it lists itself when it is idle: `token node most at_once ratio quick`.
+-- One from before an update may be listed still, as `token node most share quick`: it is handed what it can take.
 local function claimant(text)
-    local token, node, most, share, quick = string.match(text, '^(%S+) (%S+) (%d+) (%d) (%d)$')
-    return {token = token, node = node, most = tonumber(most), share = share == '1', quick = quick == '1'}
+    local token, node, most, at_once, ratio, quick = string.match(text, '^(%S+) (%S+) (%d+) (%d+) (%S+) ?(%d?)$')
+    return {token = token, node = node, most = tonumber(most), at_once = math.max(1, tonumber(at_once)),
+            ratio = tonumber(ratio), quick = quick == '1'}
 end
 
--- How many of the waiting tasks (their number) a process should claim.
+-- The most tasks a process should claim when so many wait; why it is this number, pipeline/batch_size.py says.
 local function portion(of, waiting)
-    return of.share and math.min(of.most, math.ceil(waiting / processes())) or of.most
+    if of.most <= of.at_once then return of.most end
+    local share = waiting / processes()
+    local best = math.sqrt(share * of.ratio)
+    return math.min(of.most, math.max(of.at_once, math.floor(math.max(best, math.min(2 * best, share)) + 0.5)))
 end
 
 local function note_claims(of, ids)
@@ -22,7 +27,7 @@ end
 -- A task that is to run alone comes alone.
 local function claim(of)
     local claimed, ids = {}, {}
-    local most = of.share and portion(of, redis.call('LLEN', WAITING)) or of.most
+    local most = portion(of, redis.call('LLEN', WAITING))
     local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
     for position, id in ipairs(taken) do
         local key = TASK .. id

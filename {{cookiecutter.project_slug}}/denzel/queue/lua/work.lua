@@ -1,17 +1,18 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: token, node, most tasks to claim (-1: some of those claimed before are still to be run),
---       share (1: leave the other processes their part), ticket queue, ticket,
+--       at_once and ratio (see `portion`), ticket queue, ticket,
 --       expiry of synchronous records, expiry of the others,
 --       quick (1: the process will be back at once), how it was listed as idle ('': not),
 --       how it is to be listed if there is nothing to do ('': not),
 --       then for each ended task: id, status, result, message.
 -- Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline).
 -- Returns the number that wait still, then the claimed tasks: id, request, ...
-local token, node, most, share, queue, ticket, sync_expires, expires, quick, listed, idle = unpack(ARGV, 1, 11)
-most, share, quick = tonumber(most), share == '1', quick == '1'
+local token, node, most, at_once, ratio, queue, ticket = unpack(ARGV, 1, 7)
+local sync_expires, expires, quick, listed, idle = unpack(ARGV, 8, 12)
+most, at_once, ratio, quick = tonumber(most), tonumber(at_once), tonumber(ratio), quick == '1'
 local claims = CLAIMS .. token
 local replies, ended = {}, {}
-for i = 12, #ARGV, 4 do
+for i = 13, #ARGV, 4 do
     local id, status, result, message = unpack(ARGV, i, i + 3)
     local channel = finish(id, status, result, message, sync_expires, expires)
     if channel then
@@ -39,7 +40,7 @@ for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     end
 end
 
-local claimed = claim({token = token, node = node, most = most, share = share, quick = quick})
+local claimed = claim({token = token, node = node, most = most, at_once = at_once, ratio = ratio, quick = quick})
 if #claimed == 0 then
     redis.call('SREM', CLAIMANTS, token)
     if quick and redis.call('GET', QUICK) == token then redis.call('DEL', QUICK) end
