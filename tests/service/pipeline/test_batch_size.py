@@ -222,3 +222,23 @@ def test_it_is_not_worth_it_where_each_task_costs_the_same() -> None:
     size = BatchSize(128)
     drive(size, lambda tasks: 0.02 * tasks, waiting=64)
     assert not size.worth_waiting(1, arrivals_per_second=1e6)
+
+
+# ---- What must not happen --------------------------------------------------------------------------------------------
+
+
+def test_any_durations_give_a_plan() -> None:
+    chance = random.Random(1)
+    for seed in range(20):
+        size, span = BatchSize(128), 2 + seed % 8
+        claimed = drive(size, lambda tasks: 10 ** chance.uniform(-span, span), waiting=100, batches=300)  # noqa: B023
+        assert all(1 <= tasks <= 100 for tasks in claimed)
+    size = BatchSize(128)
+    assert drive(size, lambda tasks: 0.0, waiting=100)[-1] == 100
+
+
+def test_a_size_that_was_used_very_long_ago_does_no_harm() -> None:
+    size = BatchSize(128)
+    drive(size, lambda tasks: 0.02, waiting=100)
+    drive(size, lambda tasks: 0.02, waiting=1, batches=150_000)
+    assert sum(drive(size, lambda tasks: 0.02, waiting=100, batches=2)) >= 100

@@ -33,9 +33,10 @@ _MOST_FOR_SHORT = 32
 OVERHEAD = 0.0002
 # Calls of about the same size whose median counts: so no garbage collection, frozen process or first call does.
 _KEPT = 16
-# Calls after which what was measured is old: it is asked again. When all sizes are known, one in 8 is looked at.
+# Calls after which what was measured is old, and asked again.
 _OLD = 128
-_LOOK_AT = 8
+# Of the calls whose size is known, one in so many is followed by new conclusions: these take some 30 microseconds.
+_CONCLUDE_AFTER = 8
 # Calls of a size before it is ruled out, or known to have changed.
 _ENOUGH = 3
 # When as many calls in a row took this much more or less than before, what was before counts no longer.
@@ -142,6 +143,7 @@ class BatchSize:
         self._start = self._each = 0.0
         self._sizes: _Sizes = {}
         self._calls = 0
+        self._concluded = 0  # the last call when conclusions were drawn
         self._known = 0  # the last call when recent sizes told the start from the tasks
         self._near = 0.0  # the power of two in use: a moving mean
 
@@ -153,7 +155,7 @@ class BatchSize:
         if size.add(tasks, seconds, self._calls):
             self._sizes = {power: one for power, one in self._sizes.items() if self._calls - one.last < _KEPT}
         self._near += (power - self._near) / 8
-        if self._most > 1 and (len(size) < _KEPT or self._calls % _LOOK_AT == 0):
+        if self._most > 1 and (len(size) < _KEPT or self._calls % _CONCLUDE_AFTER == 0):
             self._learn()
 
     def expected(self, tasks: int) -> float:
@@ -170,7 +172,9 @@ class BatchSize:
 
     def _learn(self) -> None:
         for size in self._sizes.values():
-            size.learn()
+            if size.last > self._concluded:
+                size.learn()
+        self._concluded = self._calls
         sizes, most, is_bound = self._worthwhile()
         recent = {power: size for power, size in sizes.items() if self._is_recent(size)}
         if is_bound or _are_apart({power: size for power, size in recent.items() if len(size) >= _ENOUGH}):
@@ -190,6 +194,7 @@ class BatchSize:
             at_once = min(at_once, most)
         if recent:
             largest = recent[max(recent)]
+            # Ask what half as many take, or two, where nothing else tells the start from the tasks.
             half = largest.most // 2 or 2
             if half > at_once and (self._calls - self._known >= _OLD or (not is_told and half < largest.most)):
                 most, ratio = half, _UNLIMITED
@@ -221,17 +226,18 @@ class BatchSize:
         """Start and each, neither below 0: least squares of relative errors; sizes near those in use weigh more."""
         xx = xy = yy = x1 = y1 = 0.0
         for power, size in sizes.items():
-            weight = len(size) * 0.7 ** abs(power - self._near) * 0.5 ** ((self._calls - size.last) / _OLD)
+            age = min(10.0, (self._calls - size.last) / _OLD)
+            weight = len(size) * 0.7 ** abs(power - self._near) * 0.5**age
             x, y = 1 / size.seconds, size.tasks / size.seconds
             xx, xy, yy = xx + weight * x * x, xy + weight * x * y, yy + weight * y * y
             x1, y1 = x1 + weight * x, y1 + weight * y
         determinant = xx * yy - xy * xy
-        start, each = (x1 * yy - y1 * xy) / determinant, (y1 * xx - x1 * xy) / determinant
-        if each < 0:
-            return x1 / xx, 0.0
-        if start < 0:
-            return 0.0, y1 / yy
-        return start, each
+        if determinant > 1e-9 * xx * yy:
+            start, each = (x1 * yy - y1 * xy) / determinant, (y1 * xx - x1 * xy) / determinant
+            if start >= 0 and each >= 0:
+                return start, each
+        # The better one of all start and no start.
+        return (x1 / xx, 0.0) if x1 * x1 * yy > y1 * y1 * xx else (0.0, y1 / yy)
 
 
 def _are_apart(sizes: _Sizes) -> bool:
