@@ -75,9 +75,15 @@ def test_a_pipeline_that_does_not_merge_runs_one_by_one(seconds: float) -> None:
 
 def test_a_fast_vectorised_pipeline_grows_to_the_most() -> None:
     size = BatchSize(128)
-    drive(size, lambda tasks: 0.0005 + 0.00002 * tasks)
+    drive(size, lambda tasks: 0.005 + 0.00002 * tasks)
     assert size.plan.portion(1000) == 128
-    assert size.plan.portion(40, processes=2) == size.plan.at_once == 32, "a short call does it all"
+
+
+def test_short_calls_take_what_waits_but_not_of_all_clients() -> None:
+    size = BatchSize(128)
+    drive(size, lambda tasks: 0.0005 + 0.00002 * tasks)
+    assert size.plan.portion(40, processes=2) == size.plan.at_once == 32
+    assert size.plan.portion(1000) == 32
 
 
 def test_short_calls_are_claimed_together_at_once() -> None:
@@ -234,7 +240,7 @@ def test_any_durations_give_a_plan() -> None:
         claimed = drive(size, lambda tasks: 10 ** chance.uniform(-span, span), waiting=100, batches=300)  # noqa: B023
         assert all(1 <= tasks <= 100 for tasks in claimed)
     size = BatchSize(128)
-    assert drive(size, lambda tasks: 0.0, waiting=100)[-1] == 100
+    assert drive(size, lambda tasks: 0.0, waiting=100)[-1] == 32
 
 
 def test_a_size_that_was_used_very_long_ago_does_no_harm() -> None:

@@ -27,8 +27,9 @@ from typing import NamedTuple
 # As many tasks as take less than this by themselves (seconds) are claimed in any case: for others to take them gains no
 # more than that.
 SHORT = 0.001
-# But no more than this: all clients would wait for the same call, and the API would have nothing to do meanwhile.
-_MOST_FOR_SHORT = 32
+# Never more tasks than this where it takes them less than that (seconds): it is more than an API process can send. All
+# clients would wait for the same call, and the API would have nothing to do meanwhile.
+MANY, SOON = 32, 0.005
 # What a call costs besides the pipeline (seconds): claiming, storing, replying.
 OVERHEAD = 0.0002
 # Calls of about the same size whose median counts: so no garbage collection, frozen process or first call does.
@@ -189,7 +190,7 @@ class BatchSize:
             largest = sizes[max(sizes)]
             self._start, self._each = largest.seconds, 0.0
             start, each, ratio = 0.0, largest.seconds / largest.tasks, _UNLIMITED
-        at_once = min(SHORT / each, _MOST_FOR_SHORT)
+        at_once = min(SHORT / each, MANY)
         if is_bound or is_told:
             at_once = min(at_once, most)
         if recent:
@@ -200,6 +201,7 @@ class BatchSize:
                 most, ratio = half, _UNLIMITED
             elif ratio < largest.most and len(largest) < _ENOUGH:  # ask once more, before this is believed
                 most, ratio = largest.most, _UNLIMITED
+        most = MANY if most > MANY and self.expected(MANY) < SOON else most
         bound = min(self._most, max(at_once, most), (self._longest - start) / each)
         self.plan = Plan(max(1, int(bound)), max(1, int(min(bound, at_once))), round(ratio, 3))
 
