@@ -11,7 +11,7 @@ import select
 import selectors
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,10 +119,15 @@ class Door:
         """How many tasks have come and were not taken yet."""
         return len(self._waiting)
 
-    def take(self, most: int) -> list[DirectTask]:
-        """The next tasks; they have begun."""
+    def take(self, portion: Callable[[int], int]) -> list[DirectTask]:
+        """The next tasks; they have begun.
+
+        Args:
+            portion: how many of so many to take.
+        """
         self._read(0.0)
         taken: list[DirectTask] = []
+        most = portion(len(self._waiting)) if self._waiting else 0
         while self._waiting and len(taken) < most:
             task = self._waiting.popleft()
             frames.write_sequence(self._page, task._connection.slot, task._number)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from denzel.direct.door import Door
+from denzel.direct.door import DirectTask, Door
 from denzel.direct.frames import SHORT
 from denzel.direct.place import Place, folder_of
 from denzel.pipeline import stages
@@ -43,6 +43,8 @@ _LARGE = 100_000
 _LINGER = 0.2
 # A direct task that took longer (seconds) may have got a record meanwhile, as if it had been claimed.
 _MAY_BE_KNOWN = 0.05
+# No task waits for others where a call's start takes less (seconds) than eight times this.
+_NO_TIME = 0.0002
 # Seconds for which tasks of the queue let pass what an API process is about to send.
 _PRECEDENCE = 0.02
 
@@ -67,6 +69,7 @@ class PredictionLoop:
         self._hand = Hand(settings.redis_url, self._claimant, self._door)
         self._claims_are_left = False  # of tasks that are not going to be run here
         self._given_since = 0.0
+        self._together = 1.0  # how many tasks a call had lately that came directly
         self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
         self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
         self._current = ""
@@ -118,13 +121,14 @@ class PredictionLoop:
         """Run tasks that have come directly, those of one call; what is to be stored of them."""
         if self._door is None or should_stop():
             return []
-        tasks = self._door.take(self._size.limit if self._runner.merges else 1)
+        tasks = self._door.take(self._size.plan.portion)
         self._claims_are_left = self._claims_are_left or self._door.lost
         self._door.lost = False
         if not tasks:
             return []
         if self._claimant.listed and self._last_call >= SHORT:  # nobody else's task shall wait behind this call
             self._exchange([], 0)
+        self._gather(self._door, tasks)
         began, to_store = time.monotonic(), []
         by_id = {task.id: task for task in tasks}
         for part in self._parts([(task.id, task.request) for task in tasks]):
@@ -135,6 +139,23 @@ class PredictionLoop:
         else:
             self._size.record(len(tasks), time.monotonic() - began)
         return to_store
+
+    def _gather(self, door: Door, tasks: list[DirectTask]) -> None:
+        """Let tasks that come in this moment join, where calls had more lately and their start is what they take.
+
+        Clients that were answered together ask again together, yet not all at the same instant.
+        """
+        moment = self._size.expected(0) / 8
+        until = time.monotonic() + 3 * moment
+        while moment > _NO_TIME and len(tasks) < self._together and time.monotonic() < until:
+            began = time.monotonic()
+            door.wait(moment)
+            more = door.take(lambda waiting: self._size.plan.portion(len(tasks) + waiting) - len(tasks))
+            tasks += more
+            arrivals = len(more) / max(time.monotonic() - began, 1e-5)
+            if not self._size.worth_waiting(len(tasks), arrivals):
+                break
+        self._together = max(float(len(tasks)), 0.7 * self._together)
 
     def _is_given_slow_work(self) -> bool:
         """Whether an API process has chosen this process for a call that is not short: it has precedence, briefly."""
