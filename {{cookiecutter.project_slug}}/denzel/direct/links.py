@@ -67,7 +67,7 @@ class Link(asyncio.Protocol):
         self._merges = False
         self._slot = 0
         self._sent = 0
-        self._call = 0.0  # seconds of a call; follows the last ones
+        self._call = frames.SHORT  # seconds of a call: not short, as long as nothing is known; follows the last ones
         self._page: mmap.mmap | None = None
         self._lock = -1
         self._locked = False
@@ -197,7 +197,7 @@ class Link(asyncio.Protocol):
         seconds, in_call, answers = frames.parse_ended(body)
         if not self._merges:
             seconds /= in_call
-        self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25) if self._call else seconds
+        self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
         for task_id, status, result, message in answers:
             self.given.pop(task_id, None)
             self._links.on_end(task_id, self, (status, result, message))

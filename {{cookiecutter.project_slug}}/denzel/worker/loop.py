@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -148,14 +149,16 @@ class PredictionLoop:
         moment = self._size.expected(0) / 8
         until = time.monotonic() + 3 * moment
         while moment > _NO_TIME and len(tasks) < self._together and time.monotonic() < until:
-            began = time.monotonic()
+            began, had = time.monotonic(), len(tasks)
             door.wait(moment)
-            more = door.take(lambda waiting: self._size.plan.portion(len(tasks) + waiting) - len(tasks))
-            tasks += more
-            arrivals = len(more) / max(time.monotonic() - began, 1e-5)
+            tasks += door.take(partial(self._portion_besides, had))
+            arrivals = (len(tasks) - had) / max(time.monotonic() - began, 1e-5)
             if not self._size.worth_waiting(len(tasks), arrivals):
                 break
         self._together = max(float(len(tasks)), 0.7 * self._together)
+
+    def _portion_besides(self, taken: int, waiting: int) -> int:
+        return self._size.plan.portion(taken + waiting) - taken
 
     def _is_given_slow_work(self) -> bool:
         """Whether an API process has chosen this process for a call that is not short: it has precedence, briefly."""
