@@ -31,7 +31,7 @@ def main() -> int:
     failed = 0
     before = scripts.Script("").source.count("\n")
     for path in sorted(folder.glob("*.lua")):
-        is_shared = path.stem in ("ending", "claiming")
+        is_shared = path.stem in scripts.SHARED
         source = scripts.Script("").source if is_shared else scripts.script(path.stem).source
         done = subprocess.run(command, input=source, capture_output=True, text=True)
         if done.returncode:

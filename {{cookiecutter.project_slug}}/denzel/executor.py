@@ -14,7 +14,15 @@ class Unavailable(Exception):
 
 
 class QueueFull(Exception):
-    """As many tasks as allowed are waiting already."""
+    """So much waits already that a task is not let in; the message says why.
+
+    Attributes:
+        retry_after: whole seconds after which its client should try again.
+    """
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(slots=True)
@@ -61,6 +69,8 @@ class Outcome:
 # Instead of an outcome: nobody waits for this task; or somebody has, for long enough, and the work goes on.
 ACCEPTED = Outcome("ACCEPTED", b"")
 RAN_OUT = Outcome("RAN_OUT", b"")
+# Instead of an outcome: the client has gone, and will not be told anything.
+GONE = Outcome("GONE", b"")
 
 
 class Executor(Protocol):
@@ -79,10 +89,18 @@ class Executor(Protocol):
         """Let go of connections; called once, after the last request."""
 
     async def submit(self, task: Task) -> Outcome:
-        """Accept a task for good and, where it is synchronous and awaited, wait; its outcome, ACCEPTED or RAN_OUT.
+        """Accept a task for good and, where it is synchronous and awaited, wait.
+
+        Returns: its outcome, or ACCEPTED, RAN_OUT, GONE.
 
         Raises:
             QueueFull, Unavailable: the task was not accepted; a synchronous one neither where no model can be loaded.
+        """
+
+    def withdraw(self, task_id: str) -> None:
+        """Its client has gone: end its wait. A task that has not begun never will, if its answer is promised to nobody.
+
+        A client that was given the task's id, or that may ask again with its Idempotency-Key, has been promised it.
         """
 
     def end_waits(self) -> None:

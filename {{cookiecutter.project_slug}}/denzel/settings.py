@@ -154,6 +154,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "direct_folder": (".denzel/direct", str),
     "sync_timeout": ("5.0", _number(0, _DAY)),
     "max_wait": ("60", _number(0, _DAY)),
+    "max_wait_async": ("86400", _number(1, 10**8)),
     "max_body_bytes": ("10485760", _number(1, 2**31, int)),
     "max_batch_size": ("512", _number(1, 10**6, int)),
     "max_queue": ("100000", _number(1, 10**9, int)),
@@ -199,6 +200,7 @@ class Settings:
     direct_folder: str
     sync_timeout: float
     max_wait: float
+    max_wait_async: float
     max_body_bytes: int
     max_batch_size: int
     max_queue: int

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import time
+from functools import partial
 from typing import Any
 
 import falcon
@@ -25,7 +26,7 @@ from denzel.api.answers import (
 )
 from denzel.api.bodies import malformed, refuse_encoding
 from denzel.api.task_id import TaskIds
-from denzel.executor import ACCEPTED, Executor, QueueFull, Task
+from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
 from denzel.pipeline.in_api import UserPipeline
@@ -75,18 +76,34 @@ class Predict:
         outcome = ACCEPTED
         if known is None:
             try:
-                outcome = await self._executor.submit(task)
+                outcome = await self._submit(req, task)
             except QueueFull as error:
                 raise falcon.HTTPTooManyRequests(
-                    title="Too many requests", description=f"{error}; try again later.", retry_after=RETRY_AFTER
+                    title="Too many requests", description=f"{error}.", retry_after=error.retry_after
                 ) from None
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
+        if outcome is GONE:
+            return
         if task.awaited:
             write_outcome(resp, task.id, outcome)
         else:
             await self._answer_again(resp, task.id, mode, wait)
+
+    async def _submit(self, req: falcon.asgi.Request, task: Task) -> Outcome:
+        """The task's outcome; its client may go before that is there."""
+        connection = req.scope.get("denzel.connection")  # of our own server
+        if connection is None or task.mode == "async":
+            return await self._executor.submit(task)
+        if connection.is_gone and not task.kept:
+            return GONE
+        withdraw = partial(self._executor.withdraw, task.id)
+        connection.when_gone.add(withdraw)
+        try:
+            return await self._executor.submit(task)
+        finally:
+            connection.when_gone.discard(withdraw)
 
     async def _bind(self, key: str, body: bytes, task: Task) -> bool:
         """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""

@@ -119,6 +119,11 @@ class Door:
         """How many tasks have come and were not taken yet."""
         return len(self._waiting)
 
+    def has_tasks(self) -> bool:
+        """Whether there is something to take."""
+        self._read(0.0)
+        return bool(self._waiting)
+
     def take(self, portion: Callable[[int], int]) -> list[DirectTask]:
         """The next tasks; they have begun.
 

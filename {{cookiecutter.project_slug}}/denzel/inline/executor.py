@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from denzel import jsonio
+from denzel.admission import Admission, Refused, why_refused
 from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
@@ -24,6 +25,7 @@ from denzel.pipeline import errors, loading
 from denzel.pipeline.batch import BatchRunner, Call, failure
 from denzel.pipeline.batch_size import BatchSize
 from denzel.pipeline.in_api import UserPipeline
+from denzel.pipeline.speed import Speed
 from denzel.pipeline.thread import Stuck
 from denzel.record import FINAL, Ending, status_body
 from denzel.settings import Settings
@@ -52,6 +54,9 @@ class InlineExecutor:
         self._keys: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
         self._runner: BatchRunner | None = None
         self._size = BatchSize(1)
+        self._speed = Speed()
+        self._admission = Admission(settings.max_wait_async)
+        self._running = 0  # tasks that the pipeline is at
         self._error: str | None = None
 
     async def start(self) -> None:
@@ -74,9 +79,10 @@ class InlineExecutor:
     async def submit(self, task: Task) -> Outcome:
         self._records.forget_expired()
         if len(self._waiting) >= self._settings.max_queue:
-            raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
+            raise QueueFull(why_refused(len(self._waiting), None, 0, 1, False))
         live = self._settings.sync_timeout
         mode = ("sync" if live else "async") if task.mode == "live" else task.mode
+        self._let_in(task, (task.wait or live) if mode == "sync" else 0)
         if mode == "sync" and task.awaited and self._problem:
             raise Unavailable(self._problem)
         record = self._records.add(task, mode)
@@ -90,6 +96,24 @@ class InlineExecutor:
             record.mode = "poll"
             record.fields[b"mode"] = b"poll"
             return RAN_OUT
+
+    def _let_in(self, task: Task, wait: float) -> None:
+        """Raise QueueFull when so much waits that the task would take too long."""
+        ahead = len(self._waiting) + self._running / 2 if self._waiting else 0
+        known = task.id.encode() if task.kept else task.request
+        speed, call = self._speed.tasks_per_second, self._speed.seconds_per_call
+        try:
+            self._admission.check(time.monotonic(), known, wait, ahead, speed, call)
+        except Refused as error:
+            limit, after = wait or self._settings.max_wait_async, error.retry_after
+            raise QueueFull(why_refused(0, error.expected, limit, after, not wait), after) from None
+
+    def withdraw(self, task_id: str) -> None:
+        record = self._records.get(task_id)
+        if record and record in self._waiting and record.mode == "sync" and not record.task.kept:
+            self._waiting.remove(record)
+            result = orjson.dumps({"args": ["its client has gone"], "type": "TaskRevokedError"})
+            self._finish(record, "REVOKED", result, b'"The client has gone."')
 
     def end_waits(self) -> None:
         pass  # nothing of this process can be polled when it has ended
@@ -175,13 +199,16 @@ class InlineExecutor:
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 for record in batch:
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
-                began = time.monotonic()
+                began, left, self._running = time.monotonic(), bool(self._waiting), len(batch)
+                limit = self._size.limit
                 for call in runner.calls([one.task.request for one in batch], [one.task.id for one in batch]):
                     outcomes = await self._outcomes(runner, call)
                     for position, outcome in zip(call.positions, outcomes, strict=True):
                         self._finish(batch[position], *outcome)
                 self._size.record(len(batch), time.monotonic() - began)
+                self._speed.record(len(batch), time.monotonic() - began, limit, left)
         finally:
+            self._running = 0
             self._working = None
 
     async def _outcomes(self, runner: BatchRunner, call: Call) -> list[Ending]:

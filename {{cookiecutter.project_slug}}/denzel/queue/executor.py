@@ -21,7 +21,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
+from denzel.admission import why_refused
+from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
 from denzel.queue import keys, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
@@ -30,6 +31,7 @@ from denzel.queue.nodes import overview
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
 from denzel.record import Ending
+from denzel.queue.withdrawals import Withdrawals
 from denzel.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -61,6 +63,7 @@ class QueueExecutor:
         self._waiting: dict[str, _Wait] = {}
         self._queue_settings = queue_settings(settings)
         self._submitter = Submitter(self._send, self._stored)
+        self._withdrawals = Withdrawals(self._withdraw)
         self._tickets_under_way = 0
         self._to_detach: set[str] = set()
         self._detaching: asyncio.Task[None] | None = None
@@ -83,6 +86,7 @@ class QueueExecutor:
 
     async def stop(self) -> None:
         await self._direct.stop()
+        await self._withdrawals.stop()
         for task in (self._listener, self._watching, self._detaching, self._nudging):
             if task:
                 task.cancel()
@@ -102,22 +106,30 @@ class QueueExecutor:
         try:
             seconds = self._waits_directly(task)
             if seconds and self._direct.give(task):
-                wait.timer = wait.future.get_loop().call_later(seconds, _run_out, wait.future)
+                wait.timer = wait.future.get_loop().call_later(seconds, _end, wait.future, RAN_OUT)
             else:
                 self._submitter.submit(task, wait.future)
             outcome = await wait.future
+            if outcome is GONE:
+                self._withdrawals.add(task.id)
+                return GONE
             if outcome is not RAN_OUT:
                 return outcome
             if not wait.is_stored and not await self._direct.keep(task.id):
-                task.mode, task.wait = "sync", 0
-                if (submitted := await self._send([task])).refused:
-                    raise QueueFull(f"{submitted.waiting} tasks are waiting already")
+                await self._store_after_all(task)
             return await self._detached(task.id)
         finally:
             if wait.timer:
                 wait.timer.cancel()
             del self._waiting[task.id]
             self._direct.forget(task.id)
+
+    async def _store_after_all(self, task: Task) -> None:
+        """The client is to poll, and no process has the task any more. Raises QueueFull, Unavailable."""
+        task.mode, task.wait = "sync", 0
+        submitted = await self._send([task])
+        if refused := submitted.refused.get(task.id):
+            raise self._queue_full(submitted.waiting, *refused, None)
 
     def _waits_directly(self, task: Task) -> float:
         """Seconds for which the client of a task waits that need not be stored first; 0 for all others."""
@@ -145,10 +157,14 @@ class QueueExecutor:
         if wait and task.id not in submitted.refused:
             wait.is_stored = True
         if future.done():  # the outcome was there first, or the client has gone
+            if not future.cancelled() and future.exception() is None and future.result() is GONE:
+                self._withdrawals.add(task.id)
             return
         seconds = task.wait if task.mode == "sync" else submitted.live if task.mode == "live" else 0
-        if task.id in submitted.refused:
-            future.set_exception(QueueFull(f"{submitted.waiting} tasks are waiting already"))
+        if refused := submitted.refused.get(task.id):
+            expected, after = refused
+            limit = seconds or self._settings.max_wait_async
+            future.set_exception(QueueFull(why_refused(submitted.waiting, expected, limit, after, not seconds), after))
         elif wait and wait.timer:  # a process had it first
             pass
         elif not seconds or not task.awaited:
@@ -156,7 +172,7 @@ class QueueExecutor:
         elif self.ending:
             future.set_result(RAN_OUT)
         else:
-            self._waiting[task.id].timer = future.get_loop().call_later(seconds, _run_out, future)
+            self._waiting[task.id].timer = future.get_loop().call_later(seconds, _end, future, RAN_OUT)
 
     async def _detached(self, task_id: str) -> Outcome:
         """What is to be told at the end of a wait: the outcome after all, or that the task goes on by itself."""
@@ -170,7 +186,14 @@ class QueueExecutor:
     async def _send(self, tasks: Sequence[Task]) -> store.Submitted:
         settings = self._settings
         submitted = await self._ask(
-            store.submit(self._lane, self._queue_settings, tasks, settings.max_queue, settings.sync_timeout)
+            store.submit(
+                self._lane,
+                self._queue_settings,
+                tasks,
+                settings.max_queue,
+                settings.sync_timeout,
+                settings.max_wait_async,
+            )
         )
         self._send_tickets(submitted.tickets)
         if submitted.held_back and self._nudging is None:
@@ -205,11 +228,18 @@ class QueueExecutor:
         if error := future.exception():
             log.warning("The broker took no message (%s); the task waits until it does", error)
 
+    def withdraw(self, task_id: str) -> None:
+        if wait := self._waiting.get(task_id):
+            _end(wait.future, GONE)
+
+    async def _withdraw(self, task_ids: Sequence[str]) -> None:
+        await self._ask(store.withdraw(self._lane, self._queue_settings, task_ids))
+
     def end_waits(self) -> None:
         self.ending = True
         for wait in self._waiting.values():
             if wait.timer:  # else it is not accepted yet
-                _run_out(wait.future)
+                _end(wait.future, RAN_OUT)
 
     def _detach_later(self, task_id: str) -> None:
         """The client was told to poll, so the result must be kept for it, even if Redis cannot be told just now."""
@@ -282,10 +312,10 @@ class _Wait:
     is_stored: bool = False
 
 
-def _run_out(future: asyncio.Future[Outcome]) -> None:
-    """End a wait."""
+def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    """End a wait, unless it has ended."""
     if not future.done():
-        future.set_result(RAN_OUT)
+        future.set_result(outcome)
 
 
 def _outcome(found: list[bytes]) -> Outcome:

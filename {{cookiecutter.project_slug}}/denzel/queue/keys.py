@@ -5,6 +5,20 @@ The names are a contract with the data: queued tasks outlive an update of the fr
 
 from __future__ import annotations
 
+from denzel.admission import (  # noqa: F401 - Lua knows them by these names, too
+    DIGEST_OF,
+    EARLY,
+    FULL_PART,
+    LATE,
+    LONGEST_FOR_SAME,
+    MOST_RETURNING,
+    PLACES,
+    PRIOR,
+    RATES_FADE,
+    RESERVED_PART,
+    RETURNING_SHARE,
+)
+
 # ---- Tasks ----
 
 TASK = "denzel:task:"  # + id: the hash that is the task's record
@@ -13,6 +27,11 @@ DELAYED = "denzel:delayed"  # sorted set of ids by the time (unix seconds) at wh
 DEAD = "denzel:dead"  # sorted set of ids that were given up, by the time of that
 IDEMPOTENCY = "denzel:idempotency:"  # + SHA-256 of a client's key: the task's id and the request's digest
 FULL = "denzel:full"  # there while Redis is almost full: no tasks are accepted
+RETURNING = (
+    "denzel:returning"  # sorted set of the ids of refused tasks by the time at which their clients are to come again
+)
+RETURNING_LIST = "denzel:returning:"  # + a request's digest: list of those of these ids that had this request
+RETURNED = "denzel:returned"  # hash: of those who were told to come again how many came, and how many stayed away
 REPLIES = "denzel:replies:"  # + a random name: the channel of one API process
 CANCELLED = "denzel:cancelled"  # channel: `token id` of a cancelled task that runs
 
@@ -20,11 +39,12 @@ CANCELLED = "denzel:cancelled"  # channel: `token id` of a cancelled task that r
 
 CLAIMS = "denzel:claims:"  # + token: the set of ids that a process has claimed
 CLAIMANTS = "denzel:claimants"  # the set of tokens that have claims
-ALIVE = "denzel:alive:"  # + token: there while somebody vouches for the process
+ALIVE = "denzel:alive:"  # + token, or channel of replies: there while somebody vouches for the process
 IDLE = "denzel:idle"  # list of idle processes, each as `token node most at_once ratio quick`
 HAND = "denzel:hand:"  # + token: list by which an idle process is handed tasks
 QUICK = "denzel:quick"  # token of a process that will be back at once
 PROCESSES = "denzel:processes"  # the number of processes that serve
+SPEED = "denzel:speed"  # tasks per second of all processes that serve, while they work; mean seconds of a call
 NODES = "denzel:nodes"  # hash: a node's name, and the second and text of its last heartbeat
 NODE = "denzel:node:"  # + a node's name: who holds that name
 LAST_BEAT = "denzel:last_beat"  # the second of the last heartbeat of any node
@@ -42,6 +62,8 @@ TAKES_CHANGES = "denzel:takes_changes"  # written, for a millisecond, to see whe
 
 # A heartbeat older than this means that the worker is gone or stuck (seconds; one is written every second).
 STALE = 5
+# The record of a task that nobody waits for any longer is kept for this long (seconds).
+SHORT = 60
 # A process is believed dead when nobody has vouched for it for this long (seconds).
 LEASE = 5
 # Calls that take less (seconds) are waited for rather than that another process is woken.
@@ -54,4 +76,6 @@ MAX_DEATHS = 3
 MAX_LOSSES = 10
 
 # What the scripts know by these names.
-LUA = {name: value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str | int)}
+LUA = {
+    name: value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str | int | float)
+}

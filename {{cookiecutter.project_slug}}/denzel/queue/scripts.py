@@ -5,12 +5,13 @@
     nudge    tasks that were held back for a process that would be back at once: it is not   (api)
     beat     once a second: lost claims return to the queue, delayed tasks become due        (denzel)
     release  a process died: its claims return at once                                       (denzel)
+    withdraw nobody waits for tasks any longer: those that have not begun never will         (api)
     detach   a synchronous wait ran out: the client polls from now                           (api)
     cancel   PENDING or STARTED becomes REVOKED                                              (api)
 
 The others: `time_out`, `replay`, `overview`, and the callbacks' `exchange_callbacks`, `fetch_callbacks` and
 `redeliver_callback`. Each file in `lua/` names its arguments first; before it run the constants of `keys`, and what
-scripts share: `ending.lua` and `claiming.lua`.
+scripts share: `ending.lua`, `claiming.lua` and `admission.lua`.
 
 Only commands up to Redis 6.2 are used, and the server's clock, so that the machines' clocks need not agree.
 """
@@ -25,6 +26,9 @@ from redis.exceptions import NoScriptError
 
 from denzel.queue import keys
 
+# What goes before each script, in this order.
+SHARED = ("ending", "claiming", "admission")
+
 _FOLDER = Path(__file__).parent / "lua"
 
 
@@ -36,7 +40,7 @@ _CONSTANTS = "".join(
     f"local {name} = {value!r}\n"
     for name, value in keys.LUA.items()  # Python writes plain texts as Lua does
 )
-_SHARED = _CONSTANTS + _read("ending") + _read("claiming")
+_SHARED = _CONSTANTS + "".join(map(_read, SHARED))
 
 
 class Script:

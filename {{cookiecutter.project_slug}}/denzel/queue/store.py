@@ -2,16 +2,18 @@
 
 The record of a task is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a
 wait that ran out), request (JSON, until the task ends), result (JSON), message (a failure's, JSON), callback_uri,
-reply_to, kept (1: however it is answered, its result lives as long as an asynchronous one), accepted, started, ended
-(unix seconds), worker and token (who runs it), attempts (starts), deaths (processes that died of it alone), losses
-(the same where the whole container was gone), alone (1: never again together with others), callback (JSON, how its
-delivery stands). A record has no expiry until its task ends: nothing accepted is lost.
+reply_to, until (unix seconds to which its client waits, if that is long), kept (1: however it is answered, its result
+lives as long as an asynchronous one), accepted, started, ended (unix seconds), worker and token (who runs it), attempts
+(starts), deaths (processes that died of it alone), losses (the same where the whole container was gone), alone (1:
+never again together with others), callback (JSON, how its delivery stands). A record has no expiry until its task ends:
+nothing accepted is lost.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from denzel.queue import keys
@@ -21,6 +23,7 @@ from denzel.record import FINAL, Ending, status_body
 
 _SUBMIT = script("submit")
 _NUDGE = script("nudge")
+_WITHDRAW = script("withdraw")
 _DETACH = script("detach")
 _CANCEL = script("cancel")
 _PROMOTE = script("promote")
@@ -35,26 +38,37 @@ class Submitted(NamedTuple):
         waiting: how many tasks wait now.
         tickets: how many tickets it takes; they are written already unless they travel through another broker.
         held_back: nobody was woken, as a process will be back at once; `nudge` has to make sure.
-        refused: the ids of those for which there was no room.
+        refused: the ids of those for which there was no room; of each the seconds of work that wait before it (None:
+            as many tasks wait as may), and the whole seconds after which its client should try again.
     """
 
     live: float
     waiting: int
     tickets: int
     held_back: bool
-    refused: frozenset[str] = frozenset()
+    refused: Mapping[str, tuple[float | None, int]] = MappingProxyType({})
 
 
 async def submit(
-    client: Any, settings: QueueSettings, tasks: Sequence[Any], max_queue: int, default_timeout: float
+    client: Any,
+    settings: QueueSettings,
+    tasks: Sequence[Any],
+    max_queue: int,
+    default_timeout: float,
+    max_wait_async: float = 1e9,
 ) -> Submitted:
-    """Store tasks (with id, request, mode, callback_uri, reply_to, kept and fault) and wake workers for them."""
-    arguments: list[Any] = [max_queue, default_timeout, settings.ticket_queue, settings.ticket]
+    """Store tasks (with id, request, mode, callback_uri, reply_to, kept, wait and fault) and wake workers for them."""
+    arguments: list[Any] = [max_queue, max_wait_async, default_timeout, settings.ticket_queue, settings.ticket]
     for task in tasks:
         kept = "1" if task.kept else ""
-        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept, task.fault)
+        arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
+        arguments += (task.wait or 0, task.fault)
     live, waiting, tickets, held_back, *refused = await _SUBMIT.call(client, *arguments)
-    return Submitted(float(live), waiting, tickets, bool(held_back), frozenset(map(bytes.decode, refused)))
+    told = {
+        task_id.decode(): (float(expected) if expected else None, after)
+        for task_id, expected, after in zip(refused[::3], refused[1::3], refused[2::3], strict=True)
+    }
+    return Submitted(float(live), waiting, tickets, bool(held_back), told)
 
 
 class EndedDirectly(NamedTuple):
@@ -91,6 +105,13 @@ async def nudge(client: Any, settings: QueueSettings) -> tuple[int, bool]:
     """
     tickets, held_back = await _NUDGE.call(client, settings.ticket_queue, settings.ticket)
     return tickets, bool(held_back)
+
+
+async def withdraw(client: Any, settings: QueueSettings, task_ids: Sequence[str]) -> None:
+    """Nobody waits for these tasks any longer: those that have not begun, and were promised to nobody, are REVOKED."""
+    result = b'{"args":["its client has gone"],"type":"TaskRevokedError"}'
+    message = b'"The client has gone."'
+    await _WITHDRAW.call(client, settings.sync_expires, settings.expires, result, message, *task_ids)
 
 
 async def detach(client: Any, settings: QueueSettings, task_id: str) -> list[bytes] | None:

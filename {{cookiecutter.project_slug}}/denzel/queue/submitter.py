@@ -49,6 +49,8 @@ class Submitter(Generic[T]):
         try:
             while self._waiting:
                 batch = self._take()
+                if not batch:
+                    break
                 try:
                     answer = await self._send([task for task, _ in batch])
                 except BaseException as error:
@@ -67,7 +69,8 @@ class Submitter(Generic[T]):
             self._running = None
 
     def _take(self) -> list[tuple[Task, asyncio.Future[Any]]]:
-        """The next tasks in order, as many as fit one message; the first always."""
+        """The next tasks in order, as many as fit one message; the first always. Not those whose clients have gone."""
+        self._waiting = [one for one in self._waiting if not one[1].done()]
         count, size = 0, 0
         for task, _ in self._waiting[:MOST_TASKS]:
             size += len(task.request)

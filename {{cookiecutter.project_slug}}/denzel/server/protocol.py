@@ -2,12 +2,19 @@
 
 Offers of other protocols are ignored, heads and trailers are bounded, refusals are JSON, and a response travels in one
 piece.
+
+A client that has closed its connection is told from one that only ended its sending side, which still gets its
+answers. At first both look the same: the stream ends. So an interim response is sent, `100 Continue`, which a client
+of HTTP/1.1 ignores when it does not expect it (RFC 9110, section 15.2). The machine of a client that has closed
+answers to that by a reset, and the next one cannot be sent. It is repeated while the client waits, as a proxy may stand
+between. HTTP/1.0 knows no interim responses: such a client always counts as there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,11 +26,21 @@ from denzel import jsonio
 MOST_HEAD_BYTES = 65_536
 # Bytes that may come of a body without any of its content (then they are trailers); one read brings this many at most.
 _MOST_EMPTY_BYTES = 262_144
+_INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Seconds between interim responses to a client whose stream has ended; the last one again and again.
+_PROBE_AFTER = (0.05, 0.1, 0.2, 0.5, 1.0)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class Protocol(HttpToolsProtocol):
-    """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON."""
+    """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON.
+
+    A request finds it in its scope as `denzel.connection`.
+
+    Attributes:
+        is_gone: the client has closed the connection, or it broke.
+        when_gone: called when that happens.
+    """
 
     _head_bytes: int | None = None  # of a request's head that is not complete yet
     _in_body = False
@@ -31,8 +48,40 @@ class Protocol(HttpToolsProtocol):
     _held = b""  # the end of what has come of a head, if it may be the begin of an offer
     _deaf = False  # nothing more is read from this connection
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.is_gone = False
+        self.when_gone: set[Callable[[], None]] = set()
+        self._probing: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_gone = True
+        if self._probing:
+            self._probing.cancel()
+        super().connection_lost(exc)
+        for tell in list(self.when_gone):
+            tell()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends nothing more: keep the connection while a whole request of its is to be answered."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False  # the last one, so the connection ends with its answer
+        self._probe(0)
+        return True
+
+    def _probe(self, number: int) -> None:
+        """Find out whether the client is there, unless its answer is on its way."""
+        if self.transport.is_closing() or self.cycle.response_started or self.cycle.scope["http_version"] == "1.0":
+            return
+        if not self.pipeline:  # else it would come between the parts of another answer
+            self.transport.write(_INTERIM)
+        after = _PROBE_AFTER[min(number, len(_PROBE_AFTER) - 1)]
+        self._probing = self.loop.call_later(after, self._probe, number + 1)
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
@@ -53,6 +102,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["denzel.connection"] = self  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         self._head_bytes, self._in_body, self._empty_bytes = None, True, 0
@@ -104,6 +154,8 @@ class _Joining:
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))
+        elif data is _INTERIM:
+            self._transport.write(data)
         elif data.startswith(b"HTTP/"):
             self._head = data
             self._loop.call_soon(self._flush)

@@ -152,6 +152,11 @@ class Child:
         return self.state.busy_for or 0.0 if self.state else 0.0
 
     @property
+    def speed(self) -> tuple[float, float, float]:
+        """What `speed_of_all` wants to know of a process."""
+        return (*self.state.speed, self.busy_for) if self.state else (0.0, 0.0, 0.0)
+
+    @property
     def task_id(self) -> str:
         """The task that runs, the first of them when merged; nothing when none does."""
         return self.state.task_id if self.state and self.busy_for else ""

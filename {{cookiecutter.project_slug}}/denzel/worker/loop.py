@@ -20,6 +20,7 @@ from denzel.direct.place import Place, folder_of
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
+from denzel.pipeline.speed import Speed
 from denzel.queue import claims, keys
 from denzel.queue.broker import send_ticket
 from denzel.queue.ticket import queue_settings
@@ -66,6 +67,8 @@ class PredictionLoop:
         limits = [limit for limit in (settings.task_soft_time_limit, settings.task_time_limit) if limit]
         longest = min(limits, default=math.inf) / 4  # some tasks take longer than others
         self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1, longest)
+        self._speed = Speed()
+        self._cycle: tuple[int, float, bool] | None = None  # tasks that are not stored yet: see `_measure`
         self._door = _open_door(settings, token, node, self._runner.merges)
         self._hand = Hand(settings.redis_url, self._claimant, self._door)
         self._claims_are_left = False  # of tasks that are not going to be run here
@@ -105,7 +108,7 @@ class PredictionLoop:
                 self._door.wait(0.001)
                 claimed = []
             else:
-                claimed, waiting = self._exchange(ended, 0 if leaving else None)
+                claimed, waiting = self._store(ended, 0 if leaving else None)
                 ended, self._claims_are_left = [], False
                 if leaving:
                     if waiting:
@@ -114,9 +117,20 @@ class PredictionLoop:
             if claimed:
                 if waiting:
                     self._send_ticket(at_most_every=_TURN / 10)
+                self._cycle = len(claimed), time.monotonic(), waiting > 0
                 ended = self._predict(claimed, should_stop)
-            if not leaving:  # in turns, so that neither way holds up the other
-                ended += self._serve(should_stop)
+            if self._door and not leaving and self._door.has_tasks():  # in turns: neither way holds up the other
+                if ended:
+                    self._store(ended, -1)
+                ended = self._serve(should_stop)
+
+    def _store(self, ended: list[EndedTask], most: int | None) -> claims.Claimed:
+        """Store outcomes, claim tasks, and tell the supervisor how fast this process works."""
+        found = self._exchange(ended, most)
+        if ended and self._cycle:
+            self._measure(*self._cycle)
+            self._cycle = None
+        return found
 
     def _serve(self, should_stop: Callable[[], bool]) -> list[EndedTask]:
         """Run tasks that have come directly, those of one call; what is to be stored of them."""
@@ -139,6 +153,7 @@ class PredictionLoop:
                 break  # the others go through the queue
         else:
             self._size.record(len(tasks), time.monotonic() - began)
+            self._measure(len(tasks), began, self._door.waiting > 0)
         return to_store
 
     def _gather(self, door: Door, tasks: list[DirectTask]) -> None:
@@ -167,6 +182,11 @@ class PredictionLoop:
             return False
         self._given_since = self._given_since or time.monotonic()
         return time.monotonic() - self._given_since < _PRECEDENCE
+
+    def _measure(self, tasks: int, began: float, left_waiting: bool) -> None:
+        """Tell the supervisor how fast this process works."""
+        self._speed.record(tasks, time.monotonic() - began, self._size.plan.most, left_waiting)
+        self._state.set_speed(self._speed.tasks_per_second, self._speed.seconds_per_call)
 
     def _predict(self, claimed: list[tuple[str, bytes]], should_stop: Callable[[], bool]) -> list[EndedTask]:
         """Run claimed tasks; how the last ones ended. What is left over when told to stop waits again.

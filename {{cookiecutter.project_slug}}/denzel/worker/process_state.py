@@ -15,7 +15,7 @@ LOADING, READY, ERROR, DISCONNECTED = range(4)
 
 _FD = "DENZEL_STATE_FD"
 _SIZE = 4096
-_STATE, _BUSY_SINCE, _TICK, _TASK, _TEXT = 0, 8, 16, 24, 128
+_STATE, _BUSY_SINCE, _TICK, _TASK, _SPEED, _TEXT = 0, 8, 16, 24, 96, 128
 _TASK_SIZE, _TEXT_SIZE = 64, 2048
 
 
@@ -79,7 +79,17 @@ class ProcessState:
         struct.pack_into("d", self._memory, _BUSY_SINCE, 0.0)
         self.tick()
 
+    def set_speed(self, tasks_per_second: float, seconds_per_call: float) -> None:
+        """Say how fast the process works; 0, 0: not known."""
+        struct.pack_into("dd", self._memory, _SPEED, tasks_per_second, seconds_per_call)
+
     # The supervisor reads.
+
+    @property
+    def speed(self) -> tuple[float, float]:
+        """Tasks per second while it works, and the mean seconds per call; 0, 0 while nothing is known."""
+        tasks_per_second, seconds_per_call = struct.unpack_from("dd", self._memory, _SPEED)
+        return tasks_per_second, seconds_per_call
 
     @property
     def state(self) -> int:

@@ -23,6 +23,7 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from denzel import threads
+from denzel.pipeline.speed import speed_of_all
 from denzel.processes import die_with_parent, free_memory, gigabytes, memory_of
 from denzel.queue import keys, nodes
 from denzel.queue.broker import send_ticket
@@ -42,6 +43,9 @@ _TRIES = 3
 _SPARE = 0.9
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
+# Seconds between two looks at the processes' speed, and which part of a change is told before the next heartbeat.
+_LOOK_AT_SPEED = 0.1
+_NEWS = 0.25
 
 
 class Supervisor:
@@ -67,6 +71,7 @@ class Supervisor:
         self._reload_error: str | None = None
         self._loaded = self._asked = self._started  # when the code that serves, and the newest, was asked for
         self._was_full = False
+        self._told_speed = 0.0, 0.0
         self._unreleased: dict[str, tuple[bool, str]] = {}  # tokens of processes that ended while Redis was away
 
     async def run(self) -> None:
@@ -93,6 +98,7 @@ class Supervisor:
             self._watch_reload,
             self._beat,
             self._beat_for_the_busy,
+            self._watch_speed,
             self._watch_time,
             self._watch_cancelled,
         )
@@ -251,12 +257,14 @@ class Supervisor:
             if found[0] == "UP":
                 with contextlib.suppress(OSError):
                     Path(self._settings.ready_file).touch()
+            self._told_speed = self._speed()
             heartbeat = {
                 "state": found[0],
                 "error": found[1],
                 "processes": len(reports),
                 "up": sum(report[0] == "UP" for report in reports),
                 "busy": round(max((child.busy_for for child in self._predictors), default=0), 1),
+                "speed": self._told_speed,
                 "started": self._started,
                 "loaded": self._loaded,
                 "reloads": self._reloads,
@@ -280,6 +288,18 @@ class Supervisor:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), 1)
             self._news.clear()
+
+    def _speed(self) -> tuple[float, float]:
+        """Tasks per second of all processes that serve while they work, and the mean seconds per call."""
+        return speed_of_all([child.speed for child in self._predictors if child.report()[0] == "UP"])
+
+    async def _watch_speed(self) -> None:
+        """Tell at once when processes have become faster or slower: tasks are let in by that."""
+        while True:
+            await asyncio.sleep(_LOOK_AT_SPEED)
+            speed, told = self._speed()[0], self._told_speed[0]
+            if abs(speed - told) > _NEWS * told:
+                self._news.set()
 
     async def _beat_for_the_busy(self) -> None:
         """Keep processes that compute from looking offline in the monitor."""

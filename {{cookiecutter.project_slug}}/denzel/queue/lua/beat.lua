@@ -1,23 +1,39 @@
 -- KEYS: none; the names of all keys stand in keys.py.
--- ARGV: name, heartbeat (JSON with `up`, its processes that serve), ticket queue, ticket,
+-- ARGV: name, heartbeat (JSON with `up`, its processes that serve, and `speed`, their tasks per second and the mean
+--       seconds of a call, 0 where that is not known yet), ticket queue, ticket,
 --       expiry of synchronous records, expiry of the others, almost full (1: accept no more),
 --       then the tokens of the living processes.
 -- Returns 1 when tasks wait, so that a ticket can be sent through another broker.
 local name, heartbeat, queue, ticket, sync_expires, expires, almost_full = unpack(ARGV, 1, 7)
 
 redis.call('HSET', NODES, name, seconds .. ' ' .. heartbeat)
-local up = 0
+local up, measured, speed, call = 0, 0, 0, 0
 local nodes = redis.call('HGETALL', NODES)
 for i = 1, #nodes, 2 do
     local written, told = string.match(nodes[i + 1], '^(%d+) (.*)$')
     if tonumber(written) < seconds - 60 then
         redis.call('HDEL', NODES, nodes[i])
     elseif tonumber(written) >= seconds - STALE then
-        up = up + cjson.decode(told).up
+        told = cjson.decode(told)
+        up = up + told.up
+        if told.up > 0 and told.speed and told.speed[1] > 0 then
+            measured = measured + told.up
+            speed = speed + told.speed[1]
+            call = call + told.speed[2] * told.up
+        end
     end
 end
 redis.call('SET', PROCESSES, up)
+-- Processes that have not been measured yet count as the others do.
+if measured > 0 then
+    redis.call('SET', SPEED, string.format('%.9g %.9g', speed / measured * up, call / measured), 'EX', 2 * LEASE)
+else
+    redis.call('DEL', SPEED)
+end
 
+for _, channel in ipairs(redis.call('PUBSUB', 'CHANNELS', REPLIES .. '*')) do
+    redis.call('SET', ALIVE .. channel, 1, 'EX', LEASE)
+end
 for i = 8, #ARGV do redis.call('SET', ALIVE .. ARGV[i], 1, 'EX', LEASE) end
 for _, text in ipairs(redis.call('LRANGE', IDLE, 0, -1)) do
     if redis.call('EXISTS', ALIVE .. claimant(text).token) == 0 then redis.call('LREM', IDLE, 0, text) end

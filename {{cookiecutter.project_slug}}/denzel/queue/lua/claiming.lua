@@ -23,6 +23,19 @@ local function note_claims(of, ids)
     if of.quick then redis.call('SET', QUICK, of.token, 'PX', QUICK_FOR) end
 end
 
+-- Whether a task's client is gone together with its API process, before the end of its wait. Once a wait has ended an
+-- API process that is only cut off may have promised the answer. A beat vouches for those that listen.
+local function nobody_waits(id, to)
+    if tonumber(to) < tonumber(now) then return false end
+    local mode, channel, kept, started, accepted = unpack(
+        redis.call('HMGET', TASK .. id, 'mode', 'reply_to', 'kept', 'started', 'accepted'))
+    if mode ~= 'sync' or kept or started or not channel or channel == '' then return false end
+    if tonumber(accepted) > seconds - LEASE - 2 or redis.call('EXISTS', ALIVE .. channel, AMNESTY) > 0 then
+        return false
+    end
+    return seconds - tonumber(redis.call('GET', LAST_BEAT) or 0) <= 2
+end
+
 -- Claims what waits for a process. Returns id, request, id, request, ...
 -- A task that is to run alone comes alone.
 local function claim(of)
@@ -31,8 +44,11 @@ local function claim(of)
     local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
     for position, id in ipairs(taken) do
         local key = TASK .. id
-        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts')
-        if task[1] and not final(task[1]) then
+        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts', 'until')
+        if task[6] and nobody_waits(id, task[6]) then
+            finish(id, 'REVOKED', '{"args":["its client has gone"],"type":"TaskRevokedError"}',
+                   '"The client has gone."', SHORT, SHORT)
+        elseif task[1] and not final(task[1]) then
             if task[4] and #ids > 0 then
                 for rest = #taken, position, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
                 break
