@@ -58,23 +58,19 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
-def why_refused(waiting: int, expected: float | None, limit: float, after: int, asynchronous: bool) -> str:
+def why_refused(expected: float, limit: float, asynchronous: bool) -> str:
     """What a client is told.
 
     Args:
-        waiting: the number of tasks that wait.
-        expected: seconds of work that wait; None: as many tasks wait as may.
+        expected: seconds of work that wait.
         limit: seconds for which the client waits, or for which an asynchronous task may.
-        after: seconds after which it should try again.
     """
-    if expected is None:
-        return f"{waiting} tasks are waiting already; try again later"
     work = f"{_seconds(expected)} s of work wait already"
     if asynchronous:
-        return f"{work}, {limit:g} s at most may (MAX_WAIT_ASYNC); try again in {after} s"
+        return f"{work}, {limit:g} s at most may (MAX_WAIT_ASYNC)"
     if expected < limit:
-        work += ", and others have been told to come again"
-    return f"{work}; your request waits {limit:g} s at most; try again in {after} s"
+        return f"{work} and others have been told to come again, your request waits {limit:g} s at most"
+    return f"{work}, your request waits {limit:g} s at most"
 
 
 def _seconds(value: float) -> str:

@@ -18,11 +18,13 @@ class QueueFull(Exception):
 
     Attributes:
         retry_after: whole seconds after which its client should try again.
+        when: the same in words.
     """
 
-    def __init__(self, message: str, retry_after: int = 1) -> None:
+    def __init__(self, message: str, retry_after: int = 1, when: str = "later") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.when = when
 
 
 @dataclass(slots=True)

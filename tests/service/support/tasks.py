@@ -41,7 +41,7 @@ class Tasks:
     ) -> tuple[float, int]:
         tasks = [Task(task_id, b'{"id":"%s"}' % task_id.encode(), mode, uri, reply_to="channel") for task_id in ids]
         submitted = self.call(store.submit, TERMS, tasks, most, default)
-        self.refused = submitted.refused
+        self.refused = set(submitted.refused)
         return submitted[:2]
 
     def work(self, token: str, *ended: Any, most: int = 1, share: bool = False) -> list[str]:

@@ -79,7 +79,9 @@ class Predict:
                 outcome = await self._submit(req, task)
             except QueueFull as error:
                 raise falcon.HTTPTooManyRequests(
-                    title="Too many requests", description=f"{error}.", retry_after=error.retry_after
+                    title="Too many requests",
+                    description=f"{error}; try again {error.when}.",
+                    retry_after=error.retry_after,
                 ) from None
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":

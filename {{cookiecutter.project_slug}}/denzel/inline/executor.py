@@ -79,7 +79,7 @@ class InlineExecutor:
     async def submit(self, task: Task) -> Outcome:
         self._records.forget_expired()
         if len(self._waiting) >= self._settings.max_queue:
-            raise QueueFull(why_refused(len(self._waiting), None, 0, 1, False))
+            raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
         live = self._settings.sync_timeout
         mode = ("sync" if live else "async") if task.mode == "live" else task.mode
         self._let_in(task, (task.wait or live) if mode == "sync" else 0)
@@ -105,8 +105,8 @@ class InlineExecutor:
         try:
             self._admission.check(time.monotonic(), known, wait, ahead, speed, call)
         except Refused as error:
-            limit, after = wait or self._settings.max_wait_async, error.retry_after
-            raise QueueFull(why_refused(0, error.expected, limit, after, not wait), after) from None
+            why = why_refused(error.expected, wait or self._settings.max_wait_async, not wait)
+            raise QueueFull(why, error.retry_after, f"in {error.retry_after} s") from None
 
     def withdraw(self, task_id: str) -> None:
         record = self._records.get(task_id)

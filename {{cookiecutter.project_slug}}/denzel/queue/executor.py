@@ -162,9 +162,7 @@ class QueueExecutor:
             return
         seconds = task.wait if task.mode == "sync" else submitted.live if task.mode == "live" else 0
         if refused := submitted.refused.get(task.id):
-            expected, after = refused
-            limit = seconds or self._settings.max_wait_async
-            future.set_exception(QueueFull(why_refused(submitted.waiting, expected, limit, after, not seconds), after))
+            future.set_exception(self._queue_full(submitted.waiting, *refused, seconds))
         elif wait and wait.timer:  # a process had it first
             pass
         elif not seconds or not task.awaited:
@@ -173,6 +171,12 @@ class QueueExecutor:
             future.set_result(RAN_OUT)
         else:
             self._waiting[task.id].timer = future.get_loop().call_later(seconds, _end, future, RAN_OUT)
+
+    def _queue_full(self, waiting: int, expected: float | None, after: int, seconds: float | None) -> QueueFull:
+        if expected is None:
+            return QueueFull(f"{waiting} tasks are waiting already", after)
+        why = why_refused(expected, seconds or self._settings.max_wait_async, not seconds)
+        return QueueFull(why, after, f"in {after} s")
 
     async def _detached(self, task_id: str) -> Outcome:
         """What is to be told at the end of a wait: the outcome after all, or that the task goes on by itself."""
