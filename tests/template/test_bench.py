@@ -111,3 +111,17 @@ def test_the_results_have_a_place_for_every_section() -> None:
 def test_a_wrong_word_is_refused_before_anything_starts(bench: Any, words: list[str], said: str) -> None:
     with pytest.raises(SystemExit, match=said):
         bench("compare").main(words)
+
+
+def test_of_an_overload_only_answers_in_time_count(bench: Any) -> None:
+    overload = bench("overload")
+    asked = [
+        overload.Asked(0.0, 200, 1.0, False),
+        overload.Asked(0.0, 200, 5.5, False),  # too late
+        overload.Asked(1.0, 429, 0.01, False),
+        overload.Asked(6.0, 200, 1.0, True),
+        overload.Asked(6.0, 429, 0.03, True),
+        overload.Asked(6.0, 202, 5.0, False),
+        overload.Asked(6.0, 0, 0.002, False),
+    ]
+    assert overload.figures(asked, 0.4, 10) == ["50.0%", "50.0%", "30.0", "30.0", "2", "50.0%", "2.0"]
