@@ -200,7 +200,7 @@ class InlineExecutor:
                 for record in batch:
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
                 began, left, self._running = time.monotonic(), bool(self._waiting), len(batch)
-                limit = self._size.limit
+                limit = self._size.plan.most
                 for call in runner.calls([one.task.request for one in batch], [one.task.id for one in batch]):
                     outcomes = await self._outcomes(runner, call)
                     for position, outcome in zip(call.positions, outcomes, strict=True):

@@ -30,8 +30,8 @@ from denzel.queue.direct_way import DirectWay
 from denzel.queue.nodes import overview
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
-from denzel.record import Ending
 from denzel.queue.withdrawals import Withdrawals
+from denzel.record import Ending
 from denzel.settings import Settings
 
 if sys.version_info >= (3, 11):
