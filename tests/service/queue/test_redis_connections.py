@@ -186,12 +186,23 @@ def test_a_worker_goes_on_when_its_connection_was_closed(redis_service: Service)
 
 
 def test_a_worker_waits_on_a_list(redis_service: Service) -> None:
-    worker = WorkerConnection(redis_service.redis_url)
+    worker, other = (WorkerConnection(redis_service.redis_url) for _ in range(2))
+
+    def wait(seconds: float) -> bytes | None:
+        worker.begin_wait("denzel:hand:x", seconds)
+        return worker.end_wait()
+
     began = time.monotonic()
-    assert worker.wait("denzel:hand:x", 0.1) is None
+    assert wait(0.1) is None
     assert time.monotonic() - began >= 0.1
     redis_service.redis.lpush("denzel:hand:x", b"first")
-    assert worker.wait("denzel:hand:x", 5) == b"first"
+    assert wait(5) == b"first"
+
+    number = worker.client_id
+    worker.begin_wait("denzel:hand:x", 20)
+    other.unblock(number)
+    assert worker.end_wait() is None
+    assert time.monotonic() - began < 10
 
 
 def test_a_worker_hears_that_there_is_no_redis() -> None:

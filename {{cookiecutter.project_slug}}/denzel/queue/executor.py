@@ -163,7 +163,7 @@ class QueueExecutor:
         seconds = task.wait if task.mode == "sync" else submitted.live if task.mode == "live" else 0
         if refused := submitted.refused.get(task.id):
             future.set_exception(self._queue_full(submitted.waiting, *refused, seconds))
-        elif wait and wait.timer:  # a process had it first
+        elif wait and wait.future is future and wait.timer:  # a process had it first
             pass
         elif not seconds or not task.awaited:
             future.set_result(ACCEPTED)
