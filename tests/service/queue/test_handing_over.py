@@ -9,8 +9,7 @@ import redis
 
 from denzel.queue import claims, store
 from denzel.queue.worker_connection import WorkerConnection
-from denzel.worker.hand import Hand
-from tests.service.support.tasks import TERMS, Tasks, new_claimant, success
+from tests.service.support.tasks import TERMS, Tasks, new_claimant, success, take
 from tests.support.services import Service
 from tests.support.waiting import eventually
 
@@ -30,13 +29,6 @@ def idle(
 def handed(worker: WorkerConnection, claimant: claims.Claimant) -> list[str] | None:
     found = take(worker, claimant)
     return None if found is None else [task_id for task_id, _ in found[0]]
-
-
-def take(worker: WorkerConnection, claimant: claims.Claimant) -> claims.Claimed | None:
-    hand = Hand(worker.url, claimant, None)
-    found = hand.wait(0.05)
-    hand.let_go(worker)
-    return found
 
 
 def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, worker: WorkerConnection) -> None:

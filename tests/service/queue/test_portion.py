@@ -8,7 +8,7 @@ from denzel.pipeline.batch_size import Plan
 from denzel.queue import claims
 from denzel.queue.scripts import Script
 from denzel.queue.worker_connection import WorkerConnection
-from tests.service.support.tasks import TERMS, Tasks
+from tests.service.support.tasks import TERMS, Tasks, take
 
 PORTION = Script("return portion(claimant(ARGV[1]), tonumber(ARGV[2]))")
 PLANS = [
@@ -38,7 +38,7 @@ def test_it_is_claimed_as_it_waits_and_handed_over_as_it_comes(tasks: Tasks, wor
     claimant = claims.Claimant("one", "one@tested", *plan)
     assert claims.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
     tasks.submit(*ids)
-    handed = claims.wait_for_tasks(worker, claimant, 5)
+    handed = take(worker, claimant)
     assert handed is not None
     assert len(handed[0]) == plan.portion(20, 2) == 9
     tasks.redis.flushall()

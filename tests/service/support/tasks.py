@@ -11,6 +11,8 @@ from redis import asyncio as redis_asyncio
 from denzel.executor import Task
 from denzel.queue import claims, nodes, store
 from denzel.queue.ticket import QueueSettings
+from denzel.queue.worker_connection import WorkerConnection
+from denzel.worker.hand import Hand
 
 TERMS = QueueSettings(ticket_queue="denzel", ticket=b"ticket", sync_expires=60, expires=86_400)
 
@@ -91,3 +93,11 @@ def success(task_id: str, result: bytes = b'{"a":1}') -> tuple[str, str, bytes, 
 
 def failure(task_id: str) -> tuple[str, str, bytes, bytes]:
     return task_id, "FAILURE", b'{"args":["no"],"type":"E"}', b'"no"'
+
+
+def take(worker: WorkerConnection, claimant: claims.Claimant) -> claims.Claimed | None:
+    """What an idle process is handed within a moment, None when nothing is."""
+    hand = Hand(worker.url, claimant, None)
+    found = hand.wait(0.05)
+    hand.let_go(worker)
+    return found

@@ -27,6 +27,8 @@ from denzel.settings import Settings
 _LONG = 0.3
 # Records are written this often (seconds), so many together; what is more than _MOST_BYTES goes by itself.
 _WRITE_EVERY, _TOGETHER, _MOST_BYTES = 0.02, 64, 4_000_000
+# With more tasks than this waiting in the queue, all others queue up behind them.
+_LONG_QUEUE = 100
 # With more than this unwritten, requests go through the queue, which tells them apart from those that Redis takes.
 _MOST_UNWRITTEN, _MOST_UNWRITTEN_BYTES = 2_000, 64_000_000
 
@@ -40,6 +42,9 @@ class DirectWay:
         ask: awaits a request to Redis, within the time that clients can be kept waiting; raises Unavailable.
         on_end: called with the id of a task, and how it ended.
         on_return: called with the id of a task that has to go through the queue after all, and its fault (see `Task`).
+
+    Attributes:
+        in_queue: how many tasks waited in the queue, as far as is known.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class DirectWay:
         on_end: Callable[[str, Ending], None],
         on_return: Callable[[str, str], None],
     ) -> None:
+        self.in_queue = 0
         self._settings = settings
         self._queue_settings = queue_settings(settings)
         self._channel = channel

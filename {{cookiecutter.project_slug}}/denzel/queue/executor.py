@@ -199,6 +199,7 @@ class QueueExecutor:
                 settings.max_wait_async,
             )
         )
+        self._direct.in_queue = submitted.waiting
         self._send_tickets(submitted.tickets)
         if submitted.held_back and self._nudging is None:
             self._nudging = asyncio.create_task(self._nudge())

@@ -73,6 +73,7 @@ class PredictionLoop:
         self._hand = Hand(settings.redis_url, self._claimant, self._door)
         self._claims_are_left = False  # of tasks that are not going to be run here
         self._given_since = 0.0
+        self._told_busy = False
         self._together = 1.0  # how many tasks a call had lately that came directly
         self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
         self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
@@ -110,6 +111,8 @@ class PredictionLoop:
             else:
                 claimed, waiting = self._store(ended, 0 if leaving else None)
                 ended, self._claims_are_left = [], False
+                if not (claimed or waiting):
+                    self._tell_busy(False)
                 if leaving:
                     if waiting:
                         self._send_ticket()
@@ -175,9 +178,15 @@ class PredictionLoop:
     def _portion_besides(self, taken: int, waiting: int) -> int:
         return self._size.plan.portion(taken + waiting) - taken
 
+    def _tell_busy(self, busy: bool) -> None:
+        """Let API processes know whether slow tasks of the queue run here or wait: others have to queue up, too."""
+        if self._door and busy != self._told_busy:
+            self._door.set_busy(busy)
+            self._told_busy = busy
+
     def _is_given_slow_work(self) -> bool:
         """Whether an API process has chosen this process for a call that is not short: it has precedence, briefly."""
-        if self._door is None or self._last_call < SHORT or not self._door.has_slow_work():
+        if not self._door or self._told_busy or self._last_call < SHORT or not self._door.has_slow_work():
             self._given_since = 0.0
             return False
         self._given_since = self._given_since or time.monotonic()
@@ -194,9 +203,7 @@ class PredictionLoop:
         Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
         """
         began, left = time.monotonic(), len(claimed)
-        door = self._door if self._last_call >= SHORT else None
-        if door:
-            door.set_busy(True)
+        self._tell_busy(self._last_call >= SHORT)
         parts = self._parts(claimed)
         while True:
             ended = next(parts)
@@ -204,8 +211,6 @@ class PredictionLoop:
             if not left or should_stop():
                 break
             self._exchange(ended, -1)
-        if door:
-            door.set_busy(False)
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
