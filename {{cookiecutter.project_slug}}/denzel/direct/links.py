@@ -142,7 +142,7 @@ class Link(asyncio.Protocol):
                 assert self._transport
                 self._transport.write(frames.frame(frames.RECALL, given.id.encode()))
                 del self.given[given.id]
-                self._links.on_return(given, "")
+                self._links.on_return(given)
             elif now - given.sent > self._links.long and given.number <= begun:
                 self._links.on_long(given)
         if self.given:
@@ -219,9 +219,8 @@ class Link(asyncio.Protocol):
         left, self.given = list(self.given.values()), {}
         begun = self._begun
         suspects = [given for given in left if blame and given.number <= begun]
-        for given in left:
-            fault = "" if given not in suspects else "death" if len(suspects) == 1 else "alone"
-            self._links.on_return(given, fault)
+        fault = "death" if len(suspects) == 1 else "alone"
+        self._links.on_lost(self, [(given, fault if given in suspects else "") for given in left])
         if self._transport:
             self._transport.close()
         self._release_lock()
@@ -241,15 +240,18 @@ class Links:
         place: where they listen.
         long: seconds after which a running task is told of by `on_long`, again and again.
         on_end: called with the id of a task that has ended, the link, and how it ended.
-        on_return: called with a task that was not run, or died with its process, and what is to be said of it: "",
-            "alone" (it must not run together with others again) or "death" (its process died of it).
+        on_return: called with a task that has not begun soon, and is not going to.
+        on_lost: called when a process takes and answers nothing more, with the link and the tasks that it had, each
+            with what is to be said of it: "", "alone" (it must not run together with others again) or "death" (its
+            process died of it).
         on_long: called with a task that runs for long.
     """
 
     place: Place
     long: float
     on_end: Callable[[str, Link, Ending], None]
-    on_return: Callable[[Given, str], None]
+    on_return: Callable[[Given], None]
+    on_lost: Callable[[Link, list[tuple[Given, str]]], None]
     on_long: Callable[[Given], None]
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _links: dict[str, Link] = field(default_factory=dict)

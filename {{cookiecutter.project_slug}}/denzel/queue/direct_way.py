@@ -81,7 +81,7 @@ class DirectWay:
         self._client = client
         limit = self._settings.task_time_limit
         long = min(_LONG, limit / 4) if limit else _LONG
-        self._links = Links(place.Place(folder), long, self._ended, self._returned, self._runs_long)
+        self._links = Links(place.Place(folder), long, self._ended, self._returned, self._lost, self._runs_long)
         self._run(self._links.run())
         self._run(self._write())
 
@@ -147,13 +147,28 @@ class DirectWay:
             self._unwritten_bytes += len(ending[1])
             self._has_unwritten.set()
 
-    def _returned(self, given: Given, fault: str) -> None:
-        """Those that are known run again by themselves."""
+    def _returned(self, given: Given) -> None:
         self._given.pop(given.id, None)
-        if given.id in self._known:
-            self._known.discard(given.id)
-        else:
-            self._on_return(given.id, fault)
+        self._on_return(given.id, "")
+
+    def _lost(self, link: Link, tasks: list[tuple[Given, str]]) -> None:
+        """Those that are known run again by themselves."""
+        unknown = []
+        for given, fault in tasks:
+            self._given.pop(given.id, None)
+            if given.id in self._known:
+                self._known.discard(given.id)
+            else:
+                unknown.append((given.id, fault))
+        if unknown:
+            self._run(self._queue_up(link.token, unknown))
+
+    async def _queue_up(self, token: str, tasks: list[tuple[str, str]]) -> None:
+        """Redis may not know yet that the process has ended: they must not be handed to it."""
+        with contextlib.suppress(Unavailable):
+            await self._ask(store.unlist(self._client, token))
+        for task_id, fault in tasks:
+            self._on_return(task_id, fault)
 
     def _runs_long(self, given: Given) -> None:
         if given.id not in self._known:

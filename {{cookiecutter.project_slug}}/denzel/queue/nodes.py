@@ -40,16 +40,19 @@ async def beat(
     return bool(await _BEAT.call(client, *arguments, *tokens))
 
 
-async def release(client: Any, settings: QueueSettings, token: str, blameless: bool = False, how: str = "") -> bool:
+async def release(
+    client: Any, settings: QueueSettings, token: str, blameless: bool = False, how: str = "", ran: str = ""
+) -> bool:
     """The process with this token has ended: its tasks wait again; True when tasks wait.
 
     Args:
         blameless: it was stopped on purpose, so this does not count against the task that it ran.
         how: it has ended, for the error of a task that is given up.
+        ran: the task that ran as it ended.
     """
     arguments = [token, settings.ticket_queue, settings.ticket, settings.sync_expires, settings.expires, int(blameless)]
     in_json = json.dumps(how)[1:-1]
-    return bool(await _RELEASE.call(client, *arguments, in_json))
+    return bool(await _RELEASE.call(client, *arguments, in_json, ran))
 
 
 async def is_cancelled(client: Any, token: str, task_id: str) -> bool:

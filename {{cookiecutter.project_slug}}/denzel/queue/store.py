@@ -28,6 +28,7 @@ _DETACH = script("detach")
 _CANCEL = script("cancel")
 _PROMOTE = script("promote")
 _RECORD = script("record")
+_UNLIST = script("unlist")
 
 
 class Submitted(NamedTuple):
@@ -87,6 +88,11 @@ async def promote(client: Any, given: Any, reply_to: str) -> None:
     await _PROMOTE.call(
         client, given.id, given.request, reply_to, given.accepted, given.accepted, link.node, link.token
     )
+
+
+async def unlist(client: Any, token: str) -> None:
+    """Hand nothing any more to a process that has ended."""
+    await _UNLIST.call(client, token)
 
 
 async def record(client: Any, settings: QueueSettings, tasks: Sequence[EndedDirectly]) -> None:

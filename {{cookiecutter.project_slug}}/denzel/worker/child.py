@@ -36,7 +36,7 @@ class Child:
         environment: dict[str, str],
         number: int = 0,
         new_node: Callable[[], str] | None = None,
-        on_end: Callable[[str, bool, str], Awaitable[None]] | None = None,
+        on_end: Callable[[str, bool, str, str], Awaitable[None]] | None = None,
     ) -> None:
         self.title = title
         self.number = number
@@ -48,7 +48,7 @@ class Child:
         # (RabbitMQ: RESOURCE_LOCKED), so each life has a name of its own.
         self._new_node = new_node
         self.node = ""
-        # Gets the token of the life that ended, whether its task is not to blame, and how it ended.
+        # Gets the token of the life that ended, whether its task is not to blame, how it ended, and the task that ran.
         self._on_end = on_end
         self.state: process_state.ProcessState | None = None
         self.token = ""
@@ -75,14 +75,15 @@ class Child:
             finally:
                 # One that has served is needed: it is some task that ended it, and that is tried only so often.
                 served = self.state.has_served if self.state else time.monotonic() - began > _HAS_SERVED
-                at_work = f" while it ran task {self.task_id}" if self.task_id else ""
+                ran = self.task_id
+                at_work = f" while it ran task {ran}" if ran else ""
                 state, self.state, self._process = self.state, None, None
                 if state:
                     state.close()
             self.ends += 1
             self.how_it_ended = how
             if self._on_end:
-                await self._on_end(self.token, self._blameless, how)
+                await self._on_end(self.token, self._blameless, how, ran)
             if self._stopping.is_set():
                 return
             if self._again:

@@ -72,7 +72,7 @@ class Supervisor:
         self._loaded = self._asked = self._started  # when the code that serves, and the newest, was asked for
         self._was_full = False
         self._told_speed = 0.0, 0.0
-        self._unreleased: dict[str, tuple[bool, str]] = {}  # tokens of processes that ended while Redis was away
+        self._unreleased: dict[str, tuple[bool, str, str]] = {}  # tokens of processes that ended while Redis was away
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then let the current work finish. SIGHUP replaces the processes one by one."""
@@ -368,14 +368,14 @@ class Supervisor:
         self._was_full = full
         return full
 
-    async def _release(self, token: str, blameless: bool, how: str) -> None:
+    async def _release(self, token: str, blameless: bool, how: str, ran: str) -> None:
         """A process has ended: what it had claimed waits again, for another process or its successor."""
         try:
-            if await nodes.release(self._redis, self._queue_settings, token, blameless, how):
+            if await nodes.release(self._redis, self._queue_settings, token, blameless, how, ran):
                 await self._send_ticket()
         except (RedisError, OSError) as error:
             log.warning("The tasks of a process that ended wait again only when Redis is back: %s", error)
-            self._unreleased[token] = blameless, how
+            self._unreleased[token] = blameless, how, ran
 
     async def _send_ticket(self) -> None:
         if self._queue_settings.ticket_queue:

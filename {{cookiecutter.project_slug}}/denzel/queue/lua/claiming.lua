@@ -111,6 +111,10 @@ local DEATH, LOSS = {'deaths', MAX_DEATHS, 'died'}, {'losses', MAX_LOSSES, 'was 
 
 local function give_back(token, sync_expires, expires, how, details)
     details = details or ''
+    local untouched = {}  -- was handed to it, and never taken
+    for _, text in ipairs(redis.call('LRANGE', HAND .. token, 0, -1)) do
+        for id in string.gmatch(text, '\n(%S+) ') do untouched[id] = true end
+    end
     redis.call('DEL', HAND .. token)
     local ids = redis.call('SMEMBERS', CLAIMS .. token)
     redis.call('DEL', CLAIMS .. token)
@@ -121,7 +125,7 @@ local function give_back(token, sync_expires, expires, how, details)
         if status and not final(status) then
             redis.call('HSET', key, 'status', 'PENDING')
             local times = 0
-            if how then
+            if how and not untouched[id] then
                 redis.call('HSET', key, 'alone', '1')
                 if #ids == 1 then times = redis.call('HINCRBY', key, how[1], 1) end
             end
