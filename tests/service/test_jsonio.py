@@ -262,3 +262,37 @@ class Switch(Enum):
 @pytest.mark.parametrize("key", [True, np.bool_(True), Switch.ON])
 def test_keys_that_are_true_agree(key: Any) -> None:
     assert jsonio.dumps({key: 1}) == b'{"true":1}'
+
+
+# ---- Long texts with few values --------------------------------------------------------------------------------------
+
+IMAGE = "null 1234567890123456789012 " * 10_000  # looks like all that is searched for
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+def test_an_integer_beyond_64_bits_is_refused_beside_a_long_text(number: int) -> None:
+    with pytest.raises(ValueError, match="an integer is beyond 64 bits"):
+        jsonio.loads(json.dumps({"data": {"a": [IMAGE, {"b": number}]}}).encode())
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, -(2**63), 1e19, 1.5, None, True, IMAGE])
+def test_all_others_are_kept_beside_a_long_text(value: object) -> None:
+    request = {"data": {"a": [IMAGE, {"b": value}]}}
+    assert jsonio.loads(json.dumps(request).encode()) == request
+    assert jsonio.loads_dumped(jsonio.dumps(request)) == request
+
+
+def test_of_any_size_where_they_were_written_by_dumps() -> None:
+    value = {"data": [IMAGE, 10**30]}
+    assert jsonio.loads_dumped(jsonio.dumps(value)) == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_is_found_beside_a_long_text(value: float) -> None:
+    with pytest.raises(jsonio.NotJSON, match=r"^\$\.data\[1\]: "):
+        jsonio.dumps({"data": [IMAGE, value]})
+
+
+def test_what_is_nested_too_deep_is_refused_beside_a_long_text() -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        jsonio.loads(b'{"a":' * 1000 + json.dumps(IMAGE * 10).encode() + b"}" * 1000)

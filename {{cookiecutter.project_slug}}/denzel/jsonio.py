@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import date, datetime, time
 from enum import Enum
 from typing import Any
@@ -19,6 +20,9 @@ _ZERO_FOR_ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 _NINETEEN_ZEROS = b"0" * 19
 # Where a number may begin; after a quote it is part of a text.
 _NUMBER_OF_19_DIGITS = re.compile(rb"(?:^|[\[,:\s-])\d{19}")
+
+# A text of more than _LONG bytes has few values if there are _BYTES_A_VALUE or more for each.
+_LONG, _BYTES_A_VALUE = 20_000, 100
 
 # Values that need conversion may be nested this deep; the fast way holds 254 levels, orjson's parser 1024.
 _DEEPEST = 250
@@ -63,7 +67,7 @@ def loads(body: bytes) -> Any:
         ValueError: not JSON, not UTF-8, NaN, Infinity, or an integer beyond 64 bits.
     """
     value = orjson.loads(body)
-    if _may_hold_a_huge_integer(body):
+    if _perhaps(_may_be_rounded, value) if _is_sparse(body) else _may_hold_a_huge_integer(body):
         try:
             json.loads(body, parse_int=_integer_of_64_bits)
         except RecursionError:
@@ -73,7 +77,44 @@ def loads(body: bytes) -> Any:
 
 def loads_dumped(text: bytes) -> Any:
     """Parse what `dumps` wrote: integers may be of any size there."""
+    if _is_sparse(text):
+        value = orjson.loads(text)
+        return json.loads(text) if _perhaps(_may_be_rounded, value) else value
     return json.loads(text) if _may_hold_a_huge_integer(text) else orjson.loads(text)
+
+
+def _is_sparse(text: bytes) -> bool:
+    """Whether a text is long and its values are few, as with an image in base64.
+
+    Then looking at the values takes far less than searching the text.
+    """
+    return len(text) > _LONG and text.count(b",") + text.count(b"[") < len(text) // _BYTES_A_VALUE
+
+
+def _perhaps(holds: Callable[[Any], bool], value: Any) -> bool:
+    """Whether something holds for a value, or cannot be told: it is nested too deep."""
+    try:
+        return holds(value)
+    except RecursionError:
+        return True
+
+
+def _may_be_rounded(value: Any) -> bool:
+    """Whether orjson may have made a float of an integer beyond 64 bits."""
+    if isinstance(value, dict):
+        return any(map(_may_be_rounded, value.values()))
+    if isinstance(value, list):
+        return any(map(_may_be_rounded, value))
+    return isinstance(value, float) and abs(value) >= 2.0**63
+
+
+def _holds_null(value: Any) -> bool:
+    """Whether orjson writes null for a value or one inside it; it makes null of NaN."""
+    if isinstance(value, dict):
+        return any(map(_holds_null, value.values())) or None in value
+    if isinstance(value, list | tuple):
+        return any(map(_holds_null, value))
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _may_hold_a_huge_integer(text: bytes) -> bool:
@@ -107,7 +148,7 @@ def dumps(value: Any, deepest: int = _DEEPEST) -> bytes:
     try:
         # The quick way, for what is JSON as it is. It would turn NaN into null: so whatever has a null goes on below.
         fast = orjson.dumps(value, option=_AS_IT_IS)
-        if b"null" not in fast:
+        if not (_perhaps(_holds_null, value) if _is_sparse(fast) else b"null" in fast):
             return fast
         return _encode(value).encode()
     except (TypeError, ValueError):

@@ -21,6 +21,10 @@ log = logging.getLogger("denzel.api")
 
 # A merging process may be given tasks while a call of this length (seconds) is under way: they make up the next one.
 _BEARABLE = 0.010
+# A request of so many bytes is large: Redis would take longer for it than most calls do. It waits for a process as long
+# as that has less to do than _WORTH_STORING seconds.
+LARGE = 64_000
+_WORTH_STORING = 0.1
 # Tasks that one process is given at once, at most.
 _MOST_TASKS = 64
 # Seconds after which a task that has not begun goes another way, at least.
@@ -45,6 +49,10 @@ class Given:
     sent: float
     accepted: float
     number: int = 0
+
+    @property
+    def is_large(self) -> bool:
+        return len(self.request) >= LARGE
 
 
 class Link(asyncio.Protocol):
@@ -87,6 +95,15 @@ class Link(asyncio.Protocol):
         if not self.is_slow:
             return not self.given or (self._call if self._merges else self._call * len(self.given)) < frames.SHORT
         return not self.given and self._take_lock()
+
+    def takes_large(self) -> bool:
+        """Whether one more large task does better to wait here than to be stored in Redis and read again."""
+        return self.is_open and len(self.given) < _MOST_TASKS and self.seconds_ahead < _WORTH_STORING
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How long what it has been given may take."""
+        return self._call * (bool(self.given) if self._merges else len(self.given))
 
     def takes_along(self) -> bool:
         """Whether one more task would be merged into a call that begins soon."""
@@ -136,9 +153,11 @@ class Link(asyncio.Protocol):
         """Take back what does not begin, and tell of what takes long."""
         self._timer = None
         now, patience = self._links.loop.time(), max(_RECALL_AFTER, 2 * min(self._call, _BEARABLE))
+        patience_for_large = max(patience, 2 * _WORTH_STORING)
         begun = self._begun
         for given in list(self.given.values()):
-            if given.number > begun and now - given.sent > patience:
+            is_late = now - given.sent > (patience_for_large if given.is_large else patience)
+            if given.number > begun and is_late:
                 assert self._transport
                 self._transport.write(frames.frame(frames.RECALL, given.id.encode()))
                 del self.given[given.id]
@@ -256,11 +275,14 @@ class Links:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _links: dict[str, Link] = field(default_factory=dict)
 
-    def choose(self) -> Link | None:
-        """The process that would run one more task soonest; None where none would soon."""
+    def choose(self, size: int) -> Link | None:
+        """The process that would run one more task, of so many bytes, soonest; None where none would soon."""
         for link in self._links.values():
             if link.takes_more():
                 return link
+        if size >= LARGE:
+            large = [link for link in self._links.values() if link.takes_large()]
+            return min(large, key=lambda link: link.seconds_ahead) if large else None
         along = [link for link in self._links.values() if link.takes_along()]
         return min(along, key=lambda link: len(link.given)) if along else None
 

@@ -105,7 +105,7 @@ class DirectWay:
             or self._unwritten_bytes > _MOST_UNWRITTEN_BYTES
         ):
             return False
-        link = self._links.choose()
+        link = self._links.choose(len(task.request))
         if link is None:
             return False
         self._given[task.id] = link.give(task.id, task.request, time.time())
