@@ -63,13 +63,25 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
                 self._timer.cancel()
 
     app.steps["consumer"].add(Pulse)
+    worker = _create_worker(settings, node)
+    try:
+        worker.start()
+    except CeleryError:
+        log.exception("The consumer stopped")
+        raise SystemExit(1) from None
+    finally:
+        loop.close()
+    raise SystemExit(worker.exitcode or 0)
+
+
+def _create_worker(settings: Settings, node: str) -> Any:
     # A line for each task would cost more than many a model; LOG_LEVEL=debug shows them.
     quiet = logging.INFO if settings.log_level == "debug" else logging.WARNING
     for logger in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(logger).setLevel(quiet)
     # Containers run as an ordinary user; as a plain process it is the user's own choice.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    worker = app.Worker(
+    return app.Worker(
         hostname=node,
         pool="solo",
         concurrency=1,
@@ -80,14 +92,6 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
         without_mingle=True,
         quiet=True,
     )
-    try:
-        worker.start()
-    except CeleryError:
-        log.exception("The consumer stopped")
-        raise SystemExit(1) from None
-    finally:
-        loop.close()
-    raise SystemExit(worker.exitcode or 0)
 
 
 def _should_stop() -> bool:
