@@ -9,7 +9,7 @@ from denzel.direct import frames
 SENT = (
     b"".join(frames.task("one", b'{"data":{}}'))
     + frames.frame(frames.RECALL, b"one")
-    + frames.ended(0.25, [("a", "SUCCESS", b'{"x":1}', b""), ("b", "FAILURE", b'{"args":[]}', b'"why"')], 3)
+    + frames.ended(0.25, [("a", "SUCCESS", b'{"x":1}', b""), ("b", "FAILURE", b'{"args":[]}', b'"why"')], 3, 32)
     + frames.frame(frames.BYE)
 )
 
@@ -24,6 +24,7 @@ def test_frames_arrive_in_whatever_pieces_they_come(piece: int) -> None:
     assert frames.parse_ended(found[2][1]) == (
         0.25,
         3,
+        32,
         [("a", "SUCCESS", b'{"x":1}', b""), ("b", "FAILURE", b'{"args":[]}', b'"why"')],
     )
 

@@ -139,15 +139,22 @@ class Door:
             taken.append(task)
         return taken
 
-    def answer(self, tasks: Sequence[DirectTask], ended: Sequence[EndedTask], seconds: float) -> list[EndedTask]:
-        """Tell how tasks of one call ended, in the same order; those that nobody could be told of."""
+    def answer(
+        self, tasks: Sequence[DirectTask], ended: Sequence[EndedTask], seconds: float, in_next: int
+    ) -> list[EndedTask]:
+        """Tell how tasks of one call ended, in the same order; those that nobody could be told of.
+
+        Args:
+            seconds: that the call took.
+            in_next: how many tasks the next call would have if many waited.
+        """
         by_connection: dict[_Connection, list[EndedTask]] = {}
         for task, ending in zip(tasks, ended, strict=True):
             by_connection.setdefault(task._connection, []).append(ending)
         untold: list[EndedTask] = []
         for connection, told in by_connection.items():
             if connection.open:
-                self._send(connection, frames.ended(seconds, told, len(tasks)))
+                self._send(connection, frames.ended(seconds, told, len(tasks), in_next))
             if not connection.open:
                 untold += told
         return untold

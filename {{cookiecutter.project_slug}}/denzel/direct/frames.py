@@ -20,7 +20,7 @@ TASK, RECALL, HELLO, ENDED, BYE = range(1, 6)
 
 _HEAD = struct.Struct("<IB")  # length of the body, kind
 _TASK = struct.Struct("<B")  # length of the id; the request is the rest
-_CALL = struct.Struct("<dI")  # seconds of the call, number of tasks in it
+_CALL = struct.Struct("<dII")  # seconds of the call, number of tasks in it, and in the next one of many
 _ENDED = struct.Struct("<BBII")  # lengths of id and status, result and message
 _SEQUENCE = struct.Struct("<Q")
 
@@ -49,24 +49,25 @@ def parse_task(body: bytes) -> tuple[str, bytes]:
     return body[_TASK.size : end].decode(), body[end:]
 
 
-def ended(seconds: float, tasks: Iterable[EndedTask], in_call: int) -> bytes:
+def ended(seconds: float, tasks: Iterable[EndedTask], in_call: int, in_next: int) -> bytes:
     """An ENDED frame.
 
     Args:
         seconds: what the call took.
         tasks: those of it that are told.
         in_call: how many tasks were in that call, those of other connections too.
+        in_next: how many would be in the next one if many waited.
     """
-    parts = [_CALL.pack(seconds, in_call)]
+    parts = [_CALL.pack(seconds, in_call, in_next)]
     for task_id, status, result, message in tasks:
         name, state = task_id.encode(), status.encode()
         parts += (_ENDED.pack(len(name), len(state), len(result), len(message)), name, state, result, message)
     return frame(ENDED, *parts)
 
 
-def parse_ended(body: bytes) -> tuple[float, int, list[EndedTask]]:
-    """Seconds of the call, the number of tasks in it, and those of them that are told here."""
-    seconds, in_call = _CALL.unpack_from(body)
+def parse_ended(body: bytes) -> tuple[float, int, int, list[EndedTask]]:
+    """Seconds of the call, the number of tasks in it and in the next one of many, and those that are told here."""
+    seconds, in_call, in_next = _CALL.unpack_from(body)
     at = _CALL.size
     found: list[EndedTask] = []
     while at < len(body):
@@ -78,7 +79,7 @@ def parse_ended(body: bytes) -> tuple[float, int, list[EndedTask]]:
             at += size
         name, status, result, message = fields
         found.append((name.decode(), status.decode(), result, message))
-    return seconds, in_call, found
+    return seconds, in_call, in_next, found
 
 
 class Reader:

@@ -19,16 +19,16 @@ from denzel.record import Ending
 
 log = logging.getLogger("denzel.api")
 
-# A merging process may be given tasks while a call of this length (seconds) is under way: they make up the next one.
-_BEARABLE = 0.010
+# A process that merges may be given tasks during a call that takes less (seconds): they make up the next one.
+_BEARABLE = 0.1
 # A request of so many bytes is large: Redis would take longer for it than most calls do. It waits for a process as long
 # as that has less to do than _WORTH_STORING seconds.
 LARGE = 64_000
 _WORTH_STORING = 0.1
 # Tasks that one process is given at once, at most.
-_MOST_TASKS = 64
-# Seconds after which a task that has not begun goes another way, at least.
-_RECALL_AFTER = 0.010
+_MOST_TASKS = 128
+# Seconds after which a task that has not begun goes another way, at least; at most, unless it is to be merged.
+_RECALL_AFTER, _RECALL_BEFORE = 0.010, 0.020
 _LOOK_EVERY = 0.5  # seconds between two looks for processes that have come
 _BUFFER = 4 << 20
 
@@ -75,6 +75,7 @@ class Link(asyncio.Protocol):
         self._merges = False
         self._slot = 0
         self._sent = 0
+        self._in_next = 1
         self._call = frames.SHORT  # seconds of a call: not short, as long as nothing is known; follows the last ones
         self._page: mmap.mmap | None = None
         self._lock = -1
@@ -109,7 +110,7 @@ class Link(asyncio.Protocol):
         """Whether one more task would be merged into a call that begins soon."""
         return (
             self.is_open
-            and self._merges
+            and self._in_next > 1
             and self._locked
             and 0 < len(self.given) < _MOST_TASKS
             and self._call < _BEARABLE
@@ -152,7 +153,8 @@ class Link(asyncio.Protocol):
     def _look(self) -> None:
         """Take back what does not begin, and tell of what takes long."""
         self._timer = None
-        now, patience = self._links.loop.time(), max(_RECALL_AFTER, 2 * min(self._call, _BEARABLE))
+        now = self._links.loop.time()
+        patience = max(_RECALL_AFTER, 2 * min(self._call, _BEARABLE if self._in_next > 1 else _RECALL_BEFORE / 2))
         patience_for_large = max(patience, 2 * _WORTH_STORING)
         begun = self._begun
         for given in list(self.given.values()):
@@ -165,7 +167,7 @@ class Link(asyncio.Protocol):
             elif now - given.sent > self._links.long and given.number <= begun:
                 self._links.on_long(given)
         if self.given:
-            self._look_again(patience)
+            self._look_again(min(patience, 0.05))
 
     def take_back(self, task_id: str) -> bool:
         """Take back a task that nobody waits for; False when it has begun."""
@@ -213,7 +215,7 @@ class Link(asyncio.Protocol):
             self.is_open = True
 
     def _take_answers(self, body: bytes) -> None:
-        seconds, in_call, answers = frames.parse_ended(body)
+        seconds, in_call, self._in_next, answers = frames.parse_ended(body)
         if not self._merges:
             seconds /= in_call
         self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
