@@ -150,7 +150,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
     "executor": ("queue", _choice("queue", "inline")),
-    "direct": ("on", _choice("on", "off")),
+    "direct": ("off", _choice("on", "off")),
     "direct_folder": (".denzel/direct", str),
     "sync_timeout": ("5.0", _number(0, _DAY)),
     "max_wait": ("60", _number(0, _DAY)),

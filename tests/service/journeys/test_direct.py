@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(scope="module")
 def whole(new_service: Callable[..., Service]) -> Service:
-    service = new_service(API_WORKERS=2, WORKER_CONCURRENCY=2, TASK_TIME_LIMIT=4)
+    service = new_service(API_WORKERS=2, WORKER_CONCURRENCY=2, TASK_TIME_LIMIT=4, DIRECT="on")
     service.start("redis", "api", "denzel")
     service.wait_ready(processes=2)
     return service
@@ -121,13 +121,15 @@ def test_its_time_is_limited(two: Service) -> None:
 
 
 def test_a_client_that_is_told_to_poll_finds_its_task_and_its_end(two: Service) -> None:
-    for seconds in (0.05, 0.2, 0.6):  # before its record is due, and after
-        answer = two.predict({"predict": f"(time.sleep(1), {{'slept': {seconds}}})[1]"}, prefer=f"wait={seconds}")
+    for seconds, call in ((0.03, 0.04), (0.05, 1), (0.2, 1), (0.6, 1)):  # before its record is due, and after
+        note = f"polled-{seconds}"
+        body = {"note": note, "predict": f"(time.sleep({call}), {{'slept': {seconds}}})[1]"}
+        answer = two.predict(body, prefer=f"wait={seconds}")
         assert answer.status_code == 202
-        assert two.status(id_of(answer))["status"] in ("STARTED", "PENDING")
         record = two.wait(id_of(answer))
         assert record["result"] == {"slept": seconds}
         assert two.redis.ttl(f"denzel:task:{id_of(answer)}") > 3600, "it is kept for who polls"
+        assert len(runs_of(two, note)) == 1
 
 
 # ---- Kills, at each step ---------------------------------------------------------------------------------------------
@@ -215,15 +217,15 @@ def reaches(service: Service) -> bool:
 # ---- Where there is none ---------------------------------------------------------------------------------------------
 
 
-def test_it_can_be_switched_off(new_service: Callable[..., Service]) -> None:
-    service = new_service(DIRECT="off")
+def test_it_is_off_unless_it_is_switched_on(new_service: Callable[..., Service]) -> None:
+    service = new_service()
     service.start("redis", "api", "denzel")
     service.wait_ready()
     assert not any(is_direct(service, id_of(service.predict({"number": number}))) for number in range(4))
 
 
 def test_without_a_place_for_sockets_all_goes_through_the_queue(new_service: Callable[..., Service]) -> None:
-    service = new_service(DIRECT_FOLDER="/proc/nowhere")
+    service = new_service(DIRECT="on", DIRECT_FOLDER="/proc/nowhere")
     service.start("redis", "api", "denzel")
     service.wait_ready()
     assert service.predict({"number": 1}).json() == {"answer": {"number": 1}}
@@ -231,7 +233,7 @@ def test_without_a_place_for_sockets_all_goes_through_the_queue(new_service: Cal
 
 def test_a_place_may_lie_deep(new_service: Callable[..., Service]) -> None:
     """A socket's path may have but some hundred bytes."""
-    service = new_service(DIRECT_FOLDER=f".denzel/{'deep/' * 40}")
+    service = new_service(DIRECT="on", DIRECT_FOLDER=f".denzel/{'deep/' * 40}")
     service.start("redis", "api", "denzel")
     service.wait_ready()
     eventually(lambda: goes_directly(service), "requests go directly")

@@ -10,6 +10,7 @@ import os
 import select
 import selectors
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Door:
         self._waiting: deque[DirectTask] = deque()
         self._page = self._create_page()
         self._lock = os.open(place.folder / f"{token}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.pwrite(self._lock, b"0", 0)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.setblocking(False)
         self._listener.bind(place.socket(token))
@@ -82,7 +84,7 @@ class Door:
     def _create_page(self) -> mmap.mmap:
         fd = os.open(self._place.folder / f"{self._token}.page", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.truncate(fd, frames.PAGE_SIZE)
+            os.pwrite(fd, bytes(frames.PAGE_SIZE), 0)  # a full disk is told here, and not by a signal later
             return mmap.mmap(fd, frames.PAGE_SIZE)
         finally:
             os.close(fd)
@@ -170,7 +172,8 @@ class Door:
 
     def set_busy(self, busy: bool) -> None:
         """Say whether this process is at slow work that came through the queue."""
-        os.pwrite(self._lock, b"1" if busy else b"0", 0)
+        with contextlib.suppress(OSError):
+            os.pwrite(self._lock, b"1" if busy else b"0", 0)
 
     def close(self) -> None:
         """Take nothing more: what was not answered goes through the queue."""
@@ -218,15 +221,19 @@ class Door:
                     self._waiting = deque(task for task in self._waiting if task.id != recalled)
 
     def _send(self, connection: _Connection, data: bytes) -> None:
+        until = time.monotonic() + _PATIENCE
+        left = memoryview(data)
+        poll = select.poll()
+        poll.register(connection.socket, select.POLLOUT)
         try:
-            left = memoryview(data)
             while left:
                 try:
                     left = left[connection.socket.send(left) :]
                 except BlockingIOError:
-                    if not select.select([], [connection.socket], [], _PATIENCE)[1]:
+                    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
                         raise TimeoutError from None
         except OSError:
+            frames.write_sequence(self._page, connection.slot, 0)  # type: ignore[arg-type]  # no task is to blame
             self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import logging
@@ -76,6 +75,7 @@ class Link(asyncio.Protocol):
         self._slot = 0
         self._sent = 0
         self._in_next = 1
+        self._shunned_until = 0.0  # on the event loop's clock: it has let tasks lie
         self._call = frames.SHORT  # seconds of a call: not short, as long as nothing is known; follows the last ones
         self._page: mmap.mmap | None = None
         self._lock = -1
@@ -91,7 +91,7 @@ class Link(asyncio.Protocol):
 
     def takes_more(self) -> bool:
         """Whether one more task would begin within a moment."""
-        if not self.is_open or len(self.given) >= _MOST_TASKS:
+        if not self._has_room:
             return False
         if not self.is_slow:
             return not self.given or (self._call if self._merges else self._call * len(self.given)) < frames.SHORT
@@ -99,7 +99,18 @@ class Link(asyncio.Protocol):
 
     def takes_large(self) -> bool:
         """Whether one more large task does better to wait here than to be stored in Redis and read again."""
-        return self.is_open and len(self.given) < _MOST_TASKS and self.seconds_ahead < _WORTH_STORING
+        return self._has_room and self.seconds_ahead < _WORTH_STORING
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether it may be given anything: it takes what it is given, and reads what is sent."""
+        return (
+            self.is_open
+            and len(self.given) < _MOST_TASKS
+            and self._links.loop.time() >= self._shunned_until
+            and self._transport is not None
+            and self._transport.get_write_buffer_size() < _BUFFER
+        )
 
     @property
     def seconds_ahead(self) -> float:
@@ -108,13 +119,7 @@ class Link(asyncio.Protocol):
 
     def takes_along(self) -> bool:
         """Whether one more task would be merged into a call that begins soon."""
-        return (
-            self.is_open
-            and self._in_next > 1
-            and self._locked
-            and 0 < len(self.given) < _MOST_TASKS
-            and self._call < _BEARABLE
-        )
+        return self._has_room and self._in_next > 1 and self._locked and bool(self.given) and self._call < _BEARABLE
 
     def _take_lock(self) -> bool:
         """Be the one API process that this process works for; it must not be at work for the queue, either."""
@@ -163,11 +168,14 @@ class Link(asyncio.Protocol):
                 assert self._transport
                 self._transport.write(frames.frame(frames.RECALL, given.id.encode()))
                 del self.given[given.id]
+                self._shunned_until = now + 10 * patience
                 self._links.on_return(given)
             elif now - given.sent > self._links.long and given.number <= begun:
                 self._links.on_long(given)
         if self.given:
             self._look_again(min(patience, 0.05))
+        else:
+            self._release_lock()
 
     def take_back(self, task_id: str) -> bool:
         """Take back a task that nobody waits for; False when it has begun."""
@@ -176,6 +184,8 @@ class Link(asyncio.Protocol):
             return False
         self._transport.write(frames.frame(frames.RECALL, task_id.encode()))
         del self.given[task_id]
+        if not self.given:
+            self._release_lock()
         return True
 
     @property
@@ -189,6 +199,7 @@ class Link(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        self._shunned_until = 0.0
         for kind, body in self._reader.feed(data):
             if kind == frames.ENDED:
                 self._take_answers(body)
@@ -295,11 +306,15 @@ class Links:
             for name in sorted(self.place.names() - self._links.keys()):
                 try:
                     await self._connect(name)
-                except OSError:
+                except ConnectionRefusedError:
                     gone[name] = gone.get(name, 0) + 1
                     if gone[name] > 4:  # it has died without a word
                         self.place.remove(name)
                         del gone[name]
+                except OSError:  # no descriptor is left, or its backlog is full: the next look may find it
+                    pass
+                else:
+                    gone.pop(name, None)
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _connect(self, name: str) -> None:
@@ -314,8 +329,10 @@ class Links:
             raise
         link = Link(self, name)
         self._links[name] = link
-        with contextlib.suppress(OSError):
+        try:
             await self.loop.create_unix_connection(lambda: link, sock=sock)
+        except OSError:
+            self.drop(link)
 
     def drop(self, link: Link) -> None:
         """Forget a process that takes nothing more."""

@@ -101,6 +101,7 @@ class DirectWay:
         """Give a task to a process; False when none would run it soon."""
         if (
             self._links is None
+            or self.in_queue > _LONG_QUEUE
             or len(self._unwritten) > _MOST_UNWRITTEN
             or self._unwritten_bytes > _MOST_UNWRITTEN_BYTES
         ):

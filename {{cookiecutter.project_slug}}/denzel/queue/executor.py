@@ -106,6 +106,7 @@ class QueueExecutor:
         try:
             seconds = self._waits_directly(task)
             if seconds and self._direct.give(task):
+                wait.seconds = seconds
                 wait.timer = wait.future.get_loop().call_later(seconds, _end, wait.future, RAN_OUT)
             else:
                 self._submitter.submit(task, wait.future)
@@ -148,6 +149,7 @@ class QueueExecutor:
         wait = self._waiting.get(task_id)
         if wait and wait.task and not wait.future.done():
             wait.task.mode = "sync"  # as it was when the request came
+            wait.task.wait = wait.task.wait or wait.seconds
             wait.task.fault = fault
             self._submitter.submit(wait.task, wait.future)
 
@@ -315,6 +317,7 @@ class _Wait:
     timer: asyncio.TimerHandle | None = None
     task: Task | None = None
     is_stored: bool = False
+    seconds: float = 0.0
 
 
 def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -139,13 +139,13 @@ class PredictionLoop:
         """Run tasks that have come directly, those of one call; what is to be stored of them."""
         if self._door is None or should_stop():
             return []
+        if self._last_call >= SHORT and self._claimant.listed and self._door.has_tasks():
+            self._exchange([], 0)  # nobody else's task shall wait behind this call
         tasks = self._door.take(self._size.plan.portion)
         self._claims_are_left = self._claims_are_left or self._door.lost
         self._door.lost = False
         if not tasks:
             return []
-        if self._claimant.listed and self._last_call >= SHORT:  # nobody else's task shall wait behind this call
-            self._exchange([], 0)
         self._gather(self._door, tasks)
         began, to_store = time.monotonic(), []
         by_id = {task.id: task for task in tasks}

@@ -8,7 +8,7 @@ local key = TASK .. id
 if redis.call('EXISTS', key) == 1 then return 0 end
 redis.call('HSET', key, 'status', 'STARTED', 'request', request, 'mode', 'sync', 'callback_uri', '',
            'reply_to', reply_to, 'accepted', accepted, 'started', started, 'worker', node, 'token', token,
-           'attempts', 1)
+           'attempts', 1, 'direct', 1)
 redis.call('SADD', CLAIMS .. token, id)
 redis.call('SADD', CLAIMANTS, token)
 return 1

@@ -36,7 +36,11 @@ for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     if redis.call('HGET', TASK .. id, 'status') == 'STARTED' then
         redis.call('HSET', TASK .. id, 'status', 'PENDING')
         redis.call('HINCRBY', TASK .. id, 'attempts', -1)
-        redis.call('RPUSH', WAITING, id)
+        if redis.call('HGET', TASK .. id, 'direct') then  -- it has run, and how it ended is on its way here
+            redis.call('ZADD', DELAYED, seconds + 1, id)
+        else
+            redis.call('RPUSH', WAITING, id)
+        end
     end
 end
 
