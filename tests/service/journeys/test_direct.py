@@ -139,7 +139,7 @@ def test_frozen_before_it_has_begun_it_runs_elsewhere(two: Service) -> None:
     frozen = two.predictors()[0]
     os.kill(frozen, signal.SIGSTOP)
     try:
-        answers = [two.predict({"number": number}, prefer="wait=10") for number in range(10)]
+        answers = [two.predict({"number": number}, prefer="wait=30") for number in range(10)]  # 10 s, if it was handed
     finally:
         os.kill(frozen, signal.SIGCONT)
     assert [answer.json() for answer in answers] == [{"answer": {"number": number}} for number in range(10)]
