@@ -1,8 +1,8 @@
 """What an API process and a prediction process say to each other: frames of a length, a kind and a body.
 
-    TASKS   api -> worker   a task: its id and its request
+    TASK    api -> worker   a task: its id and its request
     RECALL  api -> worker   a task's id: it goes another way, unless it has begun
-    HELLO   worker -> api   JSON: node, merges (requests), slot (see `page`)
+    HELLO   worker -> api   JSON: node, merges (requests), slot (of the page, see `place`)
     ENDED   worker -> api   how tasks ended, and how long their call took
     BYE     worker -> api   what is not answered by now was not run, and will not be
 

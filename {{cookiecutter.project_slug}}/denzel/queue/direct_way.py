@@ -112,10 +112,6 @@ class DirectWay:
         self._given[task.id] = link.give(task.id, task.request, time.time())
         return True
 
-    def holds(self, task_id: str) -> bool:
-        """Whether a process was given this task, and has not answered."""
-        return task_id in self._given
-
     async def keep(self, task_id: str) -> bool:
         """See to it that a task is known in Redis, as its client is to poll; False when no process runs it.
 

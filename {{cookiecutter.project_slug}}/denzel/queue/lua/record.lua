@@ -8,7 +8,7 @@ for i = 3, #ARGV, 8 do
     local id, status, result, message, accepted, started, ended, node = unpack(ARGV, i, i + 7)
     local key = TASK .. id
     if redis.call('EXISTS', key) == 1 then
-        end_now(id, status, result, message, sync_expires, expires)
+        finish(id, status, result, message, sync_expires, expires)  -- who waited has been told
     else
         redis.call('HSET', key, 'status', status, 'result', result, 'message', message, 'mode', 'sync',
                    'accepted', accepted, 'started', started, 'ended', ended, 'worker', node, 'attempts', 1)
