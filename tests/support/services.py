@@ -57,6 +57,7 @@ class Service:
             "READY_FILE": project / ".ready",
             "WORKER_CONCURRENCY": 1,
             "API_WORKERS": 1,
+            "PYTHONFAULTHANDLER": 1,
             **settings,
         }
         # Nothing of the developer's own environment but what a process needs to run at all.
@@ -114,8 +115,19 @@ class Service:
             process.send_signal(signal.SIGCONT)
             process.terminate()
             return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._tell_stacks(name)
+            raise
         finally:
             self._bury(name)
+
+    def _tell_stacks(self, name: str) -> None:
+        """Let a service's Python processes write into its log where they are."""
+        for pid, command in {self.pid(name): "", **children_of(self.pid(name))}.items():
+            if "python" in command or "gunicorn" in command or not command:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGABRT)  # PYTHONFAULTHANDLER
+        time.sleep(0.5)
 
     def wait_for_end(self, name: str, timeout: float = 20.0) -> int:
         """Wait until a service ends by itself; its exit code."""

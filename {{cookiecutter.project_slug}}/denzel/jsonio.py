@@ -114,6 +114,8 @@ def _holds_null(value: Any) -> bool:
         return any(map(_holds_null, value.values())) or None in value
     if isinstance(value, list | tuple):
         return any(map(_holds_null, value))
+    if isinstance(value, Enum):
+        return _holds_null(value.value)
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 

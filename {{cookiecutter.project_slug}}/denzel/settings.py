@@ -91,6 +91,11 @@ def _certificates(text: str) -> str:
     return str(path)
 
 
+def _folder(text: str) -> str:
+    """The absolute path of a folder; a relative one begins at the project's, wherever user code may go."""
+    return str(Path(__file__).resolve().parents[1] / text)
+
+
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
     """Text that `check` raises no ValueError for."""
 
@@ -150,8 +155,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
     "executor": ("queue", _choice("queue", "inline")),
-    "direct": ("off", _choice("on", "off")),
-    "direct_folder": (".denzel/direct", str),
+    "direct": ("on", _choice("on", "off")),
+    "direct_folder": (".denzel/direct", _folder),
     "sync_timeout": ("5.0", _number(0, _DAY)),
     "max_wait": ("60", _number(0, _DAY)),
     "max_wait_async": ("86400", _number(1, 10**8)),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 
 from denzel.direct import frames
@@ -36,7 +42,45 @@ def test_a_large_request_is_a_piece_of_its_own() -> None:
     assert frames.parse_task((head + body)[5:]) == ("one", request)
 
 
-def test_the_page_counts_for_each_connection() -> None:
-    page = bytearray(frames.PAGE_SIZE)
-    frames.write_sequence(page, 3, 2**40)
-    assert [frames.read_sequence(page, slot) for slot in (2, 3, 4)] == [0, 2**40, 0]
+@pytest.fixture
+def page() -> Iterator[mmap.mmap]:
+    with mmap.mmap(-1, frames.PAGE_SIZE) as page:
+        yield page
+
+
+def test_the_page_counts_for_each_connection(page: mmap.mmap) -> None:
+    assert frames.begin(page, 3, 2**40)
+    assert [frames.begun(page, slot) for slot in (2, 3, 4)] == [0, 2**40, 0]
+    frames.clear(page, 3)
+    assert frames.begun(page, 3) == 0
+
+
+def test_a_task_is_recalled_or_begins(page: mmap.mmap) -> None:
+    last = frames.MOST_SLOTS - 1
+    for number in range(1, 3 * frames.MOST_TASKS, 2):
+        assert frames.begin(page, last, number)
+        assert not frames.recall(page, last, number), "it has begun"
+        assert frames.recall(page, last, number + 1)
+        assert not frames.begin(page, last, number + 1), "it was recalled"
+    assert frames.begin(page, 0, 1), "each connection has its own"
+
+
+def test_at_the_same_moment_at_least_one_side_gives_way(page: mmap.mmap) -> None:
+    """In threads that take turns after each step of the interpreter, as often as it can be had."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(1, 500):
+            both = Barrier(2)
+
+            def recall(number: int = number, both: Barrier = both) -> bool:
+                both.wait()
+                return frames.recall(page, 1, number)
+
+            with ThreadPoolExecutor(1) as pool:
+                recalled = pool.submit(recall)
+                both.wait()
+                begins = frames.begin(page, 1, number)
+                assert not (begins and recalled.result()), "it runs twice"
+    finally:
+        sys.setswitchinterval(before)

@@ -162,6 +162,20 @@ def test_killed_while_it_runs_it_runs_again(two: Service, after: float) -> None:
     assert len(runs_of(two, note)) == 2
 
 
+def test_killed_while_redis_is_away_it_runs_again(two: Service) -> None:
+    """Its record could not be written, as its process dies."""
+    with ThreadPoolExecutor() as pool:
+        body = {"note": "unwritten", "predict": "{'go': wait_for('unwritten')}"}
+        with two.paused("redis"):
+            answer = pool.submit(two.predict, body, prefer="wait=30")
+            process = begun(two, "unwritten")
+            eventually(lambda: "Redis did not serve" in two.log("api"), "the record cannot be written")
+            os.kill(process, signal.SIGKILL)
+        begun(two, "unwritten", times=2)
+        (two.project / "unwritten").touch()
+        assert answer.result().json() == {"go": True}
+
+
 def test_one_that_kills_every_process_is_given_up(two: Service) -> None:
     answer = two.predict({"note": "poison", "predict": "os._exit(7)"}, prefer="wait=30")
     assert answer.status_code == 500
@@ -217,8 +231,8 @@ def reaches(service: Service) -> bool:
 # ---- Where there is none ---------------------------------------------------------------------------------------------
 
 
-def test_it_is_off_unless_it_is_switched_on(new_service: Callable[..., Service]) -> None:
-    service = new_service()
+def test_it_can_be_switched_off(new_service: Callable[..., Service]) -> None:
+    service = new_service(DIRECT="off")
     service.start("redis", "api", "denzel")
     service.wait_ready()
     assert not any(is_direct(service, id_of(service.predict({"number": number}))) for number in range(4))

@@ -162,7 +162,7 @@ def test_a_process_whose_connection_breaks_while_it_waits_is_handed_nothing(heal
     def hang_up() -> bool:
         healthy.predict({"a": 1}, prefer="wait=20")
         waiting = [client["id"] for client in healthy.redis.client_list() if client["cmd"] == "brpop"]
-        idle = bool(healthy.redis.exists("denzel:idle"))
+        idle = bool(healthy.redis.exists("denzel:idle:2"))
         killed = [healthy.redis.client_kill_filter(client) for client in waiting]
         return idle and any(killed)
 
@@ -331,7 +331,7 @@ def test_an_idle_process_keeps_its_model_while_redis_takes_no_changes(
 ) -> None:
     processes, loads = healthy.predictors(), len(healthy.events("load_model"))
     seen = len(healthy.log("denzel"))
-    eventually(lambda: not healthy.redis.exists("denzel:idle"), "it waits for messages, not for the next task")
+    eventually(lambda: not healthy.redis.exists("denzel:idle:2"), "it waits for messages, not for the next task")
     healthy.redis.execute_command(*deny.split())
     try:
         healthy.redis.execute_command("CLIENT", "KILL", "TYPE", "normal")

@@ -76,7 +76,7 @@ def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, wo
     assert tasks.tickets == 1
     assert handed(worker, claimant) is None
     tasks.beat()
-    assert tasks.redis.llen("denzel:idle") == 0, "it is forgotten"
+    assert tasks.redis.llen("denzel:idle:2") == 0, "it is forgotten"
 
 
 def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -96,7 +96,7 @@ def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, wor
     finally:
         tasks.redis.config_set("maxmemory", 0)
     assert tasks.record("a") == {}
-    assert tasks.redis.llen("denzel:idle") == 1
+    assert tasks.redis.llen("denzel:idle:2") == 1
 
 
 def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -114,7 +114,7 @@ def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerC
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
     tasks.submit("a")
     assert tasks.waiting == ["a"]
-    assert tasks.redis.llen("denzel:idle") == 0
+    assert tasks.redis.llen("denzel:idle:2") == 0
 
 
 def test_a_process_that_never_heard_that_it_is_idle_can_leave(
@@ -128,9 +128,9 @@ def test_a_process_that_never_heard_that_it_is_idle_can_leave(
     claimant = claims.Claimant("one", "one@tested")
     with pytest.raises(redis.exceptions.ConnectionError):
         claims.work(BreaksOff(redis_service.redis_url), TERMS, claimant, [], stay=True)
-    assert tasks.redis.llen("denzel:idle") == 1
+    assert tasks.redis.llen("denzel:idle:2") == 1
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
-    assert tasks.redis.llen("denzel:idle") == 0
+    assert tasks.redis.llen("denzel:idle:2") == 0
 
 
 def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -174,8 +174,34 @@ def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> N
 def idle_when_tasks_wait(tasks: Tasks, worker: WorkerConnection, token: str) -> claims.Claimant:
     """As a process that was listed just before the tasks of a dead one came back."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
-    tasks.redis.lpush("denzel:idle", f"{token} {token}@tested 8 8 0.0 0")
+    tasks.redis.lpush("denzel:idle:2", f"{token} {token}@tested 8 8 0.0 0")
     return new_claimant(token, 8)
+
+
+def test_what_a_process_was_handed_while_it_was_given_long_work_goes_elsewhere(
+    tasks: Tasks, worker: WorkerConnection
+) -> None:
+    """An API process has given it a task directly, without a word to Redis until that takes long."""
+    one = idle(tasks, worker, "one")
+    tasks.submit("a")
+    two = idle(tasks, worker, "two")
+    assert tasks.promote("long", "one") == 0
+    assert handed(worker, two) == ["a"]
+    assert (tasks.record("a")["token"], tasks.record("a")["attempts"]) == ("two", "1")
+    assert tasks.record("long")["token"] == "one"
+    assert claims.work(worker, TERMS, one, [success("long")], 0) == ([], 0)
+    assert tasks.record("a")["status"] == "STARTED", "it runs elsewhere"
+    assert tasks.record("long")["status"] == "SUCCESS"
+
+
+def test_it_waits_for_whoever_comes_next_where_nobody_is_idle(tasks: Tasks, worker: WorkerConnection) -> None:
+    idle(tasks, worker, "one")
+    tasks.submit("a")
+    assert tasks.promote("long", "one") == 1
+    assert (tasks.waiting, tasks.tickets) == (["a"], 1)
+    assert tasks.work("two") == ["a"]
+    assert tasks.promote("another", "two") == 0
+    assert tasks.record("a")["status"] == "STARTED", "it was claimed, not handed over: it runs, perhaps"
 
 
 # ---- Holding back ----------------------------------------------------------------------------------------------------

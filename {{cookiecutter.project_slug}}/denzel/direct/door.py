@@ -16,12 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from denzel.direct import frames
+from denzel.direct import forks, frames
 from denzel.direct.place import Place
 from denzel.record import EndedTask
 
 # Seconds that an API process which reads nothing may hold this process up.
 _PATIENCE = 2.0
+# Seconds within which API processes are to close their connections when they are told that this process ends.
+_FAREWELL = 0.5
 _PIECE = 1 << 20
 _BUFFER = 4 << 20  # asked for; the system may grant less
 
@@ -80,6 +82,7 @@ class Door:
         self._listener.bind(place.socket(token))
         self._listener.listen(128)
         self._selector.register(self._listener, selectors.EVENT_READ)
+        forks.close_in_children(self)
 
     def _create_page(self) -> mmap.mmap:
         fd = os.open(self._place.folder / f"{self._token}.page", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -92,6 +95,13 @@ class Door:
     def fileno(self) -> int:
         """A descriptor that is readable when tasks have come, or connections."""
         return self._selector.fileno()
+
+    def descriptors(self) -> list[int]:
+        """All that a child of this process must not hold open."""
+        if self._lock < 0:
+            return []
+        sockets = [connection.socket for connection in self._connections.values()]
+        return [self._lock, self._selector.fileno(), *(s.fileno() for s in (self._listener, *sockets))]
 
     def wait(self, seconds: float, other: int | None = None) -> bool:
         """Wait until tasks have come or `other`, a descriptor, is readable; whether it is that."""
@@ -137,8 +147,10 @@ class Door:
         most = portion(len(self._waiting)) if self._waiting else 0
         while self._waiting and len(taken) < most:
             task = self._waiting.popleft()
-            frames.write_sequence(self._page, task._connection.slot, task._number)  # type: ignore[arg-type]
-            taken.append(task)
+            if frames.begin(self._page, task._connection.slot, task._number):
+                taken.append(task)
+            else:
+                self._send(task._connection, frames.frame(frames.REFUSED, task.id.encode()))
         return taken
 
     def answer(
@@ -177,13 +189,22 @@ class Door:
 
     def close(self) -> None:
         """Take nothing more: what was not answered goes through the queue."""
+        if self._lock < 0:
+            return
         self._place.remove(self._token)
+        self._selector.unregister(self._listener)
         self._listener.close()
         for connection in list(self._connections.values()):
             self._send(connection, frames.frame(frames.BYE))
+        # An API process that sends something meanwhile would find the connection broken, and not read the answers.
+        until = time.monotonic() + _FAREWELL
+        while self._connections and (left := until - time.monotonic()) > 0:
+            self._read(left)
+        for connection in list(self._connections.values()):
             self._drop(connection)
         self._selector.close()
         os.close(self._lock)
+        self._lock = -1
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -196,7 +217,7 @@ class Door:
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 accepted.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
             connection = self._connections[slot] = _Connection(accepted, slot)
-            frames.write_sequence(self._page, slot, 0)  # type: ignore[arg-type]
+            frames.clear(self._page, slot)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
             self._send(connection, frames.frame(frames.HELLO, json.dumps({**self._hello, "slot": slot}).encode()))
 
@@ -233,7 +254,7 @@ class Door:
                     if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
                         raise TimeoutError from None
         except OSError:
-            frames.write_sequence(self._page, connection.slot, 0)  # type: ignore[arg-type]  # no task is to blame
+            frames.clear(self._page, connection.slot)  # no task is to blame
             self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:

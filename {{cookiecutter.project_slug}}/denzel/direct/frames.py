@@ -1,34 +1,47 @@
 """What an API process and a prediction process say to each other: frames of a length, a kind and a body.
 
     TASK    api -> worker   a task: its id and its request
-    RECALL  api -> worker   a task's id: it goes another way, unless it has begun
+    RECALL  api -> worker   a task's id: it goes another way (see `recall`)
     HELLO   worker -> api   JSON: node, merges (requests), slot (of the page, see `place`)
     ENDED   worker -> api   how tasks ended, and how long their call took
+    REFUSED worker -> api   a task's id: it was recalled as it was to begin, and goes another way
     BYE     worker -> api   what is not answered by now was not run, and will not be
 
 All numbers are little-endian; sizes are in bytes.
+
+Whether a task has begun is told in a page of memory that both see (a file, see `place`), as a process that runs one
+reads no frames: for each connection how many of its tasks have begun, and which were recalled. Either side first writes
+its own word and then reads the other's, so that at least one of them sees both (Dekker's way to exclude each other).
 """
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterable, Iterator
 
 from denzel.record import EndedTask
 
-TASK, RECALL, HELLO, ENDED, BYE = range(1, 6)
+# What both sides must agree upon; those of different versions do not meet (see `place`).
+VERSION = 2
+
+TASK, RECALL, HELLO, ENDED, BYE, REFUSED = range(1, 7)
 
 _HEAD = struct.Struct("<IB")  # length of the body, kind
 _TASK = struct.Struct("<B")  # length of the id; the request is the rest
 _CALL = struct.Struct("<dII")  # seconds of the call, number of tasks in it, and in the next one of many
 _ENDED = struct.Struct("<BBII")  # lengths of id and status, result and message
-_SEQUENCE = struct.Struct("<Q")
+_SEQUENCE = struct.Struct("@Q")  # in the page, where it is written and read as a whole
 
 # A call that takes less (seconds) is short: it is waited for rather than that another process is given work.
 SHORT = 0.002
 # Connections that a prediction process takes at once.
-MOST_SLOTS = 256
-PAGE_SIZE = MOST_SLOTS * _SEQUENCE.size
+MOST_SLOTS = 64
+# Tasks that one process is given at once over a connection, at most.
+MOST_TASKS = 128
+# A connection's part of the page: how many of its tasks have begun, and the numbers of those recalled lately.
+_SLOT_SIZE = (1 + MOST_TASKS) * _SEQUENCE.size
+PAGE_SIZE = MOST_SLOTS * _SLOT_SIZE
 
 
 def frame(kind: int, *parts: bytes) -> bytes:
@@ -105,11 +118,27 @@ class Reader:
         return iter(found)
 
 
-def write_sequence(page: memoryview | bytearray, slot: int, number: int) -> None:
-    """Say in a door's page how many tasks of a connection have begun."""
-    _SEQUENCE.pack_into(page, slot * _SEQUENCE.size, number)
+def begin(page: mmap.mmap, slot: int, number: int) -> bool:
+    """Let a connection's next task begin, by its number among them; False when it has been recalled."""
+    _SEQUENCE.pack_into(page, slot * _SLOT_SIZE, number)
+    return _SEQUENCE.unpack_from(page, _place_of_recall(slot, number))[0] != number
 
 
-def read_sequence(page: memoryview | bytes, slot: int) -> int:
+def recall(page: mmap.mmap, slot: int, number: int) -> bool:
+    """Recall a task; False when it has begun, or the process says that it was `REFUSED`."""
+    _SEQUENCE.pack_into(page, _place_of_recall(slot, number), number)
+    return begun(page, slot) < number
+
+
+def begun(page: mmap.mmap, slot: int) -> int:
     """How many tasks of a connection have begun."""
-    return _SEQUENCE.unpack_from(page, slot * _SEQUENCE.size)[0]
+    return _SEQUENCE.unpack_from(page, slot * _SLOT_SIZE)[0]
+
+
+def clear(page: mmap.mmap, slot: int) -> None:
+    """Let a connection begin: none of its tasks has begun, or been recalled."""
+    page[slot * _SLOT_SIZE : (slot + 1) * _SLOT_SIZE] = bytes(_SLOT_SIZE)
+
+
+def _place_of_recall(slot: int, number: int) -> int:
+    return slot * _SLOT_SIZE + (1 + number % MOST_TASKS) * _SEQUENCE.size

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from denzel.direct import frames
+from denzel.direct import forks, frames
 from denzel.direct.place import Place
 from denzel.record import Ending
 
@@ -24,8 +24,6 @@ _BEARABLE = 0.1
 # as that has less to do than _WORTH_STORING seconds.
 LARGE = 64_000
 _WORTH_STORING = 0.1
-# Tasks that one process is given at once, at most.
-_MOST_TASKS = 128
 # Seconds after which a task that has not begun goes another way, at least; at most, unless it is to be merged.
 _RECALL_AFTER, _RECALL_BEFORE = 0.010, 0.020
 _LOOK_EVERY = 0.5  # seconds between two looks for processes that have come
@@ -106,7 +104,7 @@ class Link(asyncio.Protocol):
         """Whether it may be given anything: it takes what it is given, and reads what is sent."""
         return (
             self.is_open
-            and len(self.given) < _MOST_TASKS
+            and len(self.given) < frames.MOST_TASKS
             and self._links.loop.time() >= self._shunned_until
             and self._transport is not None
             and self._transport.get_write_buffer_size() < _BUFFER
@@ -164,10 +162,7 @@ class Link(asyncio.Protocol):
         begun = self._begun
         for given in list(self.given.values()):
             is_late = now - given.sent > (patience_for_large if given.is_large else patience)
-            if given.number > begun and is_late:
-                assert self._transport
-                self._transport.write(frames.frame(frames.RECALL, given.id.encode()))
-                del self.given[given.id]
+            if given.number > begun and is_late and self._recall(given):
                 self._shunned_until = now + 10 * patience
                 self._links.on_return(given)
             elif now - given.sent > self._links.long and given.number <= begun:
@@ -180,18 +175,29 @@ class Link(asyncio.Protocol):
     def take_back(self, task_id: str) -> bool:
         """Take back a task that nobody waits for; False when it has begun."""
         given = self.given.get(task_id)
-        if given is None or not self._transport or given.number <= self._begun:
+        if given is None or not self._recall(given):
             return False
-        self._transport.write(frames.frame(frames.RECALL, task_id.encode()))
-        del self.given[task_id]
         if not self.given:
             self._release_lock()
+        return True
+
+    def _recall(self, given: Given) -> bool:
+        """Whether the process will not run a task, which it does not have any more."""
+        if not self._transport or not self._page or not frames.recall(self._page, self._slot, given.number):
+            return False
+        self._transport.write(frames.frame(frames.RECALL, given.id.encode()))
+        del self.given[given.id]
         return True
 
     @property
     def _begun(self) -> int:
         """How many of the tasks that went over this connection have begun."""
-        return frames.read_sequence(self._page, self._slot) if self._page else 0  # type: ignore[arg-type]
+        return frames.begun(self._page, self._slot) if self._page else 0
+
+    def descriptors(self) -> list[int]:
+        """Of the connection and the lock."""
+        sock = self._transport.get_extra_info("socket") if self._transport else None
+        return [fd for fd in (sock.fileno() if sock else -1, self._lock) if fd >= 0]
 
     # ---- The connection ------------------------------------------------------------------------------------
 
@@ -205,6 +211,9 @@ class Link(asyncio.Protocol):
                 self._take_answers(body)
             elif kind == frames.HELLO:
                 self._begin(json.loads(body))
+            elif kind == frames.REFUSED:
+                if given := self.given.pop(body.decode(), None):
+                    self._links.on_return(given)
             elif kind == frames.BYE:
                 self._end(blame=False)
         if self._locked and not self.given:
@@ -214,9 +223,9 @@ class Link(asyncio.Protocol):
         self.node, self._merges, self._slot = hello["node"], hello["merges"], hello["slot"]
         folder = self._links.place.folder
         try:
-            fd = os.open(folder / f"{self.token}.page", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(folder / f"{self.token}.page", os.O_RDWR | os.O_CLOEXEC)
             try:
-                self._page = mmap.mmap(fd, frames.PAGE_SIZE, prot=mmap.PROT_READ)
+                self._page = mmap.mmap(fd, frames.PAGE_SIZE)
             finally:
                 os.close(fd)
             self._lock = os.open(folder / f"{self.token}.lock", os.O_RDWR | os.O_CLOEXEC)
@@ -287,6 +296,13 @@ class Links:
     on_long: Callable[[Given], None]
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _links: dict[str, Link] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        forks.close_in_children(self)
+
+    def descriptors(self) -> list[int]:
+        """All that a child of this process must not hold open."""
+        return [fd for link in self._links.values() for fd in link.descriptors()]
 
     def choose(self, size: int) -> Link | None:
         """The process that would run one more task, of so many bytes, soonest; None where none would soon."""

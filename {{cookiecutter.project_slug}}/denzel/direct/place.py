@@ -1,7 +1,7 @@
 """Where prediction processes listen: a folder that they share with the API of the same service and machine.
 
     <token>.sock   the socket of a prediction process
-    <token>.page   for each of its connections, how many tasks have begun (see `frames`)
+    <token>.page   for each of its connections, how many tasks have begun, and which were recalled (see `frames`)
     <token>.lock   locked by the API process that has given it slow work (flock)
 
 The folder's name holds a digest of what the service is, and whose, so that the services of two runs in one project's
@@ -15,6 +15,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from denzel.direct import frames
 from denzel.settings import Settings
 
 _LONGEST = 100  # bytes of a socket's path that every system takes
@@ -24,7 +25,7 @@ def folder_of(settings: Settings) -> Path | None:
     """The folder, made where it is not there; None where the direct way is off or cannot be had."""
     if settings.direct != "on":
         return None
-    identity = f"{settings.project_slug} {settings.redis_url} {os.getuid()}"
+    identity = f"{frames.VERSION} {settings.project_slug} {settings.redis_url} {os.getuid()}"
     folder = Path(settings.direct_folder) / hashlib.sha256(identity.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -42,6 +42,7 @@ class DirectWay:
         ask: awaits a request to Redis, within the time that clients can be kept waiting; raises Unavailable.
         on_end: called with the id of a task, and how it ended.
         on_return: called with the id of a task that has to go through the queue after all, and its fault (see `Task`).
+        send_tickets: wakes so many workers, where the scripts cannot.
 
     Attributes:
         in_queue: how many tasks waited in the queue, as far as is known.
@@ -54,15 +55,17 @@ class DirectWay:
         ask: Callable[[Awaitable[Any]], Awaitable[Any]],
         on_end: Callable[[str, Ending], None],
         on_return: Callable[[str, str], None],
+        send_tickets: Callable[[int], None],
     ) -> None:
         self.in_queue = 0
         self._settings = settings
         self._queue_settings = queue_settings(settings)
         self._channel = channel
         self._ask = ask
-        self._on_end, self._on_return = on_end, on_return
+        self._on_end, self._on_return, self._send_tickets = on_end, on_return, send_tickets
         self._given: dict[str, Given] = {}
-        self._known: set[str] = set()  # ids of those that have a record, or are getting one
+        self._known: set[str] = set()  # ids of those that have a record
+        self._promotions: dict[str, asyncio.Task[None]] = {}  # ids of those that are getting one
         self._unwritten: deque[store.EndedDirectly] = deque()
         self._unwritten_bytes = 0
         self._has_unwritten = asyncio.Event()
@@ -80,7 +83,7 @@ class DirectWay:
             return
         self._client = client
         limit = self._settings.task_time_limit
-        long = min(_LONG, limit / 4) if limit else _LONG
+        long = min(_LONG, max(_LONG / 3, limit / 4)) if limit else _LONG
         self._links = Links(place.Place(folder), long, self._ended, self._returned, self._lost, self._runs_long)
         self._run(self._links.run())
         self._run(self._write())
@@ -120,16 +123,17 @@ class DirectWay:
         given = self._given.get(task_id)
         if given is None:
             return False
-        if task_id not in self._known and given.link.take_back(task_id):
+        if not self._is_known(task_id) and given.link.take_back(task_id):
             del self._given[task_id]
             return False
-        await self._promote(given)
+        if task_id not in self._known:
+            await asyncio.shield(self._promotion(given))
         return True
 
     def forget(self, task_id: str) -> None:
         """Nobody waits any more for this task."""
         given = self._given.get(task_id)
-        if given and task_id not in self._known and given.link.take_back(task_id):
+        if given and not self._is_known(task_id) and given.link.take_back(task_id):
             del self._given[task_id]
 
     # ---- What the links tell -------------------------------------------------------------------------------
@@ -165,26 +169,39 @@ class DirectWay:
         with contextlib.suppress(Unavailable):
             await self._ask(store.unlist(self._client, token))
         for task_id, fault in tasks:
-            self._on_return(task_id, fault)
+            promotion = self._promotions.get(task_id)
+            if promotion:
+                await asyncio.wait([promotion])
+            if promotion is None or promotion.cancelled() or promotion.exception():
+                self._on_return(task_id, fault)
+            else:
+                self._known.discard(task_id)
 
     def _runs_long(self, given: Given) -> None:
-        if given.id not in self._known:
-            self._known.add(given.id)
-            self._run(self._promote_soon(given))
-
-    async def _promote_soon(self, given: Given) -> None:
-        with contextlib.suppress(Unavailable):  # then the next look tries again
-            await self._promote(given)
+        if not self._is_known(given.id):
+            self._promotion(given)  # should it fail, the next look tries again
 
     # ---- What is written -----------------------------------------------------------------------------------
 
+    def _is_known(self, task_id: str) -> bool:
+        """Whether a task has a record, or is getting one."""
+        return task_id in self._known or task_id in self._promotions
+
+    def _promotion(self, given: Given) -> asyncio.Task[None]:
+        """The one that is under way, or a new one."""
+        if given.id not in self._promotions:
+            self._promotions[given.id] = promotion = self._run(self._promote(given))
+            promotion.add_done_callback(lambda done: done.cancelled() or done.exception())  # none goes unseen
+        return self._promotions[given.id]
+
     async def _promote(self, given: Given) -> None:
-        self._known.add(given.id)
+        """Raises Unavailable."""
         try:
-            await self._ask(store.promote(self._client, given, self._channel))
-        except BaseException:
-            self._known.discard(given.id)
-            raise
+            self._send_tickets(await self._ask(store.promote(self._client, self._queue_settings, given, self._channel)))
+            if given.id in self._given:
+                self._known.add(given.id)
+        finally:
+            del self._promotions[given.id]
 
     async def _write(self) -> None:
         """Write records until cancelled."""
@@ -212,7 +229,8 @@ class DirectWay:
         if not self._unwritten:
             self._has_unwritten.clear()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

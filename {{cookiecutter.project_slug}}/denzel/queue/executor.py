@@ -69,7 +69,9 @@ class QueueExecutor:
         self._detaching: asyncio.Task[None] | None = None
         self._nudging: asyncio.Task[None] | None = None
         self._watch = readiness.Watch(self._look_at_workers)
-        self._direct = DirectWay(settings, self._channel, self._ask, self._ended_directly, self._returned)
+        self._direct = DirectWay(
+            settings, self._channel, self._ask, self._ended_directly, self._returned, self._send_tickets
+        )
 
     async def start(self) -> None:
         # One retry: a pooled connection may have gone stale while nobody used it. Every script may run twice.

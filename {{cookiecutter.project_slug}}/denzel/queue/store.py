@@ -82,12 +82,13 @@ class EndedDirectly(NamedTuple):
     node: str
 
 
-async def promote(client: Any, given: Any, reply_to: str) -> None:
-    """Let a task that a process was given directly (a `Given`) be known like one that the process has claimed."""
-    link = given.link
-    await _PROMOTE.call(
-        client, given.id, given.request, reply_to, given.accepted, given.accepted, link.node, link.token
-    )
+async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: str) -> int:
+    """Let a task that a process was given directly (a `Given`) be known like one that the process has claimed.
+
+    Returns how many tickets it takes for what the process was handed through the queue meanwhile.
+    """
+    arguments = [given.id, given.request, reply_to, given.accepted, given.accepted, given.link.node, given.link.token]
+    return await _PROMOTE.call(client, *arguments, settings.ticket_queue, settings.ticket)
 
 
 async def unlist(client: Any, token: str) -> None:

@@ -115,6 +115,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+        if not self.pipeline:  # else a large body would leave nobody to notice that its client closes
+            self.flow.resume_reading()
 
     def _unsupported_upgrade_warning(self) -> None:
         """An offer that was not seen, as its head came together with other requests: what follows makes no sense."""

@@ -2,9 +2,8 @@
 local function processes() return math.max(1, tonumber(redis.call('GET', PROCESSES) or 1)) end
 
 -- A process as it lists itself when it is idle: `token node most at_once ratio quick`.
--- One from before an update may be listed still, as `token node most share quick`: it is handed what it can take.
 local function claimant(text)
-    local token, node, most, at_once, ratio, quick = string.match(text, '^(%S+) (%S+) (%d+) (%d+) (%S+) ?(%d?)$')
+    local token, node, most, at_once, ratio, quick = string.match(text, '^(%S+) (%S+) (%d+) (%d+) (%S+) (%d)$')
     return {token = token, node = node, most = tonumber(most), at_once = math.max(1, tonumber(at_once)),
             ratio = tonumber(ratio), quick = quick == '1'}
 end
@@ -37,8 +36,9 @@ local function nobody_waits(id, to)
 end
 
 -- Claims what waits for a process. Returns id, request, id, request, ...
+-- handed ('1' or ''): the process has not asked for it now, and may be at other work.
 -- A task that is to run alone comes alone.
-local function claim(of)
+local function claim(of, handed)
     local claimed, ids = {}, {}
     local most = portion(of, redis.call('LLEN', WAITING))
     local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
@@ -54,7 +54,7 @@ local function claim(of)
                 break
             end
             redis.call('HSET', key, 'status', 'STARTED', 'worker', of.node, 'token', of.token,
-                       'started', task[3] or now, 'attempts', (task[5] or 0) + 1)
+                       'started', task[3] or now, 'attempts', (task[5] or 0) + 1, 'handed', handed)
             ids[#ids + 1] = id
             claimed[#claimed + 1] = id
             claimed[#claimed + 1] = task[2]
@@ -76,6 +76,13 @@ local function next_idle()
     end
 end
 
+-- Nothing is handed any more to the process behind a token.
+local function unlist(token)
+    for _, text in ipairs(redis.call('LRANGE', IDLE, 0, -1)) do
+        if claimant(text).token == token then redis.call('LREM', IDLE, 0, text) end
+    end
+end
+
 -- Puts claimed tasks into a process's hand: the number that wait still, then lines of `id request`.
 local function hand(to, waiting, claimed)
     local lines = {waiting}
@@ -92,7 +99,7 @@ local function wake(tickets, most, queue, ticket)
         local idle, listed = next_idle()
         if not idle then break end
         redis.call('LREM', IDLE, 1, listed)
-        local claimed = claim(idle)
+        local claimed = claim(idle, '1')
         waiting = redis.call('LLEN', WAITING)
         hand(idle, waiting, claimed)
     end

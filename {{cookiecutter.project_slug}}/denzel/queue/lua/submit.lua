@@ -84,7 +84,7 @@ for i = 6, #ARGV, 8 do
         if wait > LEASE then add('until', string.format('%.6f', tonumber(now) + wait)) end
         if #ids < part and fault == '' then
             record[2] = 'STARTED'
-            add('worker', idle.node) add('token', idle.token) add('started', now) add('attempts', 1)
+            add('worker', idle.node) add('token', idle.token) add('started', now) add('attempts', 1) add('handed', 1)
             ids[#ids + 1] = id
             claimed[#claimed + 1] = id
             claimed[#claimed + 1] = request

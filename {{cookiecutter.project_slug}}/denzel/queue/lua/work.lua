@@ -44,7 +44,7 @@ for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     end
 end
 
-local claimed = claim({token = token, node = node, most = most, at_once = at_once, ratio = ratio, quick = quick})
+local claimed = claim({token = token, node = node, most = most, at_once = at_once, ratio = ratio, quick = quick}, '')
 if #claimed == 0 then
     redis.call('SREM', CLAIMANTS, token)
     if quick and redis.call('GET', QUICK) == token then redis.call('DEL', QUICK) end

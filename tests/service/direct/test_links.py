@@ -1,0 +1,145 @@
+"""Both ends of the direct way, in one process: who has a task when something happens between two of their steps."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from denzel.direct import frames
+from denzel.direct.door import Door
+from denzel.direct.links import Given, Link, Links
+from denzel.direct.place import Place
+from tests.support.waiting import eventually
+
+
+class Heard:
+    """What links told."""
+
+    def __init__(self, place: Place) -> None:
+        self.ended: dict[str, tuple[str, bytes, bytes]] = {}
+        self.returned: list[str] = []
+        self.lost: dict[str, str] = {}
+        self.links = Links(place, 0.3, self._end, lambda given: self.returned.append(given.id), self._lose, self._long)
+        self.running = asyncio.ensure_future(self.links.run())
+
+    def _end(self, task_id: str, link: Link, ending: tuple[str, bytes, bytes]) -> None:
+        self.ended[task_id] = ending
+
+    def _lose(self, link: Link, tasks: list[tuple[Given, str]]) -> None:
+        self.lost.update({given.id: fault for given, fault in tasks})
+
+    def _long(self, given: Given) -> None:
+        pass
+
+    async def link(self, door: Door) -> Link:
+        """The connection, once it is there."""
+        while not (link := self.links.choose(10)):
+            door.has_tasks()
+            await asyncio.sleep(0.01)
+        return link
+
+    async def end(self) -> None:
+        self.running.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.running
+        self.links.close()
+        await asyncio.sleep(0)
+
+
+async def until(what: object, name: str) -> None:
+    """Let the event loop run until something holds."""
+    for _ in range(500):
+        if what():  # type: ignore[operator]
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(name)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def door(place: Place) -> Iterator[Door]:
+    door = Door(place, uuid.uuid4().hex, "one@tested", merges=True)
+    yield door
+    door.close()
+
+
+def test_what_is_recalled_as_it_begins_is_told_to_have_been_refused(place: Place, door: Door) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        link = await heard.link(door)
+        given = link.give("one", b"{}", 0.0)
+        await asyncio.sleep(0)
+        eventually(door.has_tasks, "it has come")
+        frames.begin(link._page, link._slot, given.number)  # type: ignore[arg-type]
+        assert not link.take_back("one"), "it has begun, as it seems"
+        assert door.take(lambda waiting: waiting) == []
+        await until(lambda: heard.returned == ["one"], "it goes another way")
+        assert not link.given
+        await heard.end()
+
+    asyncio.run(run())
+
+
+def test_answers_are_read_even_if_the_next_task_is_sent_to_one_that_leaves(place: Place, door: Door) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        link = await heard.link(door)
+        link.give("one", b"{}", 0.0)
+        await asyncio.sleep(0)
+        eventually(door.has_tasks, "it has come")
+        tasks = door.take(lambda waiting: waiting)
+        door.answer(tasks, [("one", "SUCCESS", b"1", b"")], 0.001, 1)
+        leaving = threading.Thread(target=door.close)
+        leaving.start()
+        eventually(lambda: not place.names(), "it is leaving")
+        link.give("two", b"{}", 0.0)  # the event loop has read nothing meanwhile
+        await until(lambda: heard.lost, "the end is known")
+        leaving.join()
+        assert (list(heard.ended), heard.lost) == (["one"], {"two": ""}), "nobody is to blame"
+        await heard.end()
+
+    asyncio.run(run())
+
+
+def test_a_fork_of_user_code_keeps_nothing_open(place: Place, door: Door) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        await heard.link(door)
+        descriptors = {fd: os.fstat(fd).st_ino for fd in door.descriptors() + heard.links.descriptors()}
+        assert len(descriptors) == 6
+        here, there = multiprocessing.Pipe()
+        child = multiprocessing.get_context("fork").Process(target=_tell_open, args=(descriptors, there))
+        child.start()
+        assert here.poll(10)
+        assert here.recv() == []
+        child.join()
+        assert _open(descriptors) == [*descriptors], "here they are as before"
+        await heard.end()
+
+    asyncio.run(run())
+
+
+def _tell_open(descriptors: dict[int, int], there: multiprocessing.connection.Connection) -> None:
+    there.send(_open(descriptors))
+
+
+def _open(descriptors: dict[int, int]) -> list[int]:
+    """Those that are what they were: their numbers may be others' by now."""
+    found = []
+    for descriptor, inode in descriptors.items():
+        with suppress(OSError):
+            if os.fstat(descriptor).st_ino == inode:
+                found.append(descriptor)
+    return found
