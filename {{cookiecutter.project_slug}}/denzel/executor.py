@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import Future
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,6 +100,16 @@ class Executor(Protocol):
         Raises:
             QueueFull, Unavailable: the task was not accepted; a synchronous one neither where no model can be loaded.
         """
+
+    def begin(self, task: Task, tell: Callable[[bytes], None] | None) -> Future[Outcome] | None:
+        """Hand over a synchronous task at once, where that takes no waiting; None where it has to be submitted.
+
+        Either `tell` is called with its predictions; or the future returned ends, whose outcome (of any kind that
+        `submit` returns or raises) is for `finish` to tell.
+        """
+
+    async def finish(self, task: Task) -> Outcome:
+        """The outcome of a task that has begun; the same as of `submit`."""
 
     def withdraw(self, task_id: str) -> None:
         """Its client has gone: end its wait. A task that has not begun never will, if its answer is promised to nobody.

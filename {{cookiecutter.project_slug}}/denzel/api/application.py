@@ -18,6 +18,7 @@ from denzel.api.answers import (
 )
 from denzel.api.cors import Cors
 from denzel.api.predict import Predict
+from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
@@ -40,7 +41,8 @@ def create_app(
     executor = executor or _create_executor(settings, pipeline)
 
     cors = Cors(settings.cors_origins)
-    app = _App(settings.max_body_bytes, executor, pipeline, cors, middleware=[_Lifespan(executor, pipeline)])
+    quick_way = QuickWay(executor, pipeline, ids, is_open=not cors and settings.executor == "queue")
+    app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(partial(write_error, PATHS))
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
@@ -74,9 +76,16 @@ class _App(falcon.asgi.App):
     """
 
     def __init__(
-        self, max_body_bytes: int, executor: Executor, pipeline: UserPipeline, cors: Cors, **options: Any
+        self,
+        max_body_bytes: int,
+        executor: Executor,
+        pipeline: UserPipeline,
+        cors: Cors,
+        quick_way: QuickWay,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.quick_way = quick_way
         self._max_body_bytes = max_body_bytes
         self._cors = cors
         self._leaving = False
@@ -86,6 +95,7 @@ class _App(falcon.asgi.App):
     def leave(self) -> None:
         """From now on each answer is the last one on its connection."""
         self._leaving = True
+        self.quick_way.is_open = False
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # type: ignore[override]
         if self._leaving:

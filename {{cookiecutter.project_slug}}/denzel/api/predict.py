@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import time
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import falcon
 import falcon.asgi
 
 from denzel import callback_addresses, jsonio
+from denzel.api import quick
 from denzel.api.answers import (
     RETRY_AFTER,
     Malformed,
@@ -53,6 +55,10 @@ class Predict:
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        if task := req.scope.get(quick.BEGUN):
+            return self._answer(resp, task, await _heeded(self._executor.finish(task)))
+        if task := req.scope.get(quick.READY):
+            return self._answer(resp, task, await _heeded(self._submit(req, task)))
         refuse_encoding(req)
         body = await self._read(req)
         mode, wait = _preference(req, self._settings.max_wait)
@@ -61,7 +67,7 @@ class Predict:
         except ValueError as error:
             raise malformed(req, body, error) from None
         callback_uri = stages.callback_uri(json_data)
-        request, verified_uri = await self._verify(json_data, body)
+        request, verified_uri = await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
         callback_uri = verified_uri or callback_uri
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
@@ -75,23 +81,19 @@ class Predict:
             known = None if task.awaited else await self._executor.status(task.id)
         outcome = ACCEPTED
         if known is None:
-            try:
-                outcome = await self._submit(req, task)
-            except QueueFull as error:
-                raise falcon.HTTPTooManyRequests(
-                    title="Too many requests",
-                    description=f"{error}; try again {error.when}.",
-                    retry_after=error.retry_after,
-                ) from None
+            outcome = await _heeded(self._submit(req, task))
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
-        if outcome is GONE:
-            return
         if task.awaited:
-            write_outcome(resp, task.id, outcome)
+            self._answer(resp, task, outcome)
         else:
             await self._answer_again(resp, task.id, mode, wait)
+
+    def _answer(self, resp: falcon.asgi.Response, task: Task, outcome: Outcome) -> None:
+        resp.set_header("Denzel-Task-Id", task.id)
+        if outcome is not GONE:
+            write_outcome(resp, task.id, outcome)
 
     async def _submit(self, req: falcon.asgi.Request, task: Task) -> Outcome:
         """The task's outcome; its client may go before that is there."""
@@ -161,9 +163,9 @@ class Predict:
             raise cut_off() from error
         return b"".join(parts)
 
-    async def _verify(self, json_data: Any, body: bytes) -> tuple[bytes, Any]:
+    async def _verify(self, json_data: Any, body: bytes, doubtful: bool) -> tuple[bytes, Any]:
         try:
-            return await self._pipeline.verify(json_data, body)
+            return await self._pipeline.verify(json_data, body, doubtful)
         except PipelineError as error:
             raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=str(error)) from None
         except Stuck as error:
@@ -197,6 +199,18 @@ class Predict:
             if mode == "sync" or (mode == "live" and await self._executor.response_timeout() > 0):
                 return None
             raise falcon.HTTPBadRequest(title="Bad input format", description=str(error)) from None
+
+
+async def _heeded(outcome: Awaitable[Outcome]) -> Outcome:
+    """The outcome of a task, or the answer to a client that is to come again."""
+    try:
+        return await outcome
+    except QueueFull as error:
+        raise falcon.HTTPTooManyRequests(
+            title="Too many requests",
+            description=f"{error}; try again {error.when}.",
+            retry_after=error.retry_after,
+        ) from None
 
 
 def _preference(req: falcon.asgi.Request, max_wait: float) -> tuple[str, float | None]:

@@ -91,6 +91,8 @@ class Link(asyncio.Protocol):
         """Whether one more task would begin within a moment."""
         if not self._has_room:
             return False
+        if self._merges and self.given and not self._locked:  # its calls were short, and may be about to be not
+            return self._call < 2 * frames.SHORT
         if not self.is_slow:
             return not self.given or (self._call if self._merges else self._call * len(self.given)) < frames.SHORT
         return not self.given and self._take_lock()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -96,6 +97,12 @@ class InlineExecutor:
             record.mode = "poll"
             record.fields[b"mode"] = b"poll"
             return RAN_OUT
+
+    def begin(self, task: Task, tell: Callable[[bytes], None] | None) -> None:
+        return None
+
+    async def finish(self, task: Task) -> Outcome:
+        raise LookupError("no task begins without being submitted")
 
     def _let_in(self, task: Task, wait: float) -> None:
         """Raise QueueFull when so much waits that the task would take too long."""

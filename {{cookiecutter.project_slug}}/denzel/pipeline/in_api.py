@@ -11,12 +11,17 @@ from typing import Any
 from denzel import jsonio
 from denzel.edits import Edits
 from denzel.pipeline import errors, loading, stages
+from denzel.pipeline.on_loop import Overdue
 from denzel.pipeline.thread import UserThread
 from denzel.pipeline.thread_bound import thread_bound
 
 log = logging.getLogger("denzel.api")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until a pipeline.py with an error is tried again
+
+
+class Doubtful(Exception):
+    """User code failed on the event loop; in its own thread it may not."""
 
 
 class UserPipeline:
@@ -60,8 +65,26 @@ class UserPipeline:
         if self._retrying:
             self._retrying.cancel()
 
-    async def verify(self, json_data: Any, body: bytes) -> tuple[bytes, Any]:
+    def verify_now(self, json_data: Any, size: int) -> tuple[bytes, Any] | None:
+        """The same as `verify`, without waiting; None when it has to be tried otherwise.
+
+        Raises:
+            Doubtful: it failed here; whether it fails in its thread, too, `verify` says.
+        """
+        if self.module is None or not self.thread.is_free_for("verify_input", size):
+            return None
+        try:
+            return self.thread.call_now("verify_input", self._verified, json_data)
+        except Overdue:
+            return None
+        except BaseException:  # a user's exit() must not end the process
+            raise Doubtful from None
+
+    async def verify(self, json_data: Any, body: bytes, doubtful: bool = False) -> tuple[bytes, Any]:
         """What `verify_input` made of a request, which is `body` parsed: as JSON, and its callback_uri.
+
+        Args:
+            doubtful: `verify_now` has failed.
 
         Raises:
             PipelineError: there is no module.
@@ -77,7 +100,9 @@ class UserPipeline:
         def arguments() -> tuple[Any]:
             return (parsed.pop() if parsed else jsonio.loads(body),)
 
-        return await self.thread.run_short("verify_input", self._patience, self._verified, arguments, len(body))
+        return await self.thread.run_short(
+            "verify_input", self._patience, self._verified, arguments, len(body), doubtful=doubtful
+        )
 
     def _verified(self, json_data: Any) -> tuple[bytes, Any]:
         assert self.module is not None

@@ -76,6 +76,7 @@ class UserThread:
         arguments: Callable[[], tuple[Any, ...]],
         size: int,
         succeeded: Callable[[Any], bool] = lambda result: True,
+        doubtful: bool = False,
     ) -> Any:
         """The same as `run`, on the event loop where the function is known to be short.
 
@@ -83,11 +84,11 @@ class UserThread:
             arguments: makes them anew for each try: the function may change what it gets.
             size: of the request, in bytes.
             succeeded: whether a result is none of those that stand for an exception.
+            doubtful: it was tried on the event loop, and failed.
         """
-        doubtful = False
-        if not self._waiting and self._current is None and self.loop_calls.allows(name, size):
+        if not doubtful and self.is_free_for(name, size):
             try:
-                result = self.loop_calls.call(name, self._context.run, function, *arguments())
+                result = self.call_now(name, function, *arguments())
                 if succeeded(result):
                     return result
                 doubtful = True
@@ -101,6 +102,14 @@ class UserThread:
             log.info("%s fails on the event loop and succeeds in a thread: it is always called there now", name)
             self.loop_calls.ban(name)
         return result
+
+    def is_free_for(self, name: str, size: int) -> bool:
+        """Whether a function may be called on the event loop now, for a request of so many bytes."""
+        return not self._waiting and self._current is None and self.loop_calls.allows(name, size)
+
+    def call_now(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's result, on the event loop; raises what it raises, or Overdue."""
+        return self.loop_calls.call(name, self._context.run, function, *arguments)
 
     def run_first(self, function: Callable[[], T]) -> T:
         """The function's result; to be called in the main thread, which waits, before its event loop runs.

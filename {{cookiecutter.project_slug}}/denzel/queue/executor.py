@@ -12,7 +12,7 @@ import contextlib
 import logging
 import sys
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -102,16 +102,26 @@ class QueueExecutor:
             self._submitter.submit(task, wait.future)
             return await wait.future
         await self._watch.check(task.mode)
-        # One wait for both: that the task is accepted (or not), and its outcome.
-        wait.task, self._waiting[task.id] = task, wait
+        if self.begin(task, None) is None:
+            # One wait for both: that the task is accepted (or not), and its outcome.
+            wait.task, self._waiting[task.id] = task, wait
+            task.reply_to = self._channel
+            self._submitter.submit(task, wait.future)
+        return await self.finish(task)
+
+    def begin(self, task: Task, tell: Callable[[bytes], None] | None) -> asyncio.Future[Outcome] | None:
+        seconds = self._waits_directly(task)
+        if not seconds or not self._direct.give(task):
+            return None
+        loop = asyncio.get_running_loop()
+        wait = self._waiting[task.id] = _Wait(loop.create_future(), None, task, tell=tell, seconds=seconds)
+        wait.timer = loop.call_later(seconds, _end, wait.future, RAN_OUT)
         task.reply_to = self._channel
+        return wait.future
+
+    async def finish(self, task: Task) -> Outcome:
+        wait = self._waiting[task.id]
         try:
-            seconds = self._waits_directly(task)
-            if seconds and self._direct.give(task):
-                wait.seconds = seconds
-                wait.timer = wait.future.get_loop().call_later(seconds, _end, wait.future, RAN_OUT)
-            else:
-                self._submitter.submit(task, wait.future)
             outcome = await wait.future
             if outcome is GONE:
                 self._withdrawals.add(task.id)
@@ -144,7 +154,14 @@ class QueueExecutor:
 
     def _ended_directly(self, task_id: str, ending: Ending) -> None:
         status, result, message = ending
-        self._resolve(task_id, Outcome(status, result if status == "SUCCESS" else message))
+        wait = self._waiting.get(task_id)
+        if status == "SUCCESS" and wait and wait.tell and not wait.future.done():
+            del self._waiting[task_id]
+            if wait.timer:
+                wait.timer.cancel()
+            wait.tell(result)
+        else:
+            self._resolve(task_id, Outcome(status, result if status == "SUCCESS" else message))
 
     def _returned(self, task_id: str, fault: str) -> None:
         """A process has not run this task, or died of it, perhaps: it goes through the queue."""
@@ -320,6 +337,7 @@ class _Wait:
     task: Task | None = None
     is_stored: bool = False
     seconds: float = 0.0
+    tell: Callable[[bytes], None] | None = None
 
 
 def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -53,6 +53,8 @@ class Protocol(HttpToolsProtocol):
         self.is_gone = False
         self.when_gone: set[Callable[[], None]] = set()
         self._probing: asyncio.TimerHandle | None = None
+        self._quick_way: Any = getattr(self.app, "quick_way", None)
+        self._held_back: Any = None  # a request that may go the quick way when its body has come
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
@@ -98,6 +100,8 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431, "Request trailers too large", f"Trailers may have {_MOST_EMPTY_BYTES} bytes.")
         else:
             super().data_received(data)
+            if self._held_back:  # its body has not come together with its head
+                self.take_usual_way(self._held_back)
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -115,8 +119,41 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+        if held_back := self._held_back:
+            self._take_quick_way(held_back)
         if not self.pipeline:  # else a large body would leave nobody to notice that its client closes
             self.flow.resume_reading()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """What uvicorn calls when it is a request's turn: its head has come."""
+        if self._quick_way is None or not self._quick_way.may_take(cycle.scope):
+            super()._start_asgi_task(cycle, app)
+        elif cycle.more_body:
+            self._held_back = cycle
+        else:
+            self._take_quick_way(cycle)
+
+    def _take_quick_way(self, cycle: Any) -> None:
+        self._held_back = None
+        if not self._quick_way.take(self, cycle):
+            self.take_usual_way(cycle)
+
+    def take_usual_way(self, cycle: Any) -> None:
+        """Let the application have a request."""
+        self._held_back = None
+        super()._start_asgi_task(cycle, self.app)
+
+    def answer(self, cycle: Any, headers: bytes, body: bytes) -> None:
+        """Answer a request by 200, with these lines of headers (each ends in CR LF) besides the usual ones."""
+        cycle.response_started = cycle.response_complete = True
+        if not self.transport.is_closing():
+            usual = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+            last = b"" if cycle.keep_alive else b"connection: close\r\n"
+            head = b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n%b\r\n" % (usual, headers, len(body), last)
+            self.transport.write_whole(head, body)  # type: ignore[attr-defined]
+            if not cycle.keep_alive:
+                self.transport.close()
+        self.on_response_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
         """An offer that was not seen, as its head came together with other requests: what follows makes no sense."""
@@ -163,6 +200,10 @@ class _Joining:
             self._loop.call_soon(self._flush)
         else:
             self._transport.write(data)
+
+    def write_whole(self, head: bytes, body: bytes) -> None:
+        """Send a response that is complete."""
+        self._transport.writelines((head, body))
 
     def close(self) -> None:
         """Close the connection when all is sent."""

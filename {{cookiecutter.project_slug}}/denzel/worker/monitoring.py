@@ -22,6 +22,8 @@ log = logging.getLogger("denzel.worker")
 SLOW = 1.0
 # Characters that are shown of a request, a result or an error.
 SHOWN = 200
+# Where more than _MOST_REFUSED of all tasks cannot be shown, no more than _SAMPLE of the rate are.
+_MOST_REFUSED, _SAMPLE = 0.75, 0.2
 # Celery's own interval (seconds).
 HEARTBEAT_EVERY = 2.0
 # What was left out is said at most this often (seconds).
@@ -37,17 +39,23 @@ class EventSender(Protocol):
 
 
 class Allowance:
-    """A rate (events a second), with as many at once after a pause (a token bucket)."""
+    """A rate (events a second), with as many at once after a pause (a token bucket).
+
+    Where most are refused anyway, some more are: a small sample shows as much as a large one, and costs less.
+    """
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
         self._left = rate
         self._time = now
+        self._refused = 0.0  # a moving part of those that were asked for
 
     def take(self, now: float) -> bool:
         """Whether one more is allowed at this time (seconds)."""
-        self._left = min(self._rate, self._left + (now - self._time) * self._rate)
+        rate = self._rate * (1.0 if self._refused < _MOST_REFUSED else _SAMPLE)
+        self._left = min(self._rate, self._left + (now - self._time) * rate)
         self._time = now
+        self._refused += ((self._left < 1) - self._refused) / max(self._rate, 16)
         if self._left < 1:
             return False
         self._left -= 1
