@@ -55,8 +55,9 @@ class Predict:
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        if task := req.scope.get(quick.BEGUN):
-            return self._answer(resp, task, await _heeded(self._executor.finish(task)))
+        if begun := req.scope.get(quick.BEGUN):
+            task, outcome = begun
+            return self._answer(resp, task, await _heeded(outcome))
         if task := req.scope.get(quick.READY):
             return self._answer(resp, task, await _heeded(self._submit(req, task)))
         refuse_encoding(req)

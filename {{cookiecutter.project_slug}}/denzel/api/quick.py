@@ -7,18 +7,19 @@ point where this one ends: both give the same answers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 from denzel import jsonio
 from denzel.api.task_id import TaskIds
-from denzel.executor import Executor, Task
+from denzel.executor import Executor, Outcome, Task
 from denzel.pipeline import stages
 from denzel.pipeline.in_api import Doubtful, UserPipeline
 
-# What the usual way finds in the scope of a request: its task, which has begun, or which is to be submitted; that
-# `verify_input` has failed.
+# What the usual way finds in the scope of a request: its task, and how it ends; its task, which is to be submitted;
+# that `verify_input` has failed.
 BEGUN = "denzel.begun"
 READY = "denzel.ready"
 DOUBTFUL = "denzel.doubtful"
@@ -59,6 +60,7 @@ class QuickWay:
         self._executor = executor
         self._pipeline = pipeline
         self._ids = ids
+        self._finishing: set[asyncio.Future[Outcome]] = set()
 
     def may_take(self, scope: dict[str, Any]) -> bool:
         """Whether a request is a plain one, by its head."""
@@ -109,5 +111,15 @@ class QuickWay:
         self, connection: Connection, cycle: Any, task: Task, withdraw: Callable[[], None], future: Any
     ) -> None:
         connection.when_gone.discard(withdraw)
-        cycle.scope[BEGUN] = task
-        connection.take_usual_way(cycle)
+        # Falcon may find that the client has gone, and do nothing more.
+        finishing = asyncio.ensure_future(self._executor.finish(task))
+        self._finishing.add(finishing)
+        finishing.add_done_callback(self._finished)
+        if not connection.is_gone:
+            cycle.scope[BEGUN] = task, finishing
+            connection.take_usual_way(cycle)
+
+    def _finished(self, finishing: asyncio.Future[Outcome]) -> None:
+        self._finishing.discard(finishing)
+        if not finishing.cancelled():
+            finishing.exception()  # whoever waits for it is told
