@@ -11,7 +11,7 @@ from typing import Any
 import hiredis
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
 # Seconds until an answer must have come; blocking commands wait for less.
@@ -39,6 +39,17 @@ class WorkerConnection:
     def eval(self, *arguments: Any) -> Any:
         """Run a script."""
         return self._exchange("EVAL", *arguments)
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the server answers within this time (seconds)."""
+        try:
+            self._send("PING")
+            if self._connection.can_read(seconds):
+                return bool(self._receive())
+        except (RedisError, OSError):
+            return False
+        self._disconnect()  # the answer may come later
+        return False
 
     def begin_wait(self, key: str, seconds: float) -> int:
         """Ask for the last element of a list, to be taken out when there is one within this time (seconds).

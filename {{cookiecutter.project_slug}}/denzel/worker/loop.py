@@ -47,6 +47,8 @@ _LINGER = 0.2
 _MAY_BE_KNOWN = 0.05
 # An idle process that gets a task directly tells Redis when its calls take longer (seconds); it takes 0.4 ms.
 _LONG = 0.02
+# The monitor is told at once of tasks that may take longer (seconds).
+_SLOW = 0.1
 # No task waits for others where a call's start takes less (seconds) than eight times this.
 _NO_TIME = 0.0002
 # Seconds for which tasks of the queue let pass what an API process is about to send.
@@ -151,7 +153,9 @@ class PredictionLoop:
         self._gather(self._door, tasks)
         began, to_store = time.monotonic(), []
         by_id = {task.id: task for task in tasks}
-        for part in self._parts([(task.id, task.request) for task in tasks]):
+        # Tasks of the queue have just come from Redis. These must not wait for one that is frozen.
+        told_at_once = self._last_call > _SLOW and self._redis.answers(0.1)
+        for part in self._parts([(task.id, task.request) for task in tasks], told_at_once):
             in_next = self._size.plan.portion(MOST_CLAIMS)
             untold = self._door.answer([by_id[task_id] for task_id, *_ in part], part, self._last_call, in_next)
             to_store += part if self._last_call > _MAY_BE_KNOWN else untold
@@ -207,7 +211,7 @@ class PredictionLoop:
         """
         began, left = time.monotonic(), len(claimed)
         self._tell_busy(self._last_call >= SHORT)
-        parts = self._parts(claimed)
+        parts = self._parts(claimed, self._last_call > _SLOW)
         while True:
             ended = next(parts)
             left -= len(ended)
@@ -217,11 +221,15 @@ class PredictionLoop:
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
-    def _parts(self, claimed: list[tuple[str, bytes]]) -> Iterator[list[EndedTask]]:
-        """How claimed tasks end, as it comes about."""
+    def _parts(self, claimed: list[tuple[str, bytes]], told_at_once: bool) -> Iterator[list[EndedTask]]:
+        """How claimed tasks end, as it comes about.
+
+        Args:
+            told_at_once: the monitor is told as they begin.
+        """
         for call in self._runner.calls([request for _, request in claimed], [task_id for task_id, _ in claimed]):
             tasks = [claimed[position] for position in call.positions]
-            self.events.begin(tasks, may_take_long=self._last_call > 0.1)
+            self.events.begin(tasks, may_take_long=told_at_once)
             outcomes = self._runner.parts(call)
             while tasks:
                 self._current = tasks[0][0]
