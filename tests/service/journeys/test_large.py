@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -90,3 +92,33 @@ def test_a_key_binds_a_large_request_too(service: Service) -> None:
     assert service.wait(first)["result"] == {"size": SIZE}
     assert service.predict(prefer=ASYNC, **options).json()["data"]["task_id"] == first
     none_is_left(service)
+
+
+def test_redis_file_and_memory_stay_bounded(service: Service) -> None:
+    """The short form of bench/large.py, with a file that is written anew from 16 MB on."""
+    service.redis.config_set("auto-aof-rewrite-min-size", 16_000_000)
+    before = service.redis.info("memory")["used_memory"]
+    sizes = []
+
+    def ask(number: int) -> bool:
+        if number % 2:
+            done = service.predict(large(), "wait=30").json() == {"size": SIZE}
+        else:
+            done = service.wait(service.submit(large()), timeout=30)["result"] == {"size": SIZE}
+        sizes.append(file_size(service))
+        return done
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(200)))
+    assert max(sizes) < 100_000_000, "half of what came"
+    none_is_left(service)
+    eventually(lambda: service.redis.info("memory")["used_memory"] < before + 10 * SIZE, "the memory is free again")
+
+
+def file_size(service: Service) -> int:
+    """The bytes of Redis' file, in all its parts."""
+    total = 0
+    for path in (service.project / ".redis").rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
