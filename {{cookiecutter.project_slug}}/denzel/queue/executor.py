@@ -142,7 +142,7 @@ class QueueExecutor:
     async def _put_if_large(self, task: Task) -> None:
         """Store a large request, so that from now on it travels by name. Raises Unavailable."""
         if large.is_large(task.request):
-            await self._ask(large.put(self._client, task.id, task.request))
+            await self._ask(large.put(self._lane, task.id, task.request))
             task.request = b""
 
     def _forget_request(self, task: Task) -> None:

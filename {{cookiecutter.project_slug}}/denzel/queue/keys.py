@@ -68,7 +68,7 @@ STALE = 5
 # The record of a task that nobody waits for any longer is kept for this long (seconds).
 SHORT = 60
 # A request of so many bytes lies beside its record: with less, reading it by name would cost more than it saves.
-LARGE = 32_000
+LARGE = 64_000
 # One whose record has not been written within this time (seconds) is forgotten.
 UNRECORDED = 30
 # Seconds between two looks whether a large request is needed still.
