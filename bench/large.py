@@ -48,7 +48,8 @@ def large(requests: int, size: int, connections: int) -> str:
         for part in range(PARTS):
             for name, prefer in WAYS.items():
                 cpu, began = service_.cpu(), time.perf_counter()
-                answers = send_all(server.port, "/predict", [json.dumps(body).encode()] * each, connections, Prefer=prefer)
+                bodies = [json.dumps(body).encode()] * each
+                answers = send_all(server.port, "/predict", bodies, connections, Prefer=prefer)
                 require_right(server, answers, size)
                 took = time.perf_counter() - began
                 rows.append(figures(server, service_, (2 * part + 1 + (name != "synchronous")) * each, name))

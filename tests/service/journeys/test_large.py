@@ -1,4 +1,4 @@
-"""Large requests on their way through the real service: answered, cancelled, in a process that dies, never left behind."""
+"""Large requests on their way through the real service: answered, cancelled, run again, never left behind."""
 
 from __future__ import annotations
 
