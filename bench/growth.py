@@ -89,7 +89,7 @@ def queue(tasks: int) -> str:
                         f"{each * 1000 / count:.3f}",
                         f"{_milliseconds(server, f'/status/{task_id}'):.1f}",
                         f"{_milliseconds(server, '/ready'):.1f}",
-                        _redis_mebibytes(server),
+                        redis_mebibytes(server),
                     ]
                 )
                 print(*rows[-1], flush=True)
@@ -110,7 +110,7 @@ def _work_off(server: Server, service_: Running, tasks: int) -> str:
             time.sleep(0.02)
         took, after = time.perf_counter() - began, service_.cpu()
         each = (sum(after.values()) - sum(cpu.values())) * 1000 / max(1, left - now)
-        rows.append([f"{left} to {now}", f"{(left - now) / took:.0f}", f"{each:.3f}", _redis_mebibytes(server)])
+        rows.append([f"{left} to {now}", f"{(left - now) / took:.0f}", f"{each:.3f}", redis_mebibytes(server)])
         print(*rows[-1], flush=True)
         left, cpu, began = now, after, time.perf_counter()
     status, answer = post(server.port, "/predict", json.dumps(REQUEST).encode())
@@ -128,7 +128,7 @@ def memory(requests: int) -> str:
         while True:
             memory = service_.memory()
             sizes = [f"{memory[name]:.1f}" for name in memory]
-            rows.append([str(done), *sizes, _redis_mebibytes(server), service.redis_cli(server, "DBSIZE")])
+            rows.append([str(done), *sizes, redis_mebibytes(server), service.redis_cli(server, "DBSIZE")])
             print(*rows[-1], flush=True)
             if done >= requests:
                 return report.table(["requests", *(f"{name} MiB" for name in memory), "Redis' data MiB", "keys"], rows)
@@ -149,7 +149,8 @@ def _milliseconds(server: Server, path: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _redis_mebibytes(server: Server) -> str:
+def redis_mebibytes(server: Server) -> str:
+    """What Redis itself counts as in use, in MiB."""
     lines = service.redis_cli(server, "INFO", "memory").splitlines()
     return f"{int(next(line for line in lines if line.startswith('used_memory:')).partition(':')[2]) / 2**20:.1f}"
 

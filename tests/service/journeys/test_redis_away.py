@@ -228,7 +228,7 @@ def test_a_full_redis_refuses_requests_until_there_is_room(healthy: Service) -> 
     used = healthy.redis.info("memory")["used_memory"]
     healthy.redis.config_set("maxmemory", used)
     try:
-        response = healthy.predict({"a": 1})
+        response = healthy.predict({"a": 1}, ASYNC)
         assert response.status_code == 503
         assert response.json()["title"] == "Service unavailable"
         assert response.json()["description"].startswith("Redis is full (REDIS_MAXMEMORY in .env)")

@@ -5,6 +5,7 @@
     executor, submitter, store,
     api_connection                   the API's side: submit, wait for the reply, look up, cancel
     claims, worker_connection        a prediction process's side: claim tasks, store how they ended
+    large                            large requests, which lie beside their records
     readiness                        whether anybody can answer
     nodes                            the supervisor's side: heartbeats, processes that died
     callbacks                        the callback sender's side

@@ -96,6 +96,10 @@ class ApiConnection:
         """Run a script."""
         return await self._call("EVAL", *arguments)
 
+    async def set(self, name: str, value: bytes, *, nx: bool, ex: int) -> Any:
+        """Store a value that expires after so many seconds; where `nx`, unless there is one."""
+        return await self._call("SET", name, value, "EX", ex, *(["NX"] if nx else []))
+
     async def _call(self, *arguments: Any) -> Any:
         """The answer; sent once more when the connection breaks, as a stale one does: every script may run twice."""
         for last in (False, True):

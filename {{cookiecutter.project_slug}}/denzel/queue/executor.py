@@ -23,7 +23,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from denzel.admission import why_refused
 from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
-from denzel.queue import keys, readiness, store
+from denzel.queue import keys, large, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
 from denzel.queue.direct_way import DirectWay
@@ -64,6 +64,7 @@ class QueueExecutor:
         self._queue_settings = queue_settings(settings)
         self._submitter = Submitter(self._send, self._stored)
         self._withdrawals = Withdrawals(self._withdraw)
+        self._unneeded = Withdrawals(self._drop)
         self._tickets_under_way = 0
         self._to_detach: set[str] = set()
         self._detaching: asyncio.Task[None] | None = None
@@ -89,6 +90,7 @@ class QueueExecutor:
     async def stop(self) -> None:
         await self._direct.stop()
         await self._withdrawals.stop()
+        await self._unneeded.stop()
         for task in (self._listener, self._watching, self._detaching, self._nudging):
             if task:
                 task.cancel()
@@ -97,8 +99,19 @@ class QueueExecutor:
         await self._client.aclose()
 
     async def submit(self, task: Task) -> Outcome:
+        try:
+            outcome = await self._submit(task)
+        except BaseException:
+            self._forget_request(task)
+            raise
+        if outcome is GONE:
+            self._forget_request(task)
+        return outcome
+
+    async def _submit(self, task: Task) -> Outcome:
         wait = _Wait(asyncio.get_running_loop().create_future())
         if not task.awaited:
+            await self._put_if_large(task)
             self._submitter.submit(task, wait.future)
             return await wait.future
         await self._watch.check(task.mode)
@@ -106,6 +119,11 @@ class QueueExecutor:
             # One wait for both: that the task is accepted (or not), and its outcome.
             wait.task, self._waiting[task.id] = task, wait
             task.reply_to = self._channel
+            try:
+                await self._put_if_large(task)
+            except BaseException:
+                del self._waiting[task.id]
+                raise
             self._submitter.submit(task, wait.future)
         return await self.finish(task)
 
@@ -136,6 +154,20 @@ class QueueExecutor:
                 wait.timer.cancel()
             del self._waiting[task.id]
             self._direct.forget(task.id)
+
+    async def _put_if_large(self, task: Task) -> None:
+        """Store a large request, so that from now on it travels by name. Raises Unavailable."""
+        if large.is_large(task.request):
+            await self._ask(large.put(self._lane, task.id, task.request))
+            task.request = b""
+
+    def _forget_request(self, task: Task) -> None:
+        """A task was not accepted, as far as is known: a request that was put need not take room until it expires."""
+        if not task.request:
+            self._unneeded.add(task.id)
+
+    async def _drop(self, task_ids: Sequence[str]) -> None:
+        await self._ask(large.drop(self._lane, task_ids))
 
     async def _store_after_all(self, task: Task) -> None:
         """The client is to poll, and no process has the task any more. Raises QueueFull, Unavailable."""
@@ -193,7 +225,9 @@ class QueueExecutor:
         else:
             self._waiting[task.id].timer = future.get_loop().call_later(seconds, _end, future, RAN_OUT)
 
-    def _queue_full(self, waiting: int, expected: float | None, after: int, seconds: float | None) -> QueueFull:
+    def _queue_full(self, waiting: int, expected: float | None, after: int, seconds: float | None) -> Exception:
+        if not after:
+            return Unavailable("Redis has lost the request; send it again")
         if expected is None:
             return QueueFull(f"{waiting} tasks are waiting already", after)
         why = why_refused(expected, seconds or self._settings.max_wait_async, not seconds)
@@ -210,6 +244,8 @@ class QueueExecutor:
 
     async def _send(self, tasks: Sequence[Task]) -> store.Submitted:
         settings = self._settings
+        for task in tasks:  # one that comes back from a process
+            await self._put_if_large(task)
         submitted = await self._ask(
             store.submit(
                 self._lane,

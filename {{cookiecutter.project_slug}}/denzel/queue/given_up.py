@@ -16,8 +16,9 @@ def dead(client: Any) -> list[tuple[str, dict[str, Any], str]]:
     found = []
     for task_id in client.zrange(keys.DEAD, 0, -1):
         record = client.hgetall(keys.TASK + task_id.decode())
-        if record.get(b"status") == b"FAILURE" and record.get(b"request"):
-            found.append((task_id.decode(), status_body(record), record[b"request"].decode()))
+        request = record.get(b"request") or (record.get(b"beside") and client.get(keys.REQUEST + task_id.decode()))
+        if record.get(b"status") == b"FAILURE" and request:
+            found.append((task_id.decode(), status_body(record), request.decode()))
         else:
             client.zrem(keys.DEAD, task_id)  # expired
     return found

@@ -22,6 +22,9 @@ from denzel.admission import (  # noqa: F401 - Lua knows them by these names, to
 # ---- Tasks ----
 
 TASK = "denzel:task:"  # + id: the hash that is the task's record
+REQUEST = "denzel:request:"  # + id: the request of a task, where it is large; the record says `beside`
+BESIDE = "denzel:beside"  # sorted set of the ids of these, by the time of the next look whether they are needed
+READ_BESIDE = "denzel:read_beside"  # there while all workers know of such requests
 WAITING = "denzel:waiting"  # list of ids, claimed from the right
 DELAYED = "denzel:delayed"  # sorted set of ids by the time (unix seconds) at which they wait again
 DEAD = "denzel:dead"  # sorted set of ids that were given up, by the time of that
@@ -64,6 +67,12 @@ TAKES_CHANGES = "denzel:takes_changes"  # written, for a millisecond, to see whe
 STALE = 5
 # The record of a task that nobody waits for any longer is kept for this long (seconds).
 SHORT = 60
+# A request of so many bytes lies beside its record: with less, reading it by name would cost more than it saves.
+LARGE = 64_000
+# One whose record has not been written within this time (seconds) is forgotten.
+UNRECORDED = 30
+# Seconds between two looks whether a large request is needed still.
+LOOK_AGAIN = 30
 # A process is believed dead when nobody has vouched for it for this long (seconds).
 LEASE = 5
 # Calls that take less (seconds) are waited for rather than that another process is woken.

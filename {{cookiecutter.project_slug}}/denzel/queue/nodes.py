@@ -30,7 +30,7 @@ async def beat(
     """
     arguments = [
         name,
-        json.dumps(heartbeat),
+        json.dumps({**heartbeat, "reads_beside": True}),
         settings.ticket_queue,
         settings.ticket,
         settings.sync_expires,

@@ -1,7 +1,8 @@
 """The API's side of the queue: tasks are submitted, looked up, cancelled; their waits end.
 
 The record of a task is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a
-wait that ran out), request (JSON, until the task ends), result (JSON), message (a failure's, JSON), callback_uri,
+wait that ran out), request (JSON, until the task ends), beside (1: that is large, and lies under a name of its own:
+`large.py`), result (JSON), message (a failure's, JSON), callback_uri,
 reply_to, until (unix seconds to which its client waits, if that is long), kept (1: however it is answered, its result
 lives as long as an asynchronous one), accepted, started, ended (unix seconds), worker and token (who runs it), attempts
 (starts), deaths (processes that died of it alone), losses (the same where the whole container was gone), alone (1:
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from denzel.queue import keys
+from denzel.queue import keys, large
 from denzel.queue.scripts import script
 from denzel.queue.ticket import QueueSettings
 from denzel.record import FINAL, Ending, status_body
@@ -40,7 +41,8 @@ class Submitted(NamedTuple):
         tickets: how many tickets it takes; they are written already unless they travel through another broker.
         held_back: nobody was woken, as a process will be back at once; `nudge` has to make sure.
         refused: the ids of those for which there was no room; of each the seconds of work that wait before it (None:
-            as many tasks wait as may), and the whole seconds after which its client should try again.
+            as many tasks wait as may), and the whole seconds after which its client should try again (0: Redis has lost
+            the request).
     """
 
     live: float
@@ -58,7 +60,10 @@ async def submit(
     default_timeout: float,
     max_wait_async: float = 1e9,
 ) -> Submitted:
-    """Store tasks (with id, request, mode, callback_uri, reply_to, kept, wait and fault) and wake workers for them."""
+    """Store tasks (with id, request, mode, callback_uri, reply_to, kept, wait and fault) and wake workers for them.
+
+    A large request is empty here, and was put beside the record before.
+    """
     arguments: list[Any] = [max_queue, max_wait_async, default_timeout, settings.ticket_queue, settings.ticket]
     for task in tasks:
         kept = "1" if task.kept else ""
@@ -87,7 +92,11 @@ async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: st
 
     Returns how many tickets it takes for what the process was handed through the queue meanwhile.
     """
-    arguments = [given.id, given.request, reply_to, given.accepted, given.accepted, given.link.node, given.link.token]
+    link, request = given.link, given.request
+    if large.is_large(request):
+        await large.put(client, given.id, request)
+        request = b""
+    arguments = [given.id, request, reply_to, given.accepted, given.accepted, link.node, link.token]
     return await _PROMOTE.call(client, *arguments, settings.ticket_queue, settings.ticket)
 
 

@@ -1,4 +1,4 @@
-"""Tasks whose clients have gone are taken back together, as many clients may go at the same time."""
+"""Tasks whose clients have gone are taken back together, as many clients may go at the same time; so are requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Withdrawals:
     """Collects tasks while a round trip is under way. While Redis is away they are dropped: then they just run.
 
     Args:
-        send: withdraws tasks; may raise Unavailable.
+        send: withdraws tasks, by their ids; may raise Unavailable.
     """
 
     def __init__(self, send: Callable[[Sequence[str]], Awaitable[None]]) -> None:

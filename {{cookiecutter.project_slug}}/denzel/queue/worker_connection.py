@@ -6,6 +6,7 @@ would cost a lone request more than Redis itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
@@ -39,6 +40,10 @@ class WorkerConnection:
     def eval(self, *arguments: Any) -> Any:
         """Run a script."""
         return self._exchange("EVAL", *arguments)
+
+    def mget(self, names: Sequence[str]) -> Any:
+        """The values under these names, None for each that is not there."""
+        return self._exchange("MGET", *names)
 
     def answers(self, seconds: float) -> bool:
         """Whether the server answers within this time (seconds)."""

@@ -21,7 +21,7 @@ from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
 from denzel.pipeline.speed import Speed
-from denzel.queue import claims, keys
+from denzel.queue import claims, keys, large
 from denzel.queue.broker import send_ticket
 from denzel.queue.ticket import queue_settings
 from denzel.queue.worker_connection import WorkerConnection
@@ -121,7 +121,7 @@ class PredictionLoop:
                     if waiting:
                         self._send_ticket()
                     return
-            if claimed:
+            if claimed and (claimed := self._with_large_requests(claimed)):
                 if waiting:
                     self._send_ticket(at_most_every=_TURN / 10)
                 self._cycle = len(claimed), time.monotonic(), waiting > 0
@@ -130,6 +130,18 @@ class PredictionLoop:
                 if ended:
                     self._store(ended, -1)
                 ended = self._serve(should_stop)
+
+    def _with_large_requests(self, claimed: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Claimed tasks with those of their requests that lie beside their records."""
+        try:
+            claimed, lost = large.complete(self._redis, claimed)
+        except (RedisError, OSError) as error:
+            log.warning("Redis does not serve (%s); what was claimed waits again", error)
+            self._claims_are_left = True
+            return []
+        if lost:  # most have been cancelled in this moment
+            self._exchange([(task_id, *failure(LookupError(large.LOST))) for task_id in lost], -1)
+        return claimed
 
     def _store(self, ended: list[EndedTask], most: int | None) -> claims.Claimed:
         """Store outcomes, claim tasks, and tell the supervisor how fast this process works."""

@@ -8,6 +8,12 @@ end
 
 local function digest(request) return redis.sha1hex(#request .. string.sub(request, 1, DIGEST_OF)) end
 
+-- The same of a large request, which lies beside its record.
+local function digest_beside(id)
+    local key = REQUEST .. id
+    return redis.sha1hex(redis.call('STRLEN', key) .. redis.call('GETRANGE', key, 0, DIGEST_OF - 1))
+end
+
 -- Of the tasks that processes have claimed, the half: on average so much of them is still to be done.
 local function in_flight()
     local claimed = 0
@@ -60,7 +66,8 @@ local function comes_again(list)
 end
 
 -- How many seconds of work wait before a task, and after how many seconds its client is to come again; nil: let it in.
--- The wait is 0 for asynchronous tasks, `mine` what a request that comes again is known by.
+-- The wait is 0 for asynchronous tasks, `mine` what a request that comes again is known by
+-- ('': it is large).
 local function refuse(id, mine, wait, max_wait_async, expected, speed, call)
     if wait == 0 then
         if expected <= max_wait_async then return nil end
@@ -71,7 +78,7 @@ local function refuse(id, mine, wait, max_wait_async, expected, speed, call)
     if expected <= reserved then return nil end
     forget_late()
     local others = redis.call('ZCARD', RETURNING)
-    local list = RETURNING_LIST .. digest(mine)
+    local list = RETURNING_LIST .. (mine == '' and digest_beside(id) or digest(mine))
     if expected <= full and (others == 0 or comes_again(list)) then return nil end
     local after = retry_after(expected, reserved, (others + 1) * part_that_returns(), speed)
     if after > LONGEST_FOR_SAME and returning(list) > 0 then

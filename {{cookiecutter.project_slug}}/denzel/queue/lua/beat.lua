@@ -8,13 +8,18 @@ local name, heartbeat, queue, ticket, sync_expires, expires, almost_full = unpac
 
 redis.call('HSET', NODES, name, seconds .. ' ' .. heartbeat)
 local up, measured, speed, call = 0, 0, 0, 0
+local all_read_beside = true
 local nodes = redis.call('HGETALL', NODES)
 for i = 1, #nodes, 2 do
     local written, told = string.match(nodes[i + 1], '^(%d+) (.*)$')
     if tonumber(written) < seconds - 60 then
         redis.call('HDEL', NODES, nodes[i])
-    elseif tonumber(written) >= seconds - STALE then
+        told = nil
+    else
         told = cjson.decode(told)
+        all_read_beside = all_read_beside and told.reads_beside
+    end
+    if told and tonumber(written) >= seconds - STALE then
         up = up + told.up
         if told.up > 0 and told.speed and told.speed[1] > 0 then
             measured = measured + told.up
@@ -24,6 +29,7 @@ for i = 1, #nodes, 2 do
     end
 end
 redis.call('SET', PROCESSES, up)
+if all_read_beside then redis.call('SET', READ_BESIDE, 1, 'EX', 2 * LEASE) else redis.call('DEL', READ_BESIDE) end
 -- Processes that have not been measured yet count as the others do.
 if measured > 0 then
     redis.call('SET', SPEED, string.format('%.9g %.9g', speed / measured * up, call / measured), 'EX', 2 * LEASE)
@@ -52,6 +58,15 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, 1000)) do
     redis.call('ZREM', DELAYED, id)
     redis.call('RPUSH', WAITING, id)
+end
+-- Large requests that nobody needs: the record has expired, or was ended by a process from before an update.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', BESIDE, '-inf', now, 'LIMIT', 0, 100)) do
+    local status, beside = unpack(redis.call('HMGET', TASK .. id, 'status', 'beside'))
+    if beside and (not final(status) or redis.call('ZSCORE', DEAD, id)) then
+        redis.call('ZADD', BESIDE, seconds + LOOK_AGAIN, id)
+    else
+        forget_request(id)
+    end
 end
 local tickets = wake(1, 1, queue, ticket)
 return tickets

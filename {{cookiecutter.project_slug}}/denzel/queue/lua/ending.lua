@@ -5,19 +5,49 @@ local now = string.format('%d.%06d', seconds, tonumber(time[2]))
 
 local function final(status) return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' end
 
+-- A large request lies beside its record, which has an empty one and `beside`: see large.py. It arrives as '', and the
+-- record takes it in as long as not all workers know of that. Returns the request to be recorded, and whether it lies
+-- beside; nil when it is gone.
+local function beside_or_not(id, request)
+    if request ~= '' then return request, false end
+    if redis.call('GET', READ_BESIDE) then return redis.call('EXISTS', REQUEST .. id) == 1 and '' or nil, true end
+    return redis.call('GET', REQUEST .. id) or nil, false
+end
+
+-- To be called when the record is written: a full Redis must refuse that before anything changes.
+local function keep_request(id)
+    redis.call('PERSIST', REQUEST .. id)
+    redis.call('ZADD', BESIDE, seconds + LOOK_AGAIN, id)
+end
+
+-- The same where the request has come once more: unless it is needed, it expires.
+local function still_beside(id)
+    local status, beside = unpack(redis.call('HMGET', TASK .. id, 'status', 'beside'))
+    if beside and not final(status) then keep_request(id) end
+end
+
+local function forget_request(id)
+    redis.call('DEL', REQUEST .. id)
+    redis.call('ZREM', BESIDE, id)
+end
+
 local woken = false  -- one message wakes the sender of callbacks for all tasks of a script
 
 -- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
 -- A task that is to be kept leaves its request, so that it can be run again.
 local function finish(id, status, result, message, sync_expires, expires, keep)
     local key = TASK .. id
-    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept')
+    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept', 'beside')
     if not old[1] or final(old[1]) then return nil end
     -- What is not needed any longer is emptied rather than removed: that saves a command.
     local done = {'status', status, 'result', result, 'ended', now, 'reply_to', '', 'token', ''}
     if message ~= '' then done[#done + 1] = 'message' done[#done + 1] = message end
     if not keep then done[#done + 1] = 'request' done[#done + 1] = '' end
     redis.call('HSET', key, unpack(done))
+    if old[6] and not keep then
+        forget_request(id)
+        redis.call('HDEL', key, 'beside')
+    end
     if keep then
         redis.call('ZADD', DEAD, seconds, id)
         redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', seconds - expires)

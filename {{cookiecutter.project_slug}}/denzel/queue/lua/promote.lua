@@ -1,15 +1,17 @@
 -- KEYS: none; the names of all keys stand in keys.py.
--- ARGV: id, request, reply_to, accepted, started (unix seconds), node and token of the process that runs it,
---       ticket queue, ticket.
+-- ARGV: id, request ('': it was put beside), reply_to, accepted, started (unix seconds), node and token of the process
+--       that runs it, ticket queue, ticket.
 -- Returns how many tickets it takes for what waits; they are written unless they travel through another broker.
 -- A task that was handed over directly, without a record, runs for long, or its client is to poll: from now on it is
 -- known like one that was claimed. Whoever dies, it is run again. Nothing changes where it is known already.
 -- What the process was handed through the queue meanwhile goes back there: it would wait for the end of this task.
 -- (After a call of this length the process asks what it still has before it runs anything, see worker/loop.py.)
-local id, request, reply_to, accepted, started, node, token, queue, ticket = unpack(ARGV)
+local id, sent, reply_to, accepted, started, node, token, queue, ticket = unpack(ARGV)
 local key = TASK .. id
 
 if redis.call('EXISTS', key) == 1 then return 0 end
+local request, beside = beside_or_not(id, sent)
+if not request then return redis.error_reply('ERR the request is gone') end
 unlist(token)
 for _, other in ipairs(redis.call('SMEMBERS', CLAIMS .. token)) do
     local status, handed = unpack(redis.call('HMGET', TASK .. other, 'status', 'handed'))
@@ -23,6 +25,12 @@ end
 redis.call('HSET', key, 'status', 'STARTED', 'request', request, 'mode', 'sync', 'callback_uri', '',
            'reply_to', reply_to, 'accepted', accepted, 'started', started, 'worker', node, 'token', token,
            'attempts', 1, 'direct', 1)
+if beside then
+    redis.call('HSET', key, 'beside', 1)
+    keep_request(id)
+elseif sent == '' then
+    forget_request(id)
+end
 redis.call('SADD', CLAIMS .. token, id)
 redis.call('SADD', CLAIMANTS, token)
 local tickets = wake(1, 1, queue, ticket)

@@ -3,8 +3,9 @@
 local id = ARGV[1]
 local key = TASK .. id
 redis.call('ZREM', DEAD, id)
-local task = redis.call('HMGET', key, 'status', 'request', 'mode')
-if task[1] ~= 'FAILURE' or not task[2] or task[2] == '' then return false end
+local task = redis.call('HMGET', key, 'status', 'request', 'mode', 'beside')
+local has_request = task[2] and task[2] ~= '' or task[4] and redis.call('EXISTS', REQUEST .. id) == 1
+if task[1] ~= 'FAILURE' or not has_request then return false end
 redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'losses', 'callback')
 redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
 redis.call('ZREM', CALLBACKS, id)

@@ -1,11 +1,11 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: most waiting tasks, most seconds that an asynchronous one may wait, default timeout, ticket queue, ticket,
---       then for each task: id, request, mode (live|sync|async), callback_uri, reply_to, kept (1 or ''),
---       wait (seconds, of a sync task), fault ('', alone: never again with others; death: its process has died of
---       it, too).
+--       then for each task: id, request ('': it was put beside), mode (live|sync|async), callback_uri, reply_to,
+--       kept (1 or ''), wait (seconds, of a sync task), fault ('', alone: never again with others; death: its
+--       process has died of it, too).
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then of each that was refused: id, seconds of work that wait ('' if the queue
--- is full) and after how many seconds its client is to come again.
+-- is full) and after how many seconds its client is to come again (0: its request is gone).
 -- Sending the same ids again changes nothing, so that a retry after a lost connection is safe. Whoever waits for a task
 -- that another has submitted, without waiting, is told like everybody.
 -- Lets an API process wait for a task that is there already.
@@ -59,7 +59,7 @@ local function let_in(id, request, wait, kept)
 end
 
 for i = 6, #ARGV, 8 do
-    local id, request, mode, callback_uri, reply_to, kept, wait, fault = unpack(ARGV, i, i + 7)
+    local id, sent, mode, callback_uri, reply_to, kept, wait, fault = unpack(ARGV, i, i + 7)
     local key = TASK .. id
     if mode == 'live' then
         mode = tonumber(live) == 0 and 'async' or 'sync'
@@ -67,17 +67,27 @@ for i = 6, #ARGV, 8 do
     end
     wait = mode == 'sync' and tonumber(wait) or 0
     local exists = redis.call('EXISTS', key) == 1
-    local accepted, expected, after = true, nil, nil
-    if not exists and #ids >= part then accepted, expected, after = let_in(id, request, wait, kept) end
+    local accepted, expected, after, request, beside = true, nil, nil, nil, nil
+    if not exists then
+        request, beside = beside_or_not(id, sent)
+        if not request then
+            accepted, expected, after = false, '', 0
+        elseif #ids >= part then
+            accepted, expected, after = let_in(id, sent, wait, kept)
+        end
+    end
     if exists then
         if reply_to ~= '' then join(id, reply_to) end
+        if sent == '' then still_beside(id) end
     elseif not accepted then
+        if sent == '' then redis.call('DEL', REQUEST .. id) end
         for _, value in ipairs({id, tostring(expected), after}) do refused[#refused + 1] = value end
     else
         local record = {'status', 'PENDING', 'request', request, 'mode', mode, 'callback_uri', callback_uri,
                         'reply_to', reply_to, 'accepted', now}
         local function add(name, value) record[#record + 1] = name record[#record + 1] = value end
         if kept ~= '' then add('kept', kept) end
+        if beside then add('beside', 1) end
         if fault ~= '' then add('alone', 1) add('attempts', 1) end
         if fault == 'death' then add('deaths', 1) end
         -- A wait that may outlive its API process: see `nobody_waits`.
@@ -92,6 +102,7 @@ for i = 6, #ARGV, 8 do
             queued[#queued + 1] = id
         end
         redis.call('HSET', key, unpack(record))
+        if beside then keep_request(id) elseif sent == '' then redis.call('DEL', REQUEST .. id) end
     end
 end
 if #queued > 0 then redis.call('LPUSH', WAITING, unpack(queued)) end
