@@ -32,7 +32,7 @@ chaos: $(VENV)/.tox  ## Kill whatever can die while clients ask: MINUTES=5 and T
 	@DENZEL_CHAOS_MINUTES=$(or $(MINUTES),5) DENZEL_CHAOS_TASKS=$(or $(TASKS),1500) DENZEL_CHAOS_SEED=$(SEED) \
 	  $(IN_VENV) -m tox run -e chaos
 
-compare:  ## Measure the service beside other model servers, bench/README.md (WORKLOADS=iris,... CONNECTIONS=1,16,64 PEERS=mosec,... TURNS=6 WRITE=1)
+compare:  ## Measure the service beside other model servers, bench/README.md (WORKLOADS=iris,forest CONNECTIONS=1,16 PEERS=mosec TURNS=6 WRITE=1)
 	@exec $(PYTHON) bench/compare.py $(foreach name,WORKLOADS CONNECTIONS PEERS TURNS SECONDS WRITE,$\
 	  $(if $(filter command,$(firstword $(origin $(name)))),$(name)=$($(name))))
 

@@ -235,6 +235,8 @@ def test_the_results_have_a_place_for_every_section() -> None:
     text = (REPOSITORY / "bench" / "RESULTS.md").read_text(encoding="utf-8")
     for section in ("comparison", "profile", "slow", "mixed", "large", "scaling", "queue", "memory", "soak"):
         assert text.index(f"<!-- {section} -->\n") < text.index(f"\n<!-- /{section} -->")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert readme.index("<!-- measured -->\n") < readme.index("\n<!-- /measured -->")
 
 
 @pytest.mark.parametrize(
