@@ -44,13 +44,16 @@ def main(words: Sequence[str]) -> None:
     turns, seconds = int(report.number(options, "TURNS")), report.number(options, "SECONDS")
     require_programs()
     found = Findings(options)
-    for name in workloads:
-        if name == ASYNC:
-            asked = [peer for peer in asynchronous.PEERS if usual or peer in peers]
-            measure_asynchronous(found, asked, turns, seconds)
-        else:
-            measure(found, servers.WORKLOADS[name], peers, connections, turns, seconds)
-    comparison.publish([found.save()], options["WRITE"])
+    try:
+        for name in workloads:
+            if name == ASYNC:
+                asked = [peer for peer in asynchronous.PEERS if usual or peer in peers]
+                measure_asynchronous(found, asked, turns, seconds)
+            else:
+                measure(found, servers.WORKLOADS[name], peers, connections, turns, seconds)
+    finally:  # what was measured before something failed is not lost
+        path = found.save()
+    comparison.publish([path], options["WRITE"])
 
 
 class Findings:
@@ -129,21 +132,19 @@ def measure_asynchronous(found: Findings, peers: Sequence[str], turns: int, seco
     """The same for tasks that are answered by callbacks, with the Iris workload."""
     workload = servers.WORKLOADS["iris"]
     request, _ = expected_answers(workload)[0]
-    accepters = []
+    accepters: list[asynchronous.Accepter] = []
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(receiving())
         for name in (OURS, *peers):
             try:
-                server = make(name, workload, f"127.0.0.1:{sink}")
-                up = stack.enter_context(running(server, request))
-                body = BODIES / ASYNC / f"{name}.json"
-                accepters.append(asynchronous.Accepter(name, up, request, sink, body))
+                up = stack.enter_context(running(make(name, workload, f"127.0.0.1:{sink}"), request))
+                accepters.append(asynchronous.Accepter(name, up, request, sink, BODIES / ASYNC / f"{name}.json"))
             except (RuntimeError, SystemExit) as error:
                 if name == OURS:
                     raise
                 found.miss(ASYNC, name, error)
         for number in range(turns):
-            for one in accepters if number % 2 == 0 else reversed(accepters):
+            for one in accepters if number % 2 else reversed(accepters):
                 turn = one.turn(number, seconds)
                 print(
                     f"{ASYNC:<7} {one.name:<9} {turn.accepted:8.1f}/s accepted  {turn.delivered:8.1f}/s delivered"
