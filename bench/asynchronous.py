@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from load import wrk_file
-from paired import SETTLE
+from paired import SETTLE, wake
 from processes import Running, Server, post
 from receiver import delivered, wait_for_silence
 
@@ -57,10 +57,12 @@ class Accepter:
 
     def turn(self, number: int, seconds: float) -> AsyncTurn:
         """Accept tasks for this time, and wait until they are done."""
-        start = delivered(self._receiver)
         self._service.go_on()
         time.sleep(SETTLE)
         try:
+            wake(self._service.server, self._body.read_bytes(), Prefer="respond-async")
+            wait_for_silence(self._receiver)
+            start = delivered(self._receiver)
             with self._service.stopped("worker"):
                 url = self._service.server.url()
                 accepted = wrk_file(url, self._body, CONNECTIONS, seconds, Prefer="respond-async")

@@ -115,7 +115,7 @@ def measure(
                 one = stack.enter_context(paired.contestant(name, server, expected, BODIES / workload.name))
                 count, wrong = one.check()
                 if wrong:
-                    raise RuntimeError(f"{wrong} of {count} answers are wrong")
+                    raise RuntimeError(f"{wrong} of {count} answers are wrong or missing")
             except (RuntimeError, SystemExit) as error:
                 gone(name, error)
                 continue
