@@ -32,8 +32,8 @@ chaos: $(VENV)/.tox  ## Kill whatever can die while clients ask: MINUTES=5 and T
 	@DENZEL_CHAOS_MINUTES=$(or $(MINUTES),5) DENZEL_CHAOS_TASKS=$(or $(TASKS),1500) DENZEL_CHAOS_SEED=$(SEED) \
 	  $(IN_VENV) -m tox run -e chaos
 
-compare:  ## Measure the service against other model servers, bench/README.md (SECONDS=8 ROUNDS=2 SERVERS=ours,... WRITE=1)
-	@exec $(PYTHON) bench/compare.py $(foreach name,SECONDS ROUNDS CONNECTIONS SERVERS WRITE,$\
+compare:  ## Measure the service beside other model servers, bench/README.md (WORKLOADS=iris,forest CONNECTIONS=1,16 PEERS=mosec TURNS=6 WRITE=1)
+	@exec $(PYTHON) bench/compare.py $(foreach name,WORKLOADS CONNECTIONS PEERS TURNS SECONDS WRITE,$\
 	  $(if $(filter command,$(firstword $(origin $(name)))),$(name)=$($(name))))
 
 clean:  ## Remove what these commands made

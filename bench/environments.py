@@ -11,16 +11,17 @@ from pathlib import Path
 
 from paths import CACHE
 
-_MODEL = ("scikit-learn", "numpy")  # what the Iris pipeline needs
+_MODEL = ("scikit-learn", "numpy")  # what the workloads need
 
 # The newest versions at the time of the first installation; `rm -r` the cache folder to get newer ones.
 PACKAGES: dict[str, tuple[str, ...]] = {
     "denzel": (*_MODEL, "falcon", "celery[redis]", "gunicorn", "ujson", "requests", "setuptools"),
     "fastapi": (*_MODEL, "fastapi", "uvicorn[standard]"),
+    "mosec": (*_MODEL, "mosec"),
     "litserve": (*_MODEL, "litserve"),
     "bentoml": (*_MODEL, "bentoml"),
     "mlserver": (*_MODEL, "mlserver", "uvloop<0.22"),
-    "celery": (*_MODEL, "fastapi", "uvicorn[standard]", "celery[redis]"),
+    "celery": (*_MODEL, "fastapi", "uvicorn[standard]", "celery[redis]", "requests"),
 }
 COOKIECUTTER = "cookiecutter>=2.7,<3"
 

@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = Path(os.environ.get("DENZEL_BENCH_TEMPLATE") or HERE.parent).resolve()
 PEERS = HERE / "peers"
 RESULTS = HERE / "RESULTS.md"
+README = HERE.parent / "README.md"
 CACHE = Path(os.environ.get("DENZEL_BENCH_HOME") or Path.home() / ".cache" / "denzel-template-bench")
 PROJECTS = CACHE / "projects"
 LOGS = CACHE / "logs"

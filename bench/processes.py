@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from paths import LOGS
 
 _TICK = os.sysconf("SC_CLK_TCK")
 START, STOP = 90.0, 10.0  # seconds
+_IDLE_FOR = 0.5  # seconds
 Encode = Callable[[dict[str, Any]], Any]
-Decode = Callable[[Any, dict[str, Any]], dict[str, str]]
+Decode = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 
 def plain(document: Any, *_: Any) -> Any:
-    """The tutorial's own form."""
+    """The service's own form."""
     return document
 
 
@@ -37,8 +38,8 @@ class Server:
     Attributes:
         processes: name and shell command of each, in the order in which they start. One named "worker" can be
             stopped by itself for a while.
-        encode: makes the body of a request from the tutorial's ({"data": {id: features}}).
-        decode: the predictions by id from an answer, given also the tutorial's request.
+        encode: makes the body of a request from the service's own form ({"data": {id: item}}).
+        decode: the predictions by id from an answer, given also the request in the service's own form.
     """
 
     name: str
@@ -94,6 +95,16 @@ class Running:
             if not in_a_row:
                 time.sleep(0.2)
 
+    def wait_until_idle(self) -> None:
+        """Wait until hardly any CPU is used: one of several processes may answer while the others still load."""
+        deadline, before = time.monotonic() + START, sum(self.cpu().values())
+        while time.monotonic() < deadline:
+            time.sleep(_IDLE_FOR)
+            now = sum(self.cpu().values())
+            if now - before < _IDLE_FOR / 5:
+                return
+            before = now
+
     def pid(self, name: str) -> int:
         """The id of a process."""
         return self._processes[name].pid
@@ -130,14 +141,27 @@ class Running:
     @contextlib.contextmanager
     def stopped(self, name: str) -> Iterator[None]:
         """Freeze a process and its children for as long as the block lasts."""
-        os.killpg(self._processes[name].pid, signal.SIGSTOP)
+        self.freeze(name)
         try:
             yield
         finally:
-            os.killpg(self._processes[name].pid, signal.SIGCONT)
+            self.go_on(name)
+
+    def freeze(self, *names: str) -> None:
+        """Stop these processes (all of them, if none is named) with their children, until they may go on."""
+        frozen: set[int] = set()
+        while new := self._pids(names) - frozen:  # one may have been started meanwhile
+            _signal(new, signal.SIGSTOP)
+            frozen |= new
+
+    def go_on(self, *names: str) -> None:
+        """Let these processes (all of them, if none is named) go on with their children."""
+        _signal(self._pids(names), signal.SIGCONT)
 
     def stop(self) -> None:
         """End everything, the last process first."""
+        self.go_on()
+        every = self._pids(())
         for process in reversed(self._processes.values()):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -145,6 +169,11 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what is left of the group
             process.wait()
+        _signal(every & _process_table().keys(), signal.SIGKILL)  # what had a group of its own
+
+    def _pids(self, names: Iterable[str]) -> set[int]:
+        table = _process_table()
+        return set().union(*(_tree(self.pid(name), table) for name in names or self._processes))
 
 
 # Every server computes on one thread for each process, and calls home to nobody.
@@ -159,7 +188,7 @@ QUIET = {
 
 @contextlib.contextmanager
 def running(server: Server, first_request: Any) -> Iterator[Running]:
-    """The server, started and answering this request of the tutorial's form; stopped at the end."""
+    """The server, started and answering this request of the service's form; stopped at the end."""
     found = Running(server)
     try:
         for name, command in server.processes.items():
@@ -200,6 +229,12 @@ def _process_table() -> dict[int, tuple[int, int]]:
             words = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
             table[int(entry)] = int(words[1]), sum(map(int, words[11:15]))
     return table
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _tree(root: int, table: Mapping[int, tuple[int, int]]) -> set[int]:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import report
 import service
-from compare import delivered, receiving, wait_for_silence
 from growth import EXPIRES
 from load import REQUEST, Connection, require_programs
 from processes import Server, post, running
+from receiver import delivered, receiving, wait_for_silence
 
 CONNECTIONS = 16
 # After this every kind of record has expired for the first time, and the caches are filled (seconds).

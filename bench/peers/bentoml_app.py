@@ -1,22 +1,23 @@
-"""BentoML with its adaptive batching; a batchable API takes a list, so each request sends a list of one."""
+"""BentoML; WORKERS processes, with its adaptive batching where BATCH is more than 1.
 
-import os
+A batchable API takes a list, so each request sends a list of one; the other kind takes the same here.
+"""
 
 import bentoml
-import iris
+import work
 
 
 @bentoml.service(
-    workers=int(os.environ.get("WORKERS", "1")),
-    traffic={"timeout": 30, "max_concurrency": 1000},
+    workers=work.WORKERS,
+    traffic={"timeout": 60, "max_concurrency": 1000},
     logging={"access": {"enabled": False}},
 )
-class Iris:
+class Model:
     def __init__(self) -> None:
-        self.model = iris.load_model()
+        self.model = work.load_model()
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=1000)
+    @bentoml.api(batchable=work.BATCH > 1, max_batch_size=max(work.BATCH, 2), max_latency_ms=1000)
     def predict(self, data: list[dict]) -> list[dict]:
         for request in data:
-            iris.verify(request)
-        return iris.answer_many(self.model, data)
+            work.verify(request)
+        return work.answer_many(self.model, data)

@@ -1,25 +1,16 @@
-"""Print so many distinct requests, each with the answer that the pipeline gives in this process, as lines of JSON."""
+"""Print this many requests of a workload as lines of JSON, each with the answer that its pipeline gives by itself.
+
+The first one is what the servers are measured with; no two are the same.
+"""
 
 from __future__ import annotations
 
 import json
-import random
 import sys
 
-import iris
+import work
 
-FEATURES = {
-    "sepal-length": (4.0, 8.0),
-    "sepal-width": (2.0, 4.5),
-    "petal-length": (1.0, 7.0),
-    "petal-width": (0.1, 2.5),
-}
-
-model = iris.load_model()
-chance = random.Random(1)
+model = work.load_model()
 for number in range(int(sys.argv[1])):
-    flowers = {
-        f"{number}-{flower}": {name: round(chance.uniform(*limits), 3) for name, limits in FEATURES.items()}
-        for flower in range(chance.randint(1, 3))
-    }
-    print(json.dumps([{"data": flowers}, iris.answer(model, iris.verify({"data": flowers}))]))
+    request = work.pipeline.example(number)
+    print(json.dumps([request, work.answer(model, work.verify(request))]))

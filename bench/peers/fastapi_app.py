@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import iris
+import work
 from fastapi import FastAPI, HTTPException
 
 app = FastAPI()
-model = iris.load_model()
+model = work.load_model()
 
 
 @app.post("/predict")
-async def predict(body: dict[str, Any]) -> dict[str, str]:
+async def predict(body: dict[str, Any]) -> dict[str, Any]:
     try:
-        iris.verify(body)
+        work.verify(body)
     except Exception as error:
         raise HTTPException(400, str(error)) from None
-    return iris.answer(model, body)
+    return work.answer(model, body)

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import iris
+import work
 from fastapi import FastAPI, HTTPException
 
 app = FastAPI()
-model = iris.load_model()
-waiting: list[tuple[dict[str, Any], asyncio.Future[dict[str, str]]]] = []
+model = work.load_model()
+waiting: list[tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = []
 
 
 def run() -> None:
     taken = waiting[:]
     waiting.clear()
-    for (_, future), answer in zip(taken, iris.answer_many(model, [body for body, _ in taken]), strict=True):
+    for (_, future), answer in zip(taken, work.answer_many(model, [body for body, _ in taken]), strict=True):
         future.set_result(answer)
 
 
 @app.post("/predict")
-async def predict(body: dict[str, Any]) -> dict[str, str]:
+async def predict(body: dict[str, Any]) -> dict[str, Any]:
     try:
-        iris.verify(body)
+        work.verify(body)
     except Exception as error:
         raise HTTPException(400, str(error)) from None
     loop = asyncio.get_running_loop()

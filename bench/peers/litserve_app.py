@@ -5,27 +5,25 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import iris
 import litserve
+import work
 
-BATCH = int(os.environ.get("BATCH", "1"))
 
-
-class Iris(litserve.LitAPI):
+class Model(litserve.LitAPI):
     def setup(self, device: str) -> None:
-        self.model = iris.load_model()
+        self.model = work.load_model()
 
     def decode_request(self, request):  # LitServe takes an annotation for the declaration of a body
-        return iris.verify(request)
+        return work.verify(request)
 
     def predict(self, inputs: Any) -> Any:
-        return iris.answer(self.model, inputs) if BATCH == 1 else iris.answer_many(self.model, inputs)
+        return work.answer(self.model, inputs) if work.BATCH == 1 else work.answer_many(self.model, inputs)
 
-    def encode_response(self, output: dict[str, str]) -> dict[str, str]:
+    def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
         return output
 
 
-class BatchedIris(Iris):
+class BatchedModel(Model):
     def batch(self, inputs: list[Any]) -> list[Any]:
         return inputs
 
@@ -34,6 +32,6 @@ class BatchedIris(Iris):
 
 
 if __name__ == "__main__":
-    api = Iris() if BATCH == 1 else BatchedIris(max_batch_size=BATCH, batch_timeout=0.005)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(os.environ.get("WORKERS", "1")))
+    api = Model() if work.BATCH == 1 else BatchedModel(max_batch_size=work.BATCH, batch_timeout=0.005)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=work.WORKERS)
     server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False, log_level="warning")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import http.server
 import importlib
+import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +22,169 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module
 
 
-def row(server: str, connections: int | None, **figures: float) -> dict[str, Any]:
-    if connections is None:
-        return {"server": server, "tasks": 100, "lost": 0, "errors": 0, **figures}
-    common = {"errors": 0, "wrong": 0, "memory": {"api": 50.0}, "cpu": {"api": 0.2, "worker": 0.1, "monitor": 0.3}}
-    return {"server": server, "connections": connections, **common, **figures}
+def turn(
+    server: str, number: int, rate: float, workload: str = "iris", connections: int = 64, **more: Any
+) -> dict[str, Any]:
+    """A measured turn; the p50 is that of `connections` clients who wait for nothing else."""
+    return {
+        "workload": workload,
+        "connections": connections,
+        "server": server,
+        "round": number,
+        "rate": rate,
+        "p50": 1000 * connections / rate,
+        "p99": 2000 * connections / rate,
+        "requests": 2 * rate,
+        "errors": 0,
+        "checked": 64,
+        "wrong": 0,
+        "cpu": {"api": 0.2, "worker": 0.1},
+        **more,
+    }
 
 
-def test_medians_are_compared_with_the_goals(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = bench("report")
-    monkeypatch.setattr(report, "conditions", lambda *_: "On a machine of this test.")
-    results = [
-        row("ours", 64, rate=3000.0, p50=10.0, p99=20.0),
-        row("ours", 64, rate=5000.0, p50=12.0, p99=30.0),
-        row("fastapi2", 64, rate=1000.0, p50=40.0, p99=50.0),
-        row("litserve", 64, rate=1000.0, p50=40.0, p99=50.0),
-        row("ours", None, accepted=4000.0, drained=3000.0),
-        row("denzel", None, accepted=200.0, drained=400.0),
+def run(*turns: dict[str, Any], conditions: str = "On a machine of this test.", **more: Any) -> dict[str, Any]:
+    """What compare.py keeps of a run."""
+    return {"conditions": conditions, "turns": turns, "asynchronous": [], "checked": [], "missing": [], **more}
+
+
+def test_ratios_are_taken_round_by_round(bench: Any) -> None:
+    comparison = bench("comparison")
+    # the machine is twice as fast in the second round and four times in the third; of the medians the ratio would be 1
+    ours = [turn("ours", number, rate) for number, rate in enumerate((1000.0, 2000.0, 4000.0))]
+    theirs = [turn("fastapi", number, rate) for number, rate in enumerate((500.0, 2000.0, 1000.0))]
+    figures = comparison.Figures([run(*ours, *reversed(theirs), turn("mosec", 0, 2000.0))])
+    assert figures.ratio(("iris", 64), "fastapi", "rate") == comparison.Ratio(2.0, 1.5, 3.0)
+    assert str(figures.ratio(("iris", 64), "mosec", "rate")) == "**0.50** (0.50-0.50)"
+    assert figures.ratio(("iris", 64), "litserve", "rate") is None
+
+
+def test_the_first_table_says_where_ours_is_behind_and_what_went_wrong(bench: Any) -> None:
+    comparison = bench("comparison")
+    measured = run(
+        *(turn("ours", number, 3000.0) for number in range(2)),
+        *(turn("fastapi", number, 1500.0) for number in range(2)),
+        *(turn("mosec32", number, 6000.0, wrong=2, errors=1) for number in range(2)),
+        turn("ours", 0, 10.0, "blob", 1),
+        turn("fastapi", 0, 40.0, "blob", 1),
+        checked=[{"workload": "iris", "server": "mosec32", "checked": 256}],
+        missing=[{"workload": "iris", "server": "mlserver", "reason": "pip failed"}],
+        asynchronous=[
+            {"server": name, "round": 0, "accepted": rate, "delivered": rate / 2, "tasks": 90, "lost": 0, "errors": 0}
+            for name, rate in (("ours", 4000.0), ("denzel", 200.0))
+        ],
+    )
+    text = comparison.tables(comparison.Figures([measured]))
+    head, _, first, second, _, explained, _, conditions = text.splitlines()[:8]
+    assert head.startswith(
+        "| workload | connections | denzel-template: requests/s, p50 ms | FastAPI | mosec, batches |"
+    )
+    assert first == "| iris | 64 | 3000, 21.3 | 2.00 (2.00-2.00) | **0.50** (0.50-0.50), 2 errors, 4 wrong |"
+    assert second == "| blob | 1 | 10, 100.0 | **0.25** (0.25-0.25) | - |"
+    assert explained.endswith("**Bold**: denzel-template is behind.")
+    assert conditions == "On a machine of this test."
+    assert "| iris | 64 | 3000, 21.3 / 42.7, 0.30 | 1500, 42.7 / 85.3, 0.30 | 6000, 10.7 / 21.3, 0.30 |" in text
+    assert "max_wait_time=5 (https://mosecorg.github.io/mosec/reference/interface.html) | 384 | 4 | 2 |" in text
+    assert "- MLServer, iris: pip failed" in text
+    assert "| Denzel 0.3 | 200: 20.00 (20.00-20.00) | 100: 20.00 (20.00-20.00) | 90 | 0 | 0 |" in text
+    assert "| iris, 64: requests/s, FastAPI | 2.00 | at least 2.2 | **no** |" in text
+    assert "| iris, 64: requests/s, mosec, batches | 0.50 | at least 0.7 | **no** |" in text
+    assert "| blob, 1: p50, FastAPI | 4.00 | at most 1.25 | **no** |" in text
+    assert "forest" not in text.split("server and its configuration")[0]  # it was not measured
+
+
+def test_a_later_run_replaces_what_it_measured_again(bench: Any) -> None:
+    comparison = bench("comparison")
+    old = run(turn("ours", 0, 100.0), turn("celery", 0, 50.0), turn("ours", 0, 10.0, "bulk", 16), conditions="Old.")
+    new = run(turn("ours", 0, 200.0), turn("mosec", 0, 100.0), conditions="New.")
+    figures = comparison.Figures([old, new])
+    assert figures.peers == ["mosec"]
+    assert figures.keys == [("iris", 64), ("bulk", 16)]
+    assert figures.median(("iris", 64), "ours", "rate") == 200.0
+    assert "Old.\n\nNew." in comparison.tables(figures)
+
+
+def test_the_results_and_the_sentence_of_the_readme_are_written_from_the_figures(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, report = bench("comparison"), bench("report")
+    results, readme, raw = tmp_path / "RESULTS.md", tmp_path / "README.md", tmp_path / "raw.json"
+    results.write_text("# R\n<!-- comparison -->\nold\n<!-- /comparison -->\n")
+    readme.write_text("# D\n<!-- measured -->\nold\n<!-- /measured -->\n")
+    monkeypatch.setattr(report, "RESULTS", results)
+    monkeypatch.setattr(comparison, "README", readme)
+    rates = {("iris", 1): (50, 100), ("iris", 64): (300, 100), ("forest", 64): (1230, 100), ("bulk", 64): (20, 10)}
+    turns = [
+        turn(server, 0, rate, workload, connections)
+        for (workload, connections), both in rates.items()
+        for server, rate in zip(("ours", "fastapi"), both, strict=True)
     ]
-    names = {"ours": "denzel-template", "fastapi2": "FastAPI", "litserve": "LitServe", "denzel": "Denzel"}
-    text = report.comparison(results, names, {})
-    assert text.startswith("On a machine of this test.\n\n| requests/s,")
-    assert "| denzel-template | 4000, 11.00 / 25.0, 0.60 | 50 | 0 | 0 |" in text
-    assert "| 64 connections, requests/s: FastAPI in-process, 2 processes | 4.00 | at least 2.5 | yes |" in text
-    assert "| 64 connections, requests/s: LitServe | 4.00 | at least 6.5 | **no** |" in text
-    assert "| 64 connections, p99: FastAPI in-process, 2 processes | 0.50 | at most 1 | yes |" in text
-    assert "| 64 connections, CPU ms a request but for the monitor | 0.30 | at most 0.4 | yes |" in text
-    assert "| asynchronous, accepted/s: Denzel | 20.00 | at least 12 | yes |" in text
-    assert "| asynchronous, delivered/s: Denzel | 7.50 | at least 10 | **no** |" in text
-    assert "MLServer" not in text  # it was not measured
+    raw.write_text(json.dumps(run(*turns[:-1])))
+    comparison.main([str(raw), "WRITE=1"])
+    assert "| iris | 64 | 300, 213.3 | 3.00 (3.00-3.00) |" in results.read_text()
+    assert "\nold\n" in readme.read_text()  # a figure of the sentence is missing
+    raw.write_text(json.dumps(run(*turns)))
+    comparison.main([str(raw), "WRITE=1"])
+    text = " ".join(readme.read_text().split())
+    assert "12.3 times the requests per second for a random forest" in text
+    assert "3.0 times for a small support vector machine; 2.0 times for tables" in text
+    assert "A lone client of the small model waits 2.0 times as long." in text
+
+
+class Forgetful(http.server.BaseHTTPRequestHandler):
+    """Answers what was sent but for "b"; "c" with an error, "d" with something else than JSON."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]
+        text = b"no JSON" if "d" in data else json.dumps({name: data[name] for name in data if name != "b"}).encode()
+        self.send_response(500 if "c" in data else 200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_wrong_answers_are_counted(bench: Any, tmp_path: Path) -> None:
+    paired, processes = bench("paired"), bench("processes")
+
+    def asked(*names: str) -> list[tuple[dict[str, Any], bytes, dict[str, Any]]]:
+        data = {name: number for number, name in enumerate(names)}
+        return [({"data": data}, json.dumps({"data": data}).encode(), data)]
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            server = processes.Server("forgetful", {}, web.server_port, tmp_path)
+            assert paired.wrong_answers(server, asked("a") * 5) == 0
+            assert paired.wrong_answers(server, [*asked("a") * 5, *asked("a", "b"), *asked("c"), *asked("d")]) == 3
+        finally:
+            web.shutdown()
+            thread.join()
+    assert paired.wrong_answers(server, asked("a") * 5) == 5  # nobody listens
+
+
+def test_each_workload_is_a_pipeline_and_each_peer_says_how_it_is_configured(bench: Any) -> None:
+    servers = bench("servers")
+    assert {path.stem for path in (REPOSITORY / "bench" / "workloads").glob("*.py")} == set(servers.WORKLOADS)
+    for workload in servers.WORKLOADS.values():
+        tree = ast.parse(workload.pipeline.read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert functions == {"verify_input", "load_model", "process", "predict", "example"}
+        assert f"BATCHABLE = {workload.merges}\n" in workload.pipeline.read_text(encoding="utf-8")
+    documented = {name for name, peer in servers.PEERS.items() if "https://" in peer.about}
+    assert servers.PEERS.keys() - documented == {"batching", "inline"}
+    assert set(servers.USUAL) <= servers.PEERS.keys()
+
+
+def test_what_is_not_installed_is_said(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match=r"^wrk, redis-server, redis-cli: not installed\. On Debian: apt install wrk "):
+        bench("compare").main([])
 
 
 def test_a_process_is_idle_only_while_a_request_waits(bench: Any) -> None:
@@ -97,15 +235,18 @@ def test_the_results_have_a_place_for_every_section() -> None:
     text = (REPOSITORY / "bench" / "RESULTS.md").read_text(encoding="utf-8")
     for section in ("comparison", "profile", "slow", "mixed", "large", "scaling", "queue", "memory", "soak"):
         assert text.index(f"<!-- {section} -->\n") < text.index(f"\n<!-- /{section} -->")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert readme.index("<!-- measured -->\n") < readme.index("\n<!-- /measured -->")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["SECOND=3"], "SECOND=3\\? It takes SECONDS=8"),
+        (["SECOND=3"], "SECOND=3\\? It takes WORKLOADS=iris,forest,blob,bulk,async, CONNECTIONS=1,16,64"),
         (["SECONDS=x"], "SECONDS must be a number above 0, not 'x'"),
         (["CONNECTIONS=1,0"], "CONNECTIONS must be a number above 0, not '0'"),
-        (["SERVERS=ours,nobody"], "No such server: nobody. There are: ours, apart, inline, denzel"),
+        (["PEERS=mosec,nobody"], "PEERS: there is no nobody. There are: fastapi, batching, mosec, mosec32, litserve"),
+        (["WORKLOADS=irises"], "WORKLOADS: there is no irises. There are: iris, forest, blob, bulk, async"),
     ],
 )
 def test_a_wrong_word_is_refused_before_anything_starts(bench: Any, words: list[str], said: str) -> None:
