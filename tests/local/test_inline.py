@@ -51,9 +51,8 @@ def example(project: Path) -> dict[str, Any]:
 
 def test_the_api_runs_alone(inline: Dev) -> None:
     lines = list(inline.processes().values())
-    assert not [
-        line for line in lines if re.search("redis-server|denzel.worker.supervisor|denzel.worker.process|flower", line)
-    ]
+    others = "redis-server|denzel.worker.supervisor|denzel.worker.process|denzel.monitor|flower"
+    assert not [line for line in lines if re.search(others, line)]
     assert [line for line in lines if "gunicorn" in line]
 
 
