@@ -63,7 +63,7 @@ def test_status_shows_that_the_others_are_not_there(inline: Dev) -> None:
         0,
         "Services:\n\tdenzel - DOWN\n\tmonitor - DOWN\n"
         f"\tapi - UP [ Port: {port} ]\n\tredis - DOWN\nWorker: worker@iris_classifier - UP\n"
-        "Responses: synchronous, within 5 seconds\n",
+        "Queue: 0 tasks wait\nResponses: synchronous, within 5 seconds\n",
     )
 
 
