@@ -164,7 +164,7 @@ def test_the_monitor_is_behind_nginx_with_its_password(full: Project) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (308, "/monitor/")
     assert requests.get(f"{url}/", timeout=10).status_code == 401
     page = monitor(full, "/").text
-    links = {link for link in re.findall(r'(?:src|href)="(/[^"]*)"', page)}
+    links = set(re.findall(r'(?:src|href)="(/[^"]*)"', page))
     assert links
     assert {requests.get(full.url + html.unescape(link), auth=("admin", full.env("MONITOR_PASSWORD")), timeout=10)
             .status_code for link in links} == {200}  # fmt: skip

@@ -1,7 +1,7 @@
 """A browser that connects ahead of its requests, and sends none: it holds up nobody and ends no process.
 
-gunicorn's own worker for one request at a time waits on such a connection, until gunicorn takes it for hung and kills it:
-`[CRITICAL] WORKER TIMEOUT`.
+gunicorn's own worker for one request at a time waits on such a connection, until gunicorn takes it for hung and kills
+it: `[CRITICAL] WORKER TIMEOUT`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def connecting_ahead(port: int, folder: Path) -> Iterator[None]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server, (folder / "chromium.log").open("wb") as log:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/"
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                   "--no-proxy-server", "--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}"]  # fmt: skip
+        switches = "headless no-sandbox disable-gpu disable-dev-shm-usage no-first-run no-proxy-server"
+        options = [f"--{name}" for name in (*switches.split(), "remote-debugging-port=0")]
+        options.append(f"--user-data-dir={folder / 'profile'}")
         process = subprocess.Popen([CHROMIUM or "", *options, url], stdout=log, stderr=log, start_new_session=True)
         try:
             eventually(lambda: connections_to(port), lambda: (folder / "chromium.log").read_text()[-2000:], 60)
