@@ -30,10 +30,10 @@ MANY = 1000
 def stack(
     request: pytest.FixtureRequest, new_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
-    """A launched project whose worker has two processes; all that can be logged is."""
+    """A launched project whose worker has two processes."""
     project = new_project(tmp_path_factory.mktemp(request.param), stack=request.param)
     project.use_pipeline("holding")
-    project.set_env(WORKER_CONCURRENCY="2", LOG_LEVEL="debug")
+    project.set_env(WORKER_CONCURRENCY="2")
     if request.param == "full":
         project.api_port = project.monitor_port = free_port()  # both are behind nginx
         project.run("launch", f"PROXY_PORT={project.api_port}")
@@ -70,6 +70,14 @@ def scale(project: Project, workers: int, clients: Clients) -> None:
             step()
         eventually(lambda wanted=wanted: clients.answered >= wanted, lambda: f"answers: {clients.outcomes}", 30)
     assert clients.outcomes.keys() <= {200, 202}, clients.outcomes
+
+
+def test_nobody_is_root_and_nobody_is_warned_of_it(stack: Project) -> None:
+    printed = stack.run("logs").out
+    assert "load_model returned" in printed
+    assert not re.search("superuser|privileges|run as root", printed, re.IGNORECASE)
+    for service in ("api", "denzel", "monitor"):
+        assert stack.compose("exec", "-T", service, "id", "-u").out.strip() not in ("", "0")
 
 
 def test_scaling_up_and_down_under_load_loses_nothing_and_cuts_nothing(stack: Project) -> None:
@@ -133,14 +141,6 @@ def queue(project: Project) -> int:
     return requests.get(f"{project.url}/ready", timeout=10).json()["queue"]
 
 
-def test_nobody_is_root_and_nobody_is_warned_of_it(stack: Project) -> None:
-    printed = stack.run("logs").out
-    assert "DEBUG" in printed
-    assert not re.search("superuser|privileges|run as root", printed, re.IGNORECASE)
-    for service in ("api", "denzel", "monitor"):
-        assert stack.compose("exec", "-T", service, "id", "-u").out.strip() not in ("", "0")
-
-
 # ------------------------------------------------------------------------------------------ the full stack alone
 
 
@@ -178,12 +178,11 @@ def test_it_works_after_each_container_was_replaced_in_any_order(full: Project) 
     random.shuffle(order)
     print("replaced in this order:", *order)
     for service in order:
-        before = full.compose("ps", "--quiet", service).out
+        before = full.compose("ps", "--quiet", service).out.split()
         output = full.compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", service)
         assert output.code == 0, output
-        assert full.compose("ps", "--quiet", service).out != before
+        assert not {*before} & {*full.compose("ps", "--quiet", service).out.split()}
         eventually(lambda: predicted(full), f"a request works after {service} was replaced", 60, interval=0.2)
-        assert full.predict({"number": 2}).json() == {"answer": {"number": 2}}
     eventually(lambda: monitor(full, "/").status_code == 200, "the monitor is back", 60, interval=0.2)
     expected = {name.partition("@")[0] for name in nodes(full, 2)}
     eventually(
