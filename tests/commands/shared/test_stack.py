@@ -8,6 +8,7 @@ import pytest
 
 from commands.containers import launch
 from commands.shared import stack
+from commands.shared.for_tests import Containers
 from commands.shared.project import CommandError
 
 SETTINGS = "API_HOST=127.0.0.1\nAPI_PORT=8000\nMONITOR_PORT=5555\nPROXY_HOST=0.0.0.0\nPROXY_PORT=8080\n"
@@ -63,3 +64,13 @@ def test_launch_asks_for_the_ports_that_are_published(use) -> None:
     assert launch._asked_for(["PROXY_PORT=81"]) == {"PROXY_HOST": "0.0.0.0", "PROXY_PORT": "81"}
     with pytest.raises(CommandError, match=r"does not know the variable API_PORT: it takes PROXY_PORT, PROXY_HOST\."):
         launch._asked_for(["API_PORT=81"])
+
+
+@pytest.mark.parametrize(("services", "ports"), [(["api"], None), (["api", "nginx"], ["127.0.0.1:8123:8000"])])
+def test_tests_reach_the_api_itself_where_only_nginx_is_published(services: list[str], ports: list[str] | None) -> None:
+    texts = dict.fromkeys(
+        ("slug", "compose_project", "redis_password", "broker_password", "secret", "callbacks_to"), "x"
+    )
+    numbers = dict.fromkeys(("redis_port", "broker_port"), 1)
+    containers = Containers(settings={}, services=services, api_port=8123, **texts, **numbers)
+    assert containers.override("image", Path("logs"))["services"]["api"].get("ports") == ports
