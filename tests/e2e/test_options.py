@@ -322,17 +322,18 @@ def test_the_image_alone_runs_by_the_commands_of_the_readme_as_they_stand_there(
         ["bash", "-e"], cwd=second.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
-    assert running.stdin
-    running.stdin.write(block.text)
-    running.stdin.close()
-    try:
-        eventually(lambda: answers("http://127.0.0.1:8000/ready") or running.poll() is not None, "it is ready", 120)
-        answer = requests.post("http://127.0.0.1:8000/predict", json=REQUEST, timeout=10)
-        assert (answer.status_code, answer.json()) == (200, PREDICTIONS)
-    finally:
-        os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does
-        output = running.stdout.read() if running.stdout else ""
-        running.wait(30)
+    with running:
+        assert running.stdin
+        running.stdin.write(block.text)
+        running.stdin.close()
+        try:
+            eventually(lambda: answers("http://127.0.0.1:8000/ready") or running.poll() is not None, "it is ready", 120)
+            answer = requests.post("http://127.0.0.1:8000/predict", json=REQUEST, timeout=10)
+            assert (answer.status_code, answer.json()) == (200, PREDICTIONS)
+        finally:
+            os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does
+            output = running.stdout.read() if running.stdout else ""
+            running.wait(30)
     assert "superuser" not in output
     assert not docker_names("ps", "--all", "--quiet", "--filter", f"ancestor={second.slug}", "--filter", "publish=8000")
 
