@@ -31,7 +31,7 @@ class Choice:
     """What one answer does to the project."""
 
     places: str = ""  # a folder whose files are put in place: over the skeleton's, never over the user's
-    compose: str = ""  # a compose file that joins docker-compose.yml in COMPOSE_FILE of a new .env
+    compose: str = ""  # compose files, joined by colons, that join docker-compose.yml in COMPOSE_FILE of a new .env
     env: Mapping[str, str] = field(default_factory=dict)  # other settings of a new .env
 
 
@@ -47,6 +47,10 @@ OPTIONS: dict[str, dict[Any, Choice]] = {
     "broker": {
         "redis": Choice(),
         "rabbitmq": Choice(compose="docker-compose.rabbitmq.yml"),
+    },
+    "stack": {
+        "basic": Choice(),
+        "full": Choice(compose="docker-compose.rabbitmq.yml:docker-compose.nginx.yml"),
     },
     "example": {
         "iris": Choice(places="examples/iris"),
@@ -141,8 +145,8 @@ def chosen_settings(choices: Iterable[Choice]) -> dict[str, str]:
     compose = ["docker-compose.yml"]
     for choice in choices:
         settings.update(choice.env)
-        compose += [choice.compose] if choice.compose else []
-    return {"COMPOSE_FILE": ":".join(compose), **settings}
+        compose += choice.compose.split(":") if choice.compose else []
+    return {"COMPOSE_FILE": ":".join(dict.fromkeys(compose)), **settings}
 
 
 def complete_env(path: Path, choices: Iterable[Choice], leave_out: bool = False) -> None:

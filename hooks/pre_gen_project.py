@@ -26,6 +26,7 @@ CHOICES = {
     "response": ("sync", "async"),
     "gpu": (True, False),
     "broker": ("redis", "rabbitmq"),
+    "stack": ("basic", "full"),
     "example": ("iris", "none"),
     "ci": ("github", "none"),
 }

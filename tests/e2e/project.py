@@ -86,11 +86,11 @@ class Project:
         return output
 
     def shown_status(self) -> str:
-        """What `make status` prints, without the line on how /predict responds, which must be there."""
-        text, lines = re.subn(
-            r"(?m)^Responses: (asynchronous|synchronous, within \S+ seconds)\n", "", self.run("status").out
-        )
-        assert lines == 1, text
+        """What `make status` prints, without the lines on what waits and how /predict responds, which must be there."""
+        text = self.run("status").out
+        for line in (r"Queue: \d+ tasks? waits?", r"Responses: (asynchronous|synchronous, within \S+ seconds)"):
+            text, lines = re.subn(rf"(?m)^{line}\n", "", text)
+            assert lines == 1, text
         return text
 
     def refuse(self, *words: str) -> str:

@@ -48,7 +48,7 @@ def services(project: Project) -> dict[str, dict[str, Any]]:
     output = project.compose("config", "--format", "json")
     assert output.code == 0, output
     found = json.loads(output.out)["services"]
-    assert set(found) == {"api", "denzel", "monitor", "redis", "rabbitmq", "proxy"}
+    assert set(found) == {"api", "denzel", "monitor", "redis", "rabbitmq", "proxy", "nginx"}
     return found
 
 
@@ -67,13 +67,23 @@ def test_every_container_is_restarted_and_without_privileges(services: dict[str,
         assert service["healthcheck"]["test"], name
 
 
-def test_only_api_monitor_and_proxy_are_published_and_to_this_machine(services: dict[str, dict[str, Any]]) -> None:
-    ports = {name: [port["host_ip"] for port in service.get("ports", [])] for name, service in services.items()}
-    assert {name: addresses for name, addresses in ports.items() if addresses} == {
-        "api": ["127.0.0.1"],
-        "monitor": ["127.0.0.1"],
-        "proxy": ["127.0.0.1", "127.0.0.1"],  # the second one with TLS
-    }
+@pytest.mark.parametrize(
+    ("further", "published"),
+    [
+        ("docker-compose.rabbitmq.yml", {"api": 1, "monitor": 1}),
+        # the second one with TLS
+        ("docker-compose.proxy.yml:docker-compose.tls.yml", {"api": 1, "monitor": 1, "proxy": 2}),
+        ("docker-compose.rabbitmq.yml:docker-compose.nginx.yml:docker-compose.nginx-tls.yml", {"nginx": 2}),
+    ],
+)
+def test_few_services_are_published_and_to_this_machine(
+    project: Project, further: str, published: dict[str, int]
+) -> None:
+    files = [word for name in f"docker-compose.yml:{further}".split(":") for word in ("--file", name)]
+    services = json.loads(project.compose(*files, "config", "--format", "json").out)["services"]
+    ports = {name: [port["host_ip"] for port in service.get("ports") or []] for name, service in services.items()}
+    expected = {name: ["127.0.0.1"] * count for name, count in published.items()}
+    assert {name: addresses for name, addresses in ports.items() if addresses} == expected
 
 
 def test_the_proxy_waits_longer_than_any_request_may() -> None:

@@ -118,7 +118,7 @@ def test_status_live_shows_it_again_every_second(project: Project) -> None:
         lines = [live.stdout.readline() for _ in range(14)]
         live.terminate()
     text = re.sub(r"\033\[\d*[A-Z]", "", "".join(lines))
-    text = re.sub(r"(?m)^Responses: .*\n", "", text)
+    text = re.sub(r"(?m)^(Queue|Responses): .*\n", "", text)
     assert text == up(project) * 2
 
 
@@ -256,7 +256,7 @@ def test_an_error_in_load_model_is_seen_in_start_status_and_logs(project: Projec
     assert 'then run "make restart"' in said
 
     status = project.run("status").out
-    shown = rf"^Worker: worker@{project.slug} - ERROR\n\t.*missing\.pkl.*\nResponses: "
+    shown = rf"^Worker: worker@{project.slug} - ERROR\n\t.*missing\.pkl.*\nQueue: \d+ tasks? waits?\nResponses: "
     assert re.search(shown, status, re.MULTILINE), status
     assert "missing.pkl" in project.run("logs", "SERVICE=denzel").out
     assert "missing.pkl" in project.run("logworker").out

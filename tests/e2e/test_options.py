@@ -7,7 +7,10 @@ Redis, and belongs to an ordinary user. The tests are one story and build on eac
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -306,6 +309,43 @@ def test_the_image_alone_serves_the_model_without_a_queue(one_container: str, se
     stopped = subprocess.run(["docker", "stop", f"{second.slug}_alone"], capture_output=True, text=True)
     assert stopped.returncode == 0
     assert time.monotonic() - began < 8, "it ends by SIGTERM and need not be killed"
+
+
+def test_the_image_alone_runs_by_the_commands_of_the_readme_as_they_stand_there(second: Project) -> None:
+    (block,) = (
+        block for block in markdown.blocks(second.path / "README.md") if block.attributes.get("run") == "inline"
+    )
+    assert re.fullmatch(r"docker build [^\n]*\ndocker run [^\n]* -p [^\n]*\n", block.text)
+    if port_is_taken(8000):
+        pytest.skip("the commands need port 8000, on which something else listens")
+    running = subprocess.Popen(
+        ["bash", "-e"], cwd=second.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    with running:
+        assert running.stdin
+        running.stdin.write(block.text)
+        running.stdin.close()
+        try:
+            eventually(lambda: answers("http://127.0.0.1:8000/ready") or running.poll() is not None, "it is ready", 120)
+            answer = requests.post("http://127.0.0.1:8000/predict", json=REQUEST, timeout=10)
+            assert (answer.status_code, answer.json()) == (200, PREDICTIONS)
+        finally:
+            os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does
+            output = running.stdout.read() if running.stdout else ""
+            running.wait(30)
+    assert "superuser" not in output
+    assert not docker_names("ps", "--all", "--quiet", "--filter", f"ancestor={second.slug}", "--filter", "publish=8000")
+
+
+def port_is_taken(number: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError:
+            return True
+    return False
 
 
 def test_a_project_is_deployed_as_its_readme_says(first: Project, folder: Path) -> None:

@@ -51,9 +51,8 @@ def example(project: Path) -> dict[str, Any]:
 
 def test_the_api_runs_alone(inline: Dev) -> None:
     lines = list(inline.processes().values())
-    assert not [
-        line for line in lines if re.search("redis-server|denzel.worker.supervisor|denzel.worker.process|flower", line)
-    ]
+    others = "redis-server|denzel.worker.supervisor|denzel.worker.process|denzel.monitor|flower"
+    assert not [line for line in lines if re.search(others, line)]
     assert [line for line in lines if "gunicorn" in line]
 
 
@@ -64,7 +63,7 @@ def test_status_shows_that_the_others_are_not_there(inline: Dev) -> None:
         0,
         "Services:\n\tdenzel - DOWN\n\tmonitor - DOWN\n"
         f"\tapi - UP [ Port: {port} ]\n\tredis - DOWN\nWorker: worker@iris_classifier - UP\n"
-        "Responses: synchronous, within 5 seconds\n",
+        "Queue: 0 tasks wait\nResponses: synchronous, within 5 seconds\n",
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from tests.service.support.sending import SECRET, Sending
+from tests.support import rabbitmq as rabbitmq_server
 from tests.support.bakery import TEMPLATE, bake
 from tests.support.receivers import Receivers
 from tests.support.services import Service
@@ -60,6 +61,15 @@ def service(new_project: Callable[[str], Path]) -> Iterator[Service]:
         service.start("redis", "api", "denzel", "monitor")
         service.wait_ready(processes=2)
         yield service
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a RabbitMQ of the tests' own."""
+    if not rabbitmq_server.PROGRAM:
+        pytest.skip("rabbitmq-server is not installed")
+    with rabbitmq_server.running(tmp_path_factory.mktemp("rabbitmq")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

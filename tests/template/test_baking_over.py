@@ -30,7 +30,7 @@ CHANGES = [
     *itertools.product(
         [answers for answers in options.combinations() if differ(answers) <= {"example", "response"}], repeat=2
     ),
-    *[pair for option in ("gpu", "broker", "ci") for pair in itertools.permutations(varied(option))],
+    *[pair for option in ("gpu", "broker", "stack", "ci") for pair in itertools.permutations(varied(option))],
     (DEFAULTS, EVERYTHING_ELSE),
     (EVERYTHING_ELSE, DEFAULTS),
 ]

@@ -23,13 +23,13 @@ def left_behind(folder: Path) -> list[str]:
 
 
 def test_prompts_ask_in_human_words(tmp_path: Path) -> None:
-    done = cookiecutter(folder=tmp_path, typed="My Model\n\nGuesses.\n2\ny\n2\n2\n2\n")
+    done = cookiecutter(folder=tmp_path, typed="My Model\n\nGuesses.\n2\ny\n2\n1\n2\n2\n")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "[1/8] Name of the project (Iris Classifier): " in done.stdout
-    assert "[2/8] Name of its folder and of its containers (a-z, 0-9, _ and -) (my_model): " in done.stdout
+    assert "[1/9] Name of the project (Iris Classifier): " in done.stdout
+    assert "[2/9] Name of its folder and of its containers (a-z, 0-9, _ and -) (my_model): " in done.stdout
     assert "2 - the empty skeleton: four functions to fill" in done.stdout
     assert (tmp_path / "my_model/app/assets/info.txt").read_text().startswith("My Model\n\nGuesses.\n")
-    assert "[5/8] Whether the predictions run on an NVIDIA GPU (can be changed in .env) [y/n] (n): " in done.stdout
+    assert "[5/9] Whether the predictions run on an NVIDIA GPU (can be changed in .env) [y/n] (n): " in done.stdout
     env = (tmp_path / "my_model/.env").read_text()
     assert "SYNC_TIMEOUT=0\n" in env
     assert "\nCOMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml:docker-compose.rabbitmq.yml\n" in env

@@ -63,6 +63,7 @@ def test_braces_typed_at_a_prompt_stay_text(tmp_path: Path) -> None:
         "1",
         "1",
         "1",
+        "1",
     ]
     done = cookiecutter(folder=tmp_path, typed="\n".join(answers) + "\n")
     assert done.returncode == 0, done.stdout + done.stderr

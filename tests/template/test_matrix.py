@@ -23,6 +23,7 @@ SPARSE: dict[str, options.Answers] = {
         "response": "async",
         "gpu": True,
         "broker": "rabbitmq",
+        "stack": "full",
         "example": "none",
         "ci": "none",
     },

@@ -48,7 +48,8 @@ def test_the_files_and_settings_of_each_combination(answers: options.Answers, tm
     assert found["SYNC_TIMEOUT"] == {"sync": "5.0", "async": "0"}[answers["response"]]
     compose = ["docker-compose.yml"]
     compose += ["docker-compose.gpu.yml"] * (answers["gpu"] is True)
-    compose += ["docker-compose.rabbitmq.yml"] * (answers["broker"] == "rabbitmq")
+    compose += ["docker-compose.rabbitmq.yml"] * (answers["broker"] == "rabbitmq" or answers["stack"] == "full")
+    compose += ["docker-compose.nginx.yml"] * (answers["stack"] == "full")
     assert found["COMPOSE_FILE"] == ":".join(compose)
 
 

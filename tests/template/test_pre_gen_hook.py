@@ -19,6 +19,7 @@ GOOD = {
     "response": "sync",
     "gpu": False,
     "broker": "redis",
+    "stack": "basic",
     "example": "iris",
     "ci": "github",
 }
@@ -75,10 +76,11 @@ def test_choices_that_a_replay_file_may_hold() -> None:
 
 def test_every_problem_is_named_at_once() -> None:
     found = problems(
-        project_name="", project_slug="A b", description="\x07", response="x", gpu="x", broker="x", example="x", ci="x"
-    )
+        project_name="", project_slug="A b", description="\x07", response="x", gpu="x", broker="x", stack="x",
+        example="x", ci="x",
+    )  # fmt: skip
     assert [problem.split(":")[0] for problem in found] == [
-        "project_name", "description", "project_slug", "response", "gpu", "broker", "example", "ci",
+        "project_name", "description", "project_slug", "response", "gpu", "broker", "stack", "example", "ci",
     ]  # fmt: skip
 
 

@@ -26,14 +26,11 @@ from commands.local.plugin import PLUGIN, gone_template, read_test_requirements
 from commands.shared.arguments import parse_arguments
 from commands.shared.checks import folder_is_right, no_package_is_shadowed, settings_are_right
 from commands.shared.docker import (
-    GPU_FILE,
     NoDockerError,
-    compose_files,
     compose_output,
     containers,
     docker,
     folder_elsewhere,
-    proxy_place,
     require_docker,
     require_own,
 )
@@ -43,6 +40,7 @@ from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import fetch_ready, memory_note, memory_told
 from commands.shared.running import api_url, running_dev
 from commands.shared.screen import colour, say
+from commands.shared.stack import GPU_FILE, compose_files, proxy_place, published
 
 OLDEST_COMPOSE = (2, 20, 2)  # the first one that knows a health check's start_interval
 IMAGE_SPACE, VENV_SPACE = 4, 2  # GB that an image and a .venv with a few large packages take
@@ -168,8 +166,8 @@ def _ports() -> str:
         if taken and (who := listener(int(taken[1])) or _container_on(int(taken[1]))):
             raise CommandError(f"{error}\nWhat listens there: {who}") from None
         raise
-    of_proxy = [value for name, value in (proxy_place() or {}).items() if name != "PROXY_HOST"]
-    wanted = [place["API_PORT"], place["MONITOR_PORT"], *of_proxy]
+    ports = published()
+    wanted = [*ports.values(), *((proxy_place() or {}).get("PROXY_TLS_PORT", "").split())]
     return f"{', '.join(wanted)} ({'held by this project' if own else 'free'})"
 
 

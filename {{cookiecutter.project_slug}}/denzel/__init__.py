@@ -7,6 +7,7 @@
     inline/     instead of a queue: the model in the API's process                       the API's processes
     worker/     the supervisor and the processes that hold the model                     the denzel container
     callbacks/  the sender of callbacks                                                  the denzel container
+    monitor/    Flower with the queue's figures                                          the monitor
 
 At this level: `settings` (every setting, its default and limits), `callback_addresses` (where callbacks may go),
 `signing`, `edits` (of the user's code) and `requirements` (the user's files of them), which need the standard library

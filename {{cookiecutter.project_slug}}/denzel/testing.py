@@ -276,8 +276,8 @@ def build_image() -> None:
 
 def compose_files() -> list[str]:
     """The compose files that the project uses, relative to its folder; a fresh clone gets its `.env` before."""
-    from commands.shared.docker import compose_files
     from commands.shared.new_env import create_if_missing
+    from commands.shared.stack import compose_files
 
     with _refusals():
         create_if_missing()

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Starts the monitor (Flower) on MONITOR_BIND_HOST:MONITOR_PORT; the user is admin with MONITOR_PASSWORD.
+# MONITOR_PREFIX is the path that its pages stand below (/monitor), where a proxy serves them beside the API.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source-path=SCRIPTDIR/..
@@ -13,8 +14,9 @@ unset MONITOR_PASSWORD
 unset APP CONFIG_MODULE LOADER PROMETHEUS_MULTIPROC_DIR RESULT_BACKEND SKIP_CHECKS
 
 # Each life of a process has a name of its own: one that is over is listed for 30 seconds more, not for ever.
-exec celery --app denzel.queue.broker flower \
+exec python -m denzel.monitor \
   --address="${MONITOR_BIND_HOST:-127.0.0.1}" \
   --port="${MONITOR_PORT:-5555}" \
+  --url_prefix="${MONITOR_PREFIX:-}" \
   --purge_offline_workers=30 \
   --max_tasks=10000

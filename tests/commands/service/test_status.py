@@ -86,6 +86,22 @@ def test_further_services_have_lines_where_their_compose_files_are_used() -> Non
     assert text.endswith("\tredis - UP\n\trabbitmq - UP\n\tproxy - UP [ Port: 8080 ]")
 
 
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"queue": 0}, "0 tasks wait"),
+        ({"queue": 1}, "1 task waits"),
+        ({"queue": 1000}, "1000 tasks wait"),
+    ],
+)
+def test_what_waits_is_told_behind_the_workers(document: dict | None, said: str) -> None:
+    assert status._queue(document) == said
+    text = status.layout(UP, PORTS, [("worker@iris", "UP", "")], responses="asynchronous", queue=said)
+    assert text.endswith("- UP\n" + (f"Queue: {said}\n" if said else "") + "Responses: asynchronous")
+
+
 def test_how_predict_responds_stands_before_the_notes() -> None:
     text = status.layout(UP, PORTS, [("worker@iris", "UP", "")], ["a note"], "asynchronous")
     assert text.endswith("Worker: worker@iris - UP\nResponses: asynchronous\nNote: a note")

@@ -4,50 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.ports import free_port
 from tests.support.services import Service
 from tests.support.waiting import eventually
-
-# Debian's program on PATH changes to another user; this is RabbitMQ's own.
-RABBITMQ = shutil.which("rabbitmq-server", path=f"/usr/lib/rabbitmq/bin{os.pathsep}{os.environ['PATH']}")
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a RabbitMQ of this test's own."""
-    if not RABBITMQ:
-        pytest.skip("rabbitmq-server is not installed")
-    folder, port = tmp_path_factory.mktemp("rabbitmq"), free_port()
-    environment = {
-        **os.environ,
-        "HOME": str(folder),
-        "RABBITMQ_NODENAME": f"denzel{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_FEATURE_FLAGS_FILE": str(folder / "flags"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_LOG_BASE": str(folder),
-        "RABBITMQ_LOGS": "-",
-    }
-    log = folder / "out.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen([RABBITMQ], env=environment, stdout=out, stderr=out, start_new_session=True)
-    try:
-        eventually(lambda: "completed with" in log.read_text(), lambda: log.read_text()[-2000:], timeout=60)
-        yield f"amqp://guest:guest@127.0.0.1:{port}//"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture(scope="module", params=["redis", "rabbitmq"])

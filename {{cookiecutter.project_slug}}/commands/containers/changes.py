@@ -6,6 +6,7 @@ import json
 
 from commands.shared.docker import Container, compose_output, docker
 from commands.shared.project import ROOT, CommandError
+from commands.shared.stack import PROXIES
 from denzel import requirements
 
 # What the processes of a container have read from the project's folder and keep for as long as the container runs.
@@ -13,7 +14,7 @@ from denzel import requirements
 _READS = {
     "api": ("denzel/**/*.py", "denzel/**/*.lua"),
     "denzel": ("denzel/**/*.py", "denzel/**/*.lua"),
-    "proxy": ("proxy/*", "entrypoints/proxy.sh"),
+    **dict.fromkeys(PROXIES, ("proxy/*", "entrypoints/proxy.sh")),
 }
 
 

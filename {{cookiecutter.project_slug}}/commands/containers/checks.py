@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from commands.shared.arguments import count
 from commands.shared.checks import settings_are_right
-from commands.shared.docker import GPU_FILE, compose_files, compose_output, docker
+from commands.shared.docker import compose_output, docker
 from commands.shared.env import read_env
 from commands.shared.project import ROOT, CommandError
+from commands.shared.stack import GPU_FILE, compose_files
 
 _TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 

@@ -10,18 +10,19 @@ from commands.containers import checks, permissions
 from commands.containers.build import build
 from commands.containers.until_ready import wait_until_ready
 from commands.shared.arguments import address, parse_arguments, port
-from commands.shared.docker import compose, containers, proxy_place, require_docker, require_own
+from commands.shared.docker import compose, containers, require_docker, require_own
 from commands.shared.env import listening, read_env, update_env
 from commands.shared.ports import port_taken, url
 from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, memory_note
 from commands.shared.running import BUILDING_FILE, api_url, read_marker, running_dev
 from commands.shared.screen import colour, say, warn
+from commands.shared.stack import container_urls, has_one_way_in, proxy_place
 
 
 def run(arguments: list[str]) -> int:
     """Build, start, wait until the worker is ready, and print the URLs."""
-    place = checked(parse_arguments(arguments, listening()))
+    place = _asked_for(arguments)
     require_docker()
     if found := containers():
         require_own(found)
@@ -41,6 +42,16 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+def _asked_for(arguments: list[str]) -> dict[str, str]:
+    """Where to listen: what is published of this stack, as the arguments say and else ``.env``."""
+    proxy = proxy_place()
+    if not (proxy and has_one_way_in()):
+        return checked(parse_arguments(arguments, listening()))
+    place = parse_arguments(arguments, {name: proxy[name] for name in ("PROXY_PORT", "PROXY_HOST")})
+    number = str(port(place["PROXY_PORT"], "PROXY_PORT"))
+    return {"PROXY_PORT": number, "PROXY_HOST": address(place["PROXY_HOST"], "PROXY_HOST")}
+
+
 def checked(place: Mapping[str, str]) -> dict[str, str]:
     """Where to listen, as an address and two different port numbers."""
     ports = {name: str(port(place[name], name)) for name in ("API_PORT", "MONITOR_PORT")}
@@ -51,17 +62,19 @@ def checked(place: Mapping[str, str]) -> dict[str, str]:
 
 def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = frozenset()) -> None:
     """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
-    ports = {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
+    ports = {} if has_one_way_in() else {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
         _check_port(name, place["API_HOST"], number, advice, own, set(ports.values()))
     if proxy := proxy_place():
+        proxy |= {name: value for name, value in place.items() if name in proxy}
         host = address(proxy["PROXY_HOST"], "PROXY_HOST")
         for name in filter(proxy.get, ("PROXY_PORT", "PROXY_TLS_PORT")):
             number = port(proxy[name], name)
             if number in ports.values():
                 others = " and ".join([", ".join(list(ports)[:-1]), list(ports)[-1]])
                 raise CommandError(f"{name} in .env must differ from {others}, it is {number} too.")
-            _check_port(name, host, number, "Set an available port in .env", own, set(ports.values()))
+            how = advice if name in place else "Set an available port in .env"
+            _check_port(name, host, number, how, own, set(ports.values()))
             ports[name] = number
 
 
@@ -93,15 +106,15 @@ def up(*services: str) -> None:
 
 def announce() -> None:
     """Print where the service is, and warn when that is more than this machine."""
-    env, place = read_env(), listening()
-    host = place["API_HOST"]
-    api, monitor = url(host, place["API_PORT"]), url(host, place["MONITOR_PORT"])
+    env = read_env()
+    api, monitor = container_urls()
     say(f"{env['COMPOSE_PROJECT_NAME']} is {colour('UP', 'green')}")
     say(f"  API      {api}  (about the model: {api}/info)")
     say(f"  Monitor  {monitor}  (user admin, password: MONITOR_PASSWORD in .env)")
-    hosts = {"API_HOST": host}
+    hosts = {} if has_one_way_in() else {"API_HOST": listening()["API_HOST"]}
     if proxy := proxy_place():
-        say(f"  Proxy    {url(proxy['PROXY_HOST'], proxy['PROXY_PORT'])}")
+        if not has_one_way_in():
+            say(f"  Proxy    {url(proxy['PROXY_HOST'], proxy['PROXY_PORT'])}")
         if number := proxy.get("PROXY_TLS_PORT"):
             say(f"           {url(proxy['PROXY_HOST'], number).replace('http:', 'https:')}")
         hosts["PROXY_HOST"] = proxy["PROXY_HOST"]

@@ -20,16 +20,16 @@ from commands.shared.docker import (
     require_created,
     require_docker,
     require_own,
-    services,
 )
 from commands.shared.env import listening, read_env
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import api_url, launched, running_dev
 from commands.shared.screen import say, warn
+from commands.shared.stack import PROXIES, services
 
 # What runs the project's code, and what stands beside it; the other services keep what these have to store.
 CODE = {"api", "denzel"}
-BESIDE = {"monitor", "proxy"}
+BESIDE = {"monitor", *PROXIES}
 
 
 def start(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from commands.shared import advice
 from commands.shared.docker import containers, last_lines
 from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, indented, launch_timeout, worker_states
+from commands.shared.stack import PROXIES
 from commands.shared.waiting import wait_for
 
 _CRASHES = 3  # a container that Docker started again this often will not get well by waiting
@@ -56,7 +57,7 @@ def _waiting_for(document: dict[str, Any] | None) -> str | None:
     if not document.get("ready"):
         return str(document.get("reason") or "the worker is not ready")
     found = containers()
-    for service in ("api", "monitor", "proxy"):
+    for service in ("api", "monitor", *PROXIES):
         if any(container.health == "starting" for container in found.get(service, [])):
             return f"{service} is starting"
     return None

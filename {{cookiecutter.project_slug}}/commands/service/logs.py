@@ -17,11 +17,11 @@ from commands.shared.docker import (
     folder_elsewhere,
     require_docker,
     require_own,
-    services,
     without_clearing,
 )
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.running import running_dev
+from commands.shared.stack import services
 
 DEV_LOG = MARKERS / "dev.log"
 LOGS = ROOT / "logs"

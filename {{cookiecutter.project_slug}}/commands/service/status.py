@@ -14,20 +14,17 @@ from commands.shared import advice
 from commands.shared.arguments import parse_arguments, switch
 from commands.shared.docker import (
     NOT_CREATED,
-    SERVICES,
     Container,
     containers,
     folder_elsewhere,
-    proxy_place,
     require_docker,
-    services,
 )
-from commands.shared.env import listening, read_env
-from commands.shared.ports import url
+from commands.shared.env import read_env
 from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import answers, fetch_ready, sync_timeout, worker_states
 from commands.shared.running import BUILDING_FILE, read_marker, running_dev
 from commands.shared.screen import colour, say
+from commands.shared.stack import SERVICES, container_urls, published, services
 from denzel.edits import CODE, Edits
 
 _COLOURS = {"UP": "green", "DOWN": "red", "ERROR": "red"}
@@ -70,19 +67,15 @@ def status() -> str:
 
 
 def _container_status(found: dict[str, list[Container]], building: dict[str, Any] | None) -> str:
-    place = listening()
     states = {service: service_state(found.get(service, [])) for service in services()}
     if building:
         states |= dict.fromkeys(("denzel", "monitor", "api"), building["state"])
-    ports = {"api": place["API_PORT"], "monitor": place["MONITOR_PORT"]}
-    if proxy := proxy_place():
-        ports["proxy"] = proxy["PROXY_PORT"]
-    api, document = url(place["API_HOST"], ports["api"]), None
+    api, document = container_urls()[0], None
     if states["api"] in ("UP", "LOADING..."):
         document = fetch_ready(api)
     workers = worker_states(document)
     told = [*notes(document, "make restart applies that"), *_errors(workers, advice.for_containers)]
-    return layout(states, ports, workers, told, _responses(api, document))
+    return layout(states, published(), workers, told, _responses(api, document), _queue(document))
 
 
 def _dev_status(dev: dict[str, Any]) -> str:
@@ -100,7 +93,7 @@ def _dev_status(dev: dict[str, Any]) -> str:
     ports = {name: str(urlsplit(dev[f"{name}_url"]).port) for name in ("api", "monitor")}
     workers = worker_states(document)
     told = [*notes(document, "make dev takes that up in a moment", _for_dev), *_errors(workers, advice.for_dev)]
-    return layout(states, ports, workers, told, _responses(dev["api_url"], document))
+    return layout(states, ports, workers, told, _responses(dev["api_url"], document), _queue(document))
 
 
 def _for_dev(error: str) -> str:
@@ -113,6 +106,14 @@ def _responses(api_url: str, document: dict[str, Any] | None) -> str:
     if seconds is None:
         return ""
     return f"synchronous, within {seconds:g} seconds" if seconds else "asynchronous"
+
+
+def _queue(document: dict[str, Any] | None) -> str:
+    """How many tasks wait for a process; empty where the API cannot tell."""
+    waiting = (document or {}).get("queue")
+    if not isinstance(waiting, int):
+        return ""
+    return f"{waiting} task waits" if waiting == 1 else f"{waiting} tasks wait"
 
 
 def _errors(workers: Sequence[tuple[str, str, str]], advise: Callable[[str], str]) -> list[str]:
@@ -160,9 +161,10 @@ def layout(
     workers: list[tuple[str, str, str]],
     notes: Sequence[str] = (),
     responses: str = "",
+    queue: str = "",
 ) -> str:
-    """The services with their states and ports, then the workers, each with the main line of its error, then how
-    /predict responds, then notes."""
+    """The services with their states and ports, then the workers, each with the main line of its error, then what
+    waits, how /predict responds, and notes."""
     lines = ["Services:"]
     for service, state in states.items():
         port = f" [ Port: {ports[service]} ]" if state == "UP" and service in ports else ""
@@ -172,6 +174,7 @@ def layout(
         if state == "ERROR" and error.strip():
             # the word UP stands for the state alone
             lines.append("\t" + re.sub(r"\bUP\b", "Up", _main_line(error.strip())))
+    lines += [f"Queue: {queue}"] if queue else []
     lines += [f"Responses: {responses}"] if responses else []
     lines += [f"Note: {note}" for note in notes]
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,11 +15,6 @@ from commands.shared.env import read_env, shell_environment
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import is_elsewhere, launched, running_dev
 
-SERVICES = ("denzel", "monitor", "api", "redis")
-# A compose file that COMPOSE_FILE may name -> the service that it brings.
-TLS_FILE = "docker-compose.tls.yml"
-ADDED_BY = {"docker-compose.rabbitmq.yml": "rabbitmq", "docker-compose.proxy.yml": "proxy"}
-GPU_FILE = "docker-compose.gpu.yml"
 OLDEST_ENGINE = 25  # the first one that knows a health check's start_interval
 
 NOT_CREATED = 'Haven\'t been created yet. Did you forget to run "make launch"?'
@@ -45,25 +39,6 @@ class Container:
     config: str = ""  # Compose's digest of the configuration that it was created from
     image: str = ""  # the id of the image that it was created from
     started: float = 0.0  # when it was started last (seconds since 1970)
-
-
-def compose_files() -> list[str]:
-    """The compose files in use: what COMPOSE_FILE of ``.env`` names."""
-    return (read_env().get("COMPOSE_FILE") or "docker-compose.yml").split(os.pathsep)
-
-
-def services() -> list[str]:
-    """The four services, and those that further compose files bring."""
-    return [*SERVICES, *(ADDED_BY[name] for name in compose_files() if name in ADDED_BY)]
-
-
-def proxy_place() -> dict[str, str] | None:
-    """Where the reverse proxy listens on this machine, None where there is none."""
-    if "proxy" not in services():
-        return None
-    env = read_env()
-    place = {"PROXY_HOST": env.get("PROXY_HOST") or "127.0.0.1", "PROXY_PORT": env.get("PROXY_PORT") or "8080"}
-    return place | ({"PROXY_TLS_PORT": env.get("PROXY_TLS_PORT") or "8443"} if TLS_FILE in compose_files() else {})
 
 
 def require_docker() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from commands.shared.ports import redis_url as url_of_redis
 
 _BROKER = "rabbitmq"
+_ONLY_WAY_IN = "nginx"
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,13 @@ class Containers:
         app = {"image": image, "restart": "no", "environment": {"PROJECT_SLUG": self.slug}}
         mount = {"type": "bind", "source": str(logs), "target": "/opt/denzel/logs"}
         redis = {"restart": "no", "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
-        services = {"api": app, "denzel": {**app, "volumes": [mount]}, "redis": redis}
+        services: dict[str, dict[str, Any]] = {
+            "api": dict(app),
+            "denzel": {**app, "volumes": [mount]},
+            "redis": redis,
+        }
+        if _ONLY_WAY_IN in self.services:  # no other file publishes the API then
+            services["api"]["ports"] = [f"127.0.0.1:{self.api_port}:8000"]
         if _BROKER in self.services:
             services[_BROKER] = {"restart": "no", "ports": [f"127.0.0.1:{self.broker_port}:5672"]}
         return {"services": services}

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from commands.shared.env import listening, read_env, write_private
-from commands.shared.ports import url
+from commands.shared.env import read_env, write_private
 from commands.shared.project import MARKERS, ROOT, CommandError
+from commands.shared.stack import container_urls
 
 DEV_FILE = MARKERS / "dev.json"
 BUILDING_FILE = MARKERS / "building.json"
@@ -43,8 +43,7 @@ def is_elsewhere(folder: str) -> bool:
 def api_url() -> str:
     """The API's URL: of the launched containers, else of a running ``make dev``."""
     if launched():
-        place = listening()
-        return url(place["API_HOST"], place["API_PORT"])
+        return container_urls()[0]
     if dev := running_dev():
         return dev["api_url"]
     raise CommandError('The project is not running: "make launch" (containers) or "make dev" (no Docker).')
