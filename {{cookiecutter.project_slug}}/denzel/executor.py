@@ -62,10 +62,12 @@ class Outcome:
     Attributes:
         status: SUCCESS, FAILURE or REVOKED.
         payload: JSON: the predictions of a SUCCESS, else the message as a string.
+        model: the version of the model that answered; empty where it has none, or none has.
     """
 
     status: str
     payload: bytes
+    model: str = ""
 
 
 # Instead of an outcome: nobody waits for this task; or somebody has, for long enough, and the work goes on.

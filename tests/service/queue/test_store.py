@@ -148,8 +148,8 @@ def test_detaching_too_late_gives_the_outcome_and_keeps_it(tasks: Tasks, end: An
     tasks.work("token")
     outcome = end("a")
     tasks.work("token", outcome)
-    assert tasks.detach("a") == [outcome[1].encode(), outcome[2], outcome[3] or None]
-    assert tasks.call(store.ending, "a") == [outcome[1].encode(), outcome[2], outcome[3] or None]
+    assert tasks.detach("a") == [outcome[1].encode(), outcome[2], outcome[3] or None, None]
+    assert tasks.call(store.ending, "a") == [outcome[1].encode(), outcome[2], outcome[3] or None, None]
     assert tasks.expiry("a") > 60
 
 

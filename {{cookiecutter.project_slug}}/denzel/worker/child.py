@@ -158,6 +158,11 @@ class Child:
         return (*self.state.speed, self.busy_for) if self.state else (0.0, 0.0, 0.0)
 
     @property
+    def version(self) -> str:
+        """The version of the model that the process holds; empty where there is none."""
+        return self.state.version if self.state else ""
+
+    @property
     def task_id(self) -> str:
         """The task that runs, the first of them when merged; nothing when none does."""
         return self.state.task_id if self.state and self.busy_for else ""

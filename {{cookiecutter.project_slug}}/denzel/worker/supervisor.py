@@ -274,6 +274,8 @@ class Supervisor:
                 "memory": self._memory,
                 "memory_free": free_memory(),
             }
+            if versions := self._versions():
+                heartbeat["model_version"] = versions
             try:
                 full = await self._redis_is_full()
                 # Processes that are on their way out may still finish their tasks.
@@ -288,6 +290,11 @@ class Supervisor:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), 1)
             self._news.clear()
+
+    def _versions(self) -> str:
+        """The versions of the models that serve: one, and while one takes over from another, both."""
+        serving = [child for child in self._prediction_processes() if child.report()[0] == "UP"]
+        return ", ".join(sorted({child.version for child in serving} - {""}))
 
     def _speed(self) -> tuple[float, float]:
         """Tasks per second of all processes that serve while they work, and the mean seconds per call."""
