@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "inline": ("denzel.pipeline", "denzel.callbacks.sender"),
     "worker": ("denzel.pipeline", "denzel.queue", "denzel.direct"),
     "callbacks": ("denzel.queue",),
+    "training": ("denzel.pipeline",),
 }
 # The modules at the top level that import packages, and which; nobody imports these modules.
 ENDS = {"denzel.control": ("denzel.queue",), "denzel.testing": ("denzel", "commands")}

@@ -21,6 +21,7 @@ COMPOSE_FILES = (
     "docker-compose.rabbitmq.yml",
     "docker-compose.proxy.yml",
     "docker-compose.tls.yml",
+    "docker-compose.data.yml",
 )
 
 # What belongs to other programs, and would steer those that the services and pip run on; entrypoints/ removes more.
