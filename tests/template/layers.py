@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training": ("denzel.pipeline",),
 }
 # The modules at the top level that import packages, and which; nobody imports these modules.
-ENDS = {"denzel.control": ("denzel.queue",), "denzel.testing": ("denzel", "commands")}
+ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing": ("denzel", "commands")}
 # What the commands, which run before anything is installed, may import.
 STANDARD_LIBRARY_ALONE = (
     "denzel.settings",

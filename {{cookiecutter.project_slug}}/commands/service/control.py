@@ -1,4 +1,4 @@
-"""``make response``, ``dead``, ``replay``, ``redeliver`` and ``ingest``: what `denzel.control` does where the service runs."""
+"""``make response``, ``dead``, ``replay``, ``redeliver``, ``ingest``: what `denzel.control` does in the service."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ def _run(*words: str) -> int:
         ) as process,
     ):  # fmt: skip
         log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} make {words[0]}\n")
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         threads = [
             threading.Thread(target=_copy, args=(source, target, log))
             for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))

@@ -28,12 +28,13 @@ _SHOWN = (
 _LOOK_EVERY = 1.0
 
 
-def body(waiting: int, nodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def body(waiting: int, nodes: Sequence[dict[str, Any]], ingest: dict[str, Any] | None = None) -> dict[str, Any]:
     """The body of /ready.
 
     Args:
         waiting: the number of tasks that wait.
         nodes: the heartbeats, each with its name and age.
+        ingest: the last ingesting, if there was one.
     """
     workers = []
     for node in nodes:
@@ -55,7 +56,7 @@ def body(waiting: int, nodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     told = [worker["model_version"] for worker in workers if worker["state"] == "UP" and "model_version" in worker]
     if told:
         found["model_version"] = ", ".join(sorted({version for text in told for version in text.split(", ")}))
-    return found
+    return {**found, "ingest": ingest} if ingest else found
 
 
 class Watch:

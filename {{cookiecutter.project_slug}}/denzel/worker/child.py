@@ -37,6 +37,7 @@ class Child:
         number: int = 0,
         new_node: Callable[[], str] | None = None,
         on_end: Callable[[str, bool, str, str], Awaitable[None]] | None = None,
+        once: bool = False,
     ) -> None:
         self.title = title
         self.number = number
@@ -50,6 +51,7 @@ class Child:
         self.node = ""
         # Gets the token of the life that ended, whether its task is not to blame, how it ended, and the task that ran.
         self._on_end = on_end
+        self._once = once  # it is not started again when it has ended
         self.state: process_state.ProcessState | None = None
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
@@ -84,7 +86,7 @@ class Child:
             self.how_it_ended = how
             if self._on_end:
                 await self._on_end(self.token, self._blameless, how, ran)
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._once:
                 return
             if self._again:
                 self._again = False

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from denzel import threads
 from denzel.pipeline.speed import speed_of_all
 from denzel.processes import die_with_parent, free_memory, gigabytes, memory_of
-from denzel.queue import keys, nodes
+from denzel.queue import ingesting, keys, nodes
 from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
 from denzel.queue.ticket import queue_settings
@@ -101,6 +101,7 @@ class Supervisor:
             self._watch_speed,
             self._watch_time,
             self._watch_cancelled,
+            self._watch_ingesting,
         )
         starting, reloading, *others = loops = [asyncio.create_task(duty()) for duty in duties]
         await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
@@ -364,6 +365,18 @@ class Supervisor:
                     child.kill(blameless=True)
                     return
             await asyncio.sleep(0.05)
+
+    async def _watch_ingesting(self) -> None:
+        """Start the process that ingests when that is queued and nobody is at it."""
+        child: Child | None = None
+        while True:
+            await asyncio.sleep(1)
+            if child in self._running.values() or self._stopping.is_set():
+                continue
+            with contextlib.suppress(RedisError, OSError):
+                if await ingesting.waits(self._redis):
+                    child = Child("The ingesting", "denzel.worker.ingesting", {}, once=True)
+                    self._start(child)
 
     async def _redis_is_full(self) -> bool:
         """Whether Redis is so close to its `maxmemory` that answers might soon find no room."""

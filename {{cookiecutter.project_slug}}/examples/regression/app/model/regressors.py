@@ -5,8 +5,8 @@ smallest. The columns of A are brought to mean 0 and standard deviation 1 before
 coefficients make up for; A is then taken apart into its singular values (A = U S V'), so that b = V S^-1 U' y. No
 matrix is inverted, and A'A is never formed, which would square the condition number. Where A has columns that depend
 on each other (a constant column does), there are many such b, with the same predictions for the data they were fitted
-on: this is the shortest one, in which a constant column has the coefficient 0. Singular values up to
-max(rows, columns) * eps * the largest one count as 0.
+on: this is the shortest one, in which a constant column has the coefficient 0. Singular values of up to 1e-10 of the
+largest one count as 0: what rounding leaves of columns that depend on each other is smaller than that.
 
 Source: G. H. Golub and C. F. Van Loan, Matrix Computations, 4th edition, Johns Hopkins University Press 2013: section
 5.3 (the full-rank problem) and 5.5 (by singular values, with the shortest solution). R²: N. R. Draper and H. Smith,
@@ -23,6 +23,8 @@ from math import comb
 from typing import Any
 
 import numpy as np
+
+RANK_TOLERANCE = 1e-10  # of the largest singular value
 
 
 class Regressor:
@@ -171,7 +173,7 @@ def _least_squares(A: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         raise ValueError("X or y holds values that are too large to compute with")
     deviation[deviation == 0] = 1.0
     U, S, Vt = np.linalg.svd(centered / deviation, full_matrices=False)
-    used = max(A.shape) * np.finfo(float).eps * S[0] < S
+    used = RANK_TOLERANCE * S[0] < S
     scaled = Vt[used].T @ ((U[:, used].T @ (y - y_mean)) / S[used])
     coefficients = scaled / deviation
     return float(y_mean - mean @ coefficients), coefficients
