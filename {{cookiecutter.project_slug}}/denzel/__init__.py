@@ -7,9 +7,10 @@
     inline/     instead of a queue: the model in the API's process                       the API's processes
     worker/     the supervisor and the processes that hold the model                     the denzel container
     callbacks/  the sender of callbacks                                                  the denzel container
+    training/   fitting the model anew, and judging it                                   a process of its own
 
 At this level: `settings` (every setting, its default and limits), `callback_addresses` (where callbacks may go),
-`signing`, `edits` (of the user's code) and `requirements` (the user's files of them), which need the standard library
+`signing`, `card` (the version of the model), `edits` (of the user's code) and `requirements` (the user's files of them), which need the standard library
 alone, for the commands of the Makefile use them too; `executor`, the interface between the API and what runs the model;
 `record`, `jsonio`, `processes` and `threads`, which several rooms share; `control`, the commands that run where the
 service runs; `testing`, the door for pytest-denzel.

@@ -177,7 +177,7 @@ def test_a_cancelled_task_frees_its_place_and_tells_who_waits(tasks: Tasks, hear
     assert tasks.cancel("a") == "PENDING"
     assert tasks.waiting == ["b"]
     assert heard() == [("channel", 'a REVOKED "The task was cancelled."')]
-    assert tasks.call(store.ending, "a") == REVOKED
+    assert tasks.call(store.ending, "a") == [*REVOKED, None]
     assert not tasks.record("a")["request"]
     assert tasks.submit("c", most=2)[1] == 2
     assert tasks.cancel("a") == "REVOKED"

@@ -83,7 +83,7 @@ class Ingesting:
             done = self._ingest()
         except Exception as error:
             log.error("The ingesting failed\n%s", errors.traceback_of(error))
-            self._end("FAILURE", errors.result_of(error), jsonio.dumps(errors.message_of(error)))
+            self._end("FAILURE", jsonio.dumps(errors.result_of(error)), jsonio.dumps(errors.message_of(error)))
             self._events.send("task-failed", exception=errors.describe(error), traceback="")
             return
         if self._lost.is_set():
@@ -138,13 +138,14 @@ class Ingesting:
         self._keep_trying(end)
 
     def _keep_trying(self, work: Callable[[], bool]) -> bool:
-        """Repeat it until Redis serves."""
+        """Repeat it until Redis serves; a process that is to stop leaves it to the next one."""
         while True:
             try:
                 return work()
             except (RedisError, OSError) as error:
                 log.warning("Redis does not serve (%s); trying again in 1 s", error)
-                time.sleep(1)
+                if self._stopping.wait(1):
+                    raise SystemExit(1) from None
 
 
 def _checked(progress: Any) -> tuple[int, int]:
