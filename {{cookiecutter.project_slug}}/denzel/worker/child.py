@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from denzel.processes import ending_of, is_stopped
 from denzel.worker import process_state
@@ -230,3 +230,9 @@ def gpu_of(index: int, count: int) -> dict[str, str]:
     visible = os.environ.get(_GPU) or ",".join(map(str, range(count)))
     devices = visible.split(",")
     return {_GPU: devices[index % len(devices)]}
+
+
+def versions_of(children: Iterable[Child]) -> dict[str, str]:
+    """What a heartbeat tells of the models that serve: their version; both, while one takes over from another."""
+    found = {child.version for child in children if child.report()[0] == "UP"} - {""}
+    return {"model_version": ", ".join(sorted(found))} if found else {}
