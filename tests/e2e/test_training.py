@@ -62,10 +62,14 @@ def test_a_worse_model_is_refused(project: Project) -> None:
     text = env.read_text()
     env.write_text(f"{text}DEGREE=1\n")
     refused = project.make("train")
-    env.write_text(text)
     assert refused.code != 0
     assert "Refused: R2 of the new model is 0.914023" in refused.err
     assert card(project) == before
+    project.run("train", "FORCE=1")
+    assert card(project)["forced"] is True
+    env.write_text(text)
+    project.run("train")
+    assert card(project)["metrics"] == before["metrics"]
 
 
 def test_the_model_is_scored(project: Project) -> None:

@@ -6,7 +6,7 @@
 
 Card and asset change together in one moment: an asset has its version in its name and stays as it is, the card names
 it, and is replaced as a whole. A project may have a card of its own making, of which `version` alone is read; without
-one its models have no version. The standard library alone: the commands read cards, too.
+one its models have no version.
 """
 
 from __future__ import annotations

@@ -86,9 +86,9 @@ def _copy(source: IO[str], target: IO[str], log: IO[str]) -> None:
 
 
 def _container(*words: str) -> list[str]:
-    """A container as those with the predictions, which may write into app/ and ends with its command."""
+    """A container as those with the predictions, which may write into app/assets and ends with its command."""
     options = ["--rm", "--no-deps", "--no-TTY", "--env", "PYTHONUNBUFFERED=1"]
-    options += ["--volume", f"{ROOT / 'app'}:{_IN_CONTAINER}/app"]
+    options += ["--volume", f"{ROOT / 'app/assets'}:{_IN_CONTAINER}/app/assets"]
     if words[0] == "score":
         options += ["--volume", f"{FOLDER}:{_IN_CONTAINER}/report"]
     if ROOT.stat().st_uid == 0:  # the user of the containers may not write into root's folder
