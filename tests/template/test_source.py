@@ -103,7 +103,7 @@ def test_the_commands_need_the_standard_library_alone() -> None:
     allowed = sys.stdlib_module_names | {"commands"}
     shared = set(layers.STANDARD_LIBRARY_ALONE)  # which the commands read too
     files = [TEMPLATE / f"{name.replace('.', '/')}.py" for name in sorted(shared)]
-    in_venv = {"load.py", "plot.py"}  # programs of their own, which make bench and make score start with .venv's Python
+    in_venv = {"load.py"}  # a program of its own, which make bench starts with the .venv's Python
     for path in [*files, *sorted((TEMPLATE / "commands").rglob("*.py"))]:
         if path.name in in_venv:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from commands.shared.docker import compose_command, compose_environment
 from commands.shared.env import read_env, shell_environment
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.running import launched
-from commands.shared.screen import say, warn
+from commands.shared.screen import say
+from commands.training.plot import residual_plot
 
 LOG = ROOT / "logs" / "training.log"
 FOLDER = MARKERS / "score"  # what the process leaves for us: the points of the plot
@@ -109,21 +111,11 @@ def _commit() -> str:
 
 
 def _draw() -> None:
-    """Draw the plot with Matplotlib, which is no package of the service: it comes with those of `make bench`."""
+    """Draw the plot of what the process has left."""
     if not REPORT.exists():
         return
-    try:
-        python = str(ensure_installed(bench=True))
-    except CommandError as error:
-        warn(f"No plot was drawn: {error}")
-        return
-    done = subprocess.run(
-        [python, "-m", "commands.training.plot", str(REPORT), str(PLOT)],
-        cwd=ROOT, env=shell_environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        warn(f"No plot was drawn: {done.stderr.strip()[-1000:]}")
-    elif done.stdout:
+    if plot := residual_plot(json.loads(REPORT.read_text(encoding="utf-8"))):
+        PLOT.write_text(plot, encoding="utf-8")
         say(f"The plot: {PLOT.relative_to(ROOT)}")
 
 
