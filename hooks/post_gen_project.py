@@ -54,6 +54,7 @@ OPTIONS: dict[str, dict[Any, Choice]] = {
     },
     "example": {
         "iris": Choice(places="examples/iris"),
+        "regression": Choice(places="examples/regression", compose="docker-compose.data.yml"),
         "none": Choice(),
     },
     "ci": {

@@ -27,12 +27,12 @@ CHOICES = {
     "gpu": (True, False),
     "broker": ("redis", "rabbitmq"),
     "stack": ("basic", "full"),
-    "example": ("iris", "none"),
+    "example": ("iris", "regression", "none"),
     "ci": ("github", "none"),
 }
 
 # Files travel through these folders on their way to their place: what exists already is the user's.
-STAGING = ("ci/github", "examples/iris")
+STAGING = ("ci/github", "examples/iris", "examples/regression")
 
 # What the template once had, flat in these folders, as long as the folder or file beside each did not exist: the
 # framework's modules, by all the names that they ever had there.

@@ -25,9 +25,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker": ("denzel.pipeline", "denzel.queue", "denzel.direct"),
     "callbacks": ("denzel.queue",),
     "monitor": ("denzel.queue",),
+    "training": ("denzel.pipeline",),
 }
 # The modules at the top level that import packages, and which; nobody imports these modules.
-ENDS = {"denzel.control": ("denzel.queue",), "denzel.testing": ("denzel", "commands")}
+ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing": ("denzel", "commands")}
 # What the commands, which run before anything is installed, may import.
 STANDARD_LIBRARY_ALONE = (
     "denzel.settings",

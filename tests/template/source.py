@@ -42,7 +42,7 @@ USER_OWNED = [
 ]
 
 # The folders whose files the post-generation hook puts in place, by the answer that asks for them.
-STAGING = {"iris": "examples/iris", "github": "ci/github"}
+STAGING = {"iris": "examples/iris", "regression": "examples/regression", "github": "ci/github"}
 
 # What the hook writes beside the template's files.
 WRITTEN = {".env.example"}

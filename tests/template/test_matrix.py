@@ -19,6 +19,7 @@ from tests.template import options
 SPARSE: dict[str, options.Answers] = {
     "the defaults": {},
     "nothing but the skeleton": {"example": "none", "ci": "none"},
+    "the example that brings its training": {"example": "regression"},
     "the opposite of the defaults": {
         "response": "async",
         "gpu": True,

@@ -50,6 +50,7 @@ def test_the_files_and_settings_of_each_combination(answers: options.Answers, tm
     compose += ["docker-compose.gpu.yml"] * (answers["gpu"] is True)
     compose += ["docker-compose.rabbitmq.yml"] * (answers["broker"] == "rabbitmq" or answers["stack"] == "full")
     compose += ["docker-compose.nginx.yml"] * (answers["stack"] == "full")
+    compose += ["docker-compose.data.yml"] * (answers["example"] == "regression")
     assert found["COMPOSE_FILE"] == ":".join(compose)
 
 

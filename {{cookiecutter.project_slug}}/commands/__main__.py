@@ -33,6 +33,10 @@ COMMANDS = {
     "redeliver": "service.control:redeliver",
     "predict": "service.predict:run",
     "bench": "service.bench:run",
+    # the model
+    "ingest": "service.control:ingest",
+    "train": "training.targets:train",
+    "score": "training.targets:score",
     "receiver": "service.receiver:run",
 }
 

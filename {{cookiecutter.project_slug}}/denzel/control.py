@@ -5,6 +5,7 @@ python -m denzel.control response async
 python -m denzel.control dead                    the tasks that were given up
 python -m denzel.control replay ID|all           run them again
 python -m denzel.control redeliver ID            send a callback again
+python -m denzel.control ingest                  queue the ingesting of app/training.py
 """
 
 from __future__ import annotations
@@ -88,11 +89,27 @@ def redeliver(client: Any, task_id: str) -> str:
     return f"The callback of {task_id} is sent again"
 
 
+def ingest(client: Any) -> str:
+    """Queue the ingesting of the user's data."""
+    from denzel.pipeline.loading import import_training
+    from denzel.queue import ingesting
+
+    if not callable(getattr(import_training(), "ingest", None)):
+        raise CommandError(
+            "There is nothing to ingest yet: write ingest(start) into app/training.py, a generator that yields "
+            "(done, total) after each part, as README.md says (Training)"
+        )
+    task_id, new = ingesting.begin(client)
+    how = "Queued" if new else "It is queued or runs already"
+    return f"{how}: {task_id}. How far it is: make status"
+
+
 COMMANDS: dict[str, tuple[Callable[..., str], int, int]] = {
     "response": (set_response, 1, 2),
     "dead": (list_dead, 0, 0),
     "replay": (replay, 1, 1),
     "redeliver": (redeliver, 1, 1),
+    "ingest": (ingest, 0, 0),
 }
 
 

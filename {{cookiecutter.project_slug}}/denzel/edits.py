@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-CODE, ASSETS = "app/logic", "app/assets"
+CODE, ASSETS = ("app/logic", "app/data", "app/model"), "app/assets"
 _EXAMPLES = "app/assets/examples"  # what `make test` and `make predict` read; the service does not
 LOOK_EVERY = 0.5  # seconds between two looks, longer where a look takes long
 _SHARE = 20  # of the time, looking takes at most this part
@@ -56,7 +56,7 @@ class Edits:
         return found
 
     def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        for top in (CODE, ASSETS):
+        for top in (*CODE, ASSETS):
             for folder, folders, files in os.walk(os.path.join(self._root, top), followlinks=False):
                 inside = os.path.relpath(folder, self._root).replace(os.sep, "/")
                 folders[:] = [name for name in folders if _counts(name) and f"{inside}/{name}" != _EXAMPLES]

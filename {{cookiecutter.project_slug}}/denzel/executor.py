@@ -64,10 +64,12 @@ class Outcome:
     Attributes:
         status: SUCCESS, FAILURE or REVOKED.
         payload: JSON: the predictions of a SUCCESS, else the message as a string.
+        model: the version of the model that answered; empty where it has none, or none has.
     """
 
     status: str
     payload: bytes
+    model: str = ""
 
 
 # Instead of an outcome: nobody waits for this task; or somebody has, for long enough, and the work goes on.
@@ -101,11 +103,11 @@ class Executor(Protocol):
             QueueFull, Unavailable: the task was not accepted; a synchronous one neither where no model can be loaded.
         """
 
-    def begin(self, task: Task, tell: Callable[[bytes], None] | None) -> Future[Outcome] | None:
+    def begin(self, task: Task, tell: Callable[[bytes, str], None] | None) -> Future[Outcome] | None:
         """Hand over a synchronous task at once, where that takes no waiting; None where it has to be submitted.
 
-        Either `tell` is called with its predictions; or the future returned ends, whose outcome (of any kind that
-        `submit` returns or raises) is for `finish` to tell.
+        Either `tell` is called with its predictions and the version of the model; or the future returned ends, whose
+        outcome (of any kind that `submit` returns or raises) is for `finish` to tell.
         """
 
     async def finish(self, task: Task) -> Outcome:

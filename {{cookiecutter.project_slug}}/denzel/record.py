@@ -26,6 +26,11 @@ def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
             body[name] = float(fields[name])
     if fields.get("worker"):
         body["worker"] = fields["worker"].decode()
+    if fields.get("model"):
+        body["model"] = fields["model"].decode()
+    for name in ("done", "total"):  # of an ingesting
+        if name in fields:
+            body[name] = int(fields[name])
     if fields.get("attempts"):
         body["attempts"] = int(fields["attempts"])
     if fields.get("callback"):

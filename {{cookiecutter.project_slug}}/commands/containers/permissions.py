@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from commands.shared.env import update_env
+from commands.shared.env import read_env, update_env
 from commands.shared.project import ROOT, CommandError
 
 NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
@@ -26,6 +26,8 @@ def prepare() -> None:
     uid, gid = _containers_user()
     update_env(DENZEL_UID=uid, DENZEL_GID=gid)
     _make_writable(ROOT / "logs", uid, gid)
+    if "docker-compose.data.yml" in (read_env().get("COMPOSE_FILE") or "").split(os.pathsep):
+        _make_writable(ROOT / "data", uid, gid, "*")
     if problem := unreadable():
         raise CommandError(problem)
 
@@ -82,9 +84,9 @@ def _containers_user() -> tuple[int, int]:
     return (owner.st_uid, owner.st_gid) if owner.st_uid else (NOT_ROOT, NOT_ROOT)
 
 
-def _make_writable(folder: Path, uid: int, gid: int) -> None:
+def _make_writable(folder: Path, uid: int, gid: int, files: str = "*.log*") -> None:
     folder.mkdir(exist_ok=True)
-    for path in (folder, *folder.glob("*.log*")):
+    for path in (folder, *folder.glob(files)):
         info = path.stat()
         if info.st_uid == uid:
             continue
@@ -93,7 +95,7 @@ def _make_writable(folder: Path, uid: int, gid: int) -> None:
         except PermissionError:
             raise CommandError(
                 f"{path.relative_to(ROOT)} does not belong to the owner of the project's folder. "
-                f"Change that: sudo chown -R {uid}:{gid} logs"
+                f"Change that: sudo chown -R {uid}:{gid} {folder.name}"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""``make response``, ``dead``, ``replay`` and ``redeliver``: what `denzel.control` does where the service runs."""
+"""``make response``, ``dead``, ``replay``, ``redeliver``, ``ingest``: what `denzel.control` does in the service."""
 
 from __future__ import annotations
 
@@ -54,6 +54,12 @@ def redeliver(arguments: list[str]) -> int:
     return _tell("redeliver", task_id)
 
 
+def ingest(arguments: list[str]) -> int:
+    """Queue the ingesting of app/training.py as a task of the service."""
+    parse_arguments(arguments, {})
+    return _tell("ingest", services=("denzel", "api"))
+
+
 def _seconds(value: str) -> float:
     try:
         return positive_number(value, "TIMEOUT")
@@ -62,8 +68,8 @@ def _seconds(value: str) -> float:
         raise CommandError(message) from None
 
 
-def _tell(*words: str) -> int:
-    done = _control(*words, services=("api", "denzel"))
+def _tell(*words: str, services: tuple[str, ...] = ("api", "denzel")) -> int:
+    done = _control(*words, services=services)
     if done.returncode != 0:
         raise CommandError(_last_line(done))
     say(done.stdout.rstrip("\n"))

@@ -75,7 +75,9 @@ def _container_status(found: dict[str, list[Container]], building: dict[str, Any
         document = fetch_ready(api)
     workers = worker_states(document)
     told = [*notes(document, "make restart applies that"), *_errors(workers, advice.for_containers)]
-    return layout(states, published(), workers, told, _responses(api, document), _queue(document))
+    return layout(states, published(), workers, told, _responses(api, document), _queue(document)) + _of_the_model(
+        document
+    )
 
 
 def _dev_status(dev: dict[str, Any]) -> str:
@@ -93,7 +95,9 @@ def _dev_status(dev: dict[str, Any]) -> str:
     ports = {name: str(urlsplit(dev[f"{name}_url"]).port) for name in ("api", "monitor")}
     workers = worker_states(document)
     told = [*notes(document, "make dev takes that up in a moment", _for_dev), *_errors(workers, advice.for_dev)]
-    return layout(states, ports, workers, told, _responses(dev["api_url"], document), _queue(document))
+    return layout(states, ports, workers, told, _responses(dev["api_url"], document), _queue(document)) + _of_the_model(
+        document
+    )
 
 
 def _for_dev(error: str) -> str:
@@ -114,6 +118,16 @@ def _queue(document: dict[str, Any] | None) -> str:
     if not isinstance(waiting, int):
         return ""
     return f"{waiting} task waits" if waiting == 1 else f"{waiting} tasks wait"
+
+
+def _of_the_model(document: dict[str, Any] | None) -> str:
+    """Lines on the model's version and on the ingesting, where there are such; each begins with a line break."""
+    document = document or {}
+    lines = [f"Model: {document['model_version']}"] if document.get("model_version") else []
+    if found := document.get("ingest"):
+        error = f": {found['error']}" if found.get("error") else ""
+        lines.append(f"Ingesting: {found['status']}, {found['done']} of {found['total'] or '?'}{error}")
+    return "".join(f"\n{line}" for line in lines)
 
 
 def _errors(workers: Sequence[tuple[str, str, str]], advise: Callable[[str], str]) -> list[str]:

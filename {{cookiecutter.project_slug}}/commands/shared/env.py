@@ -23,6 +23,7 @@ COMPOSE_FILES = (
     "docker-compose.tls.yml",
     "docker-compose.nginx.yml",
     "docker-compose.nginx-tls.yml",
+    "docker-compose.data.yml",
 )
 
 # What belongs to other programs, and would steer those that the services and pip run on; entrypoints/ removes more.

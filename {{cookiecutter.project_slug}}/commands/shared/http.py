@@ -14,7 +14,7 @@ from commands.shared.project import CommandError
 from commands.shared.screen import colour
 
 # Headers of an answer that tell a client something it may act on.
-TELLING = ("Location", "Denzel-Task-Id", "Preference-Applied", "Retry-After")
+TELLING = ("Location", "Denzel-Model", "Denzel-Task-Id", "Preference-Applied", "Retry-After")
 _MOST_LINES, _LONGEST_LINE = 60, 200
 _NOTHING: Any = object()  # None is a document: null
 

@@ -17,9 +17,12 @@ from denzel.pipeline.errors import BadAnswer
 log = logging.getLogger("denzel.api")
 
 RETRY_AFTER = 1  # seconds
+MODEL = "Denzel-Model"  # the header that names the version of the model that has answered
 
 
 def write_outcome(resp: falcon.asgi.Response, task_id: str, outcome: Outcome) -> None:
+    if outcome.model:
+        resp.set_header(MODEL, outcome.model)
     if outcome.status == "SUCCESS":
         resp.content_type = falcon.MEDIA_JSON
         resp.data = outcome.payload

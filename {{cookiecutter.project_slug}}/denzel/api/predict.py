@@ -17,6 +17,7 @@ import falcon.asgi
 from denzel import callback_addresses, jsonio
 from denzel.api import quick
 from denzel.api.answers import (
+    MODEL,
     RETRY_AFTER,
     Malformed,
     cut_off,
@@ -138,6 +139,8 @@ class Predict:
             if time.monotonic() > until or self._executor.ending:
                 break
             await asyncio.sleep(0.1)
+        if status and "model" in status:
+            resp.set_header(MODEL, status["model"])
         if status is None or status["status"] not in FINAL:
             write_task_id(resp, task_id, falcon.HTTP_202)
         elif status["status"] == "SUCCESS":

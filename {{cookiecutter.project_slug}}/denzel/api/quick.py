@@ -94,9 +94,11 @@ class QuickWay:
         task = Task(self._ids.new(), verified[0], "live", None)
         withdraw = partial(self._executor.withdraw, task.id)
 
-        def tell(predictions: bytes) -> None:
+        def tell(predictions: bytes, model: str) -> None:
             connection.when_gone.discard(withdraw)
             headers = b"content-type: application/json\r\ndenzel-task-id: %b\r\n" % task.id.encode()
+            if model:
+                headers += b"denzel-model: %b\r\n" % model.encode()
             connection.answer(cycle, headers, predictions)
 
         future = self._executor.begin(task, tell)

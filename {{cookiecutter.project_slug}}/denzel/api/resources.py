@@ -12,9 +12,7 @@ from typing import TypeVar
 import falcon
 import falcon.asgi
 
-from denzel.api.answers import (
-    write_json,
-)
+from denzel.api.answers import MODEL, write_json
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.pipeline.in_api import UserPipeline
@@ -46,6 +44,8 @@ class Status:
             raise self._unknown(task_id)
         if status["status"] == "PENDING" and (reason := (await self._executor.readiness())["reason"]):
             status["waiting_for"] = reason
+        if "model" in status:
+            resp.set_header(MODEL, status["model"])
         write_json(resp, status)
 
     on_head = on_get  # Falcon leaves the body out, its length is told

@@ -62,15 +62,16 @@ class Door:
         token: this life of this process.
         node: the name that /status shows.
         merges: whether requests are merged.
+        model: the version of its model; empty where that has none.
 
     Attributes:
         lost: tasks were given up since an API process has gone; some may be in the process's claims.
     """
 
-    def __init__(self, place: Place, token: str, node: str, merges: bool) -> None:
+    def __init__(self, place: Place, token: str, node: str, merges: bool, model: str = "") -> None:
         self.lost = False
         self._place, self._token = place, token
-        self._hello = {"node": node, "merges": merges}
+        self._hello = {"node": node, "merges": merges, "model": model}
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}  # by slot
         self._waiting: deque[DirectTask] = deque()

@@ -2,7 +2,7 @@
 
     TASK    api -> worker   a task: its id and its request
     RECALL  api -> worker   a task's id: it goes another way (see `recall`)
-    HELLO   worker -> api   JSON: node, merges (requests), slot (of the page, see `place`)
+    HELLO   worker -> api   JSON: node, merges (requests), model (its version), slot (of the page, see `place`)
     ENDED   worker -> api   how tasks ended, and how long their call took
     REFUSED worker -> api   a task's id: it was recalled as it was to begin, and goes another way
     BYE     worker -> api   what is not answered by now was not run, and will not be

@@ -64,7 +64,7 @@ class Link(asyncio.Protocol):
     def __init__(self, links: Links, token: str) -> None:
         self.given: dict[str, Given] = {}
         self.token = token
-        self.node = ""
+        self.node = self.model = ""
         self.is_open = False
         self._links = links
         self._transport: asyncio.Transport | None = None
@@ -222,7 +222,8 @@ class Link(asyncio.Protocol):
             self._release_lock()
 
     def _begin(self, hello: dict) -> None:
-        self.node, self._merges, self._slot = hello["node"], hello["merges"], hello["slot"]
+        self.node, self.model = hello["node"], hello["model"]
+        self._merges, self._slot = hello["merges"], hello["slot"]
         folder = self._links.place.folder
         try:
             fd = os.open(folder / f"{self.token}.page", os.O_RDWR | os.O_CLOEXEC)

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from denzel import jsonio
+from denzel import card, jsonio
 from denzel.admission import Admission, Refused, why_refused
 from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Sender
@@ -59,6 +59,7 @@ class InlineExecutor:
         self._admission = Admission(settings.max_wait_async)
         self._running = 0  # tasks that the pipeline is at
         self._error: str | None = None
+        self._version = ""  # of the model
 
     async def start(self) -> None:
         log.warning("EXECUTOR=inline: the model runs in the API process; tasks do not survive a restart")
@@ -98,7 +99,7 @@ class InlineExecutor:
             record.fields[b"mode"] = b"poll"
             return RAN_OUT
 
-    def begin(self, task: Task, tell: Callable[[bytes], None] | None) -> None:
+    def begin(self, task: Task, tell: Callable[[bytes, str], None] | None) -> None:
         return None
 
     async def finish(self, task: Task) -> Outcome:
@@ -162,7 +163,8 @@ class InlineExecutor:
             state, error = "LOADING", None
         worker = {"name": f"worker@{self._settings.project_slug}", "state": state, "error": error}
         reason = None if self._runner else error or "the model is loading"
-        return {"ready": reason is None, "reason": reason, "workers": [worker], "queue": len(self._waiting)}
+        body = {"ready": reason is None, "reason": reason, "workers": [worker], "queue": len(self._waiting)}
+        return {**body, "model_version": self._version} if self._version else body
 
     @property
     def _problem(self) -> str | None:
@@ -181,7 +183,7 @@ class InlineExecutor:
             await asyncio.sleep(0.5)
         while True:
             try:
-                model = await self._thread.run("load_model", None, module.load_model)
+                model, self._version = await self._thread.run("load_model", None, card.load, module.load_model)
                 limit_torch()
             except Exception as error:
                 self._error = loading.loading_problem(error)
@@ -211,7 +213,7 @@ class InlineExecutor:
                 for call in runner.calls([one.task.request for one in batch], [one.task.id for one in batch]):
                     outcomes = await self._outcomes(runner, call)
                     for position, outcome in zip(call.positions, outcomes, strict=True):
-                        self._finish(batch[position], *outcome)
+                        self._finish(batch[position], *outcome, model=self._version)
                 self._size.record(len(batch), time.monotonic() - began)
                 self._speed.record(len(batch), time.monotonic() - began, limit, left)
         finally:
@@ -240,12 +242,15 @@ class InlineExecutor:
         patience = self._settings.task_time_limit or None
         return await self._thread.run_short("predict", patience, runner.run, lambda: (call,), size, succeeded)
 
-    def _finish(self, record: Record, status: str, result: bytes, message: bytes) -> None:
+    def _finish(self, record: Record, status: str, result: bytes, message: bytes, model: str = "") -> None:
         if record.fields[b"status"].decode() in FINAL:
             return
+        if model:
+            record.fields[b"model"] = model.encode()
         self._records.end(record, status, result, message)
         if not record.done.done():
-            record.done.set_result(Outcome(status, record.fields[b"result"] if status == "SUCCESS" else message))
+            payload = record.fields[b"result"] if status == "SUCCESS" else message
+            record.done.set_result(Outcome(status, payload, model))
         if record.mode == "async" and record.task.callback_uri:
             self._spawn(self._call_back(record, record.task.callback_uri))
 

@@ -6,11 +6,13 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from denzel import jsonio
 
 FILE = "app/logic/pipeline.py"
+_APP = f"{Path(__file__).resolve().parents[2] / 'app'}/"
 
 # Exceptions that are shown of those that led to one another.
 _LONGEST_CHAIN = 5
@@ -29,13 +31,15 @@ class BadAnswer(ValueError):
 def place_of(error: BaseException) -> str:
     """The innermost line of the user's code that the error passed through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "app/logic/" in frame.filename:
+        if _is_users(frame):
             return f"{project_path(frame.filename)}, line {frame.lineno}"
     return FILE
 
 
 def project_path(filename: str) -> str:
     """A file of the user by its path in the project, any other as it is."""
+    if filename.startswith(_APP):
+        return f"app/{filename.removeprefix(_APP)}"
     _, found, name = filename.rpartition("app/logic/")
     return found + name
 
@@ -85,7 +89,7 @@ def _shown(error: BaseException) -> Iterator[str]:
 
 
 def _is_users(frame: traceback.FrameSummary) -> bool:
-    return "app/logic/" in frame.filename
+    return "app/logic/" in frame.filename or frame.filename.startswith(_APP)
 
 
 def _package(filename: str) -> str:

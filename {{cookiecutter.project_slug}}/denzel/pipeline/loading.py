@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from types import ModuleType
 
 from denzel.pipeline.errors import FILE, PipelineError, describe, place_of, project_path
 
 MODULE = "app.logic.pipeline"
+TRAINING = "app.training"
 FUNCTIONS = ("verify_input", "load_model", "process", "predict")
 
 
@@ -18,7 +20,7 @@ def import_pipeline() -> ModuleType:
     Raises:
         PipelineError: it cannot be imported (with the line at fault), or one of the four functions is missing.
     """
-    for name in [name for name in sys.modules if name == "app.logic" or name.startswith("app.logic.")]:
+    for name in [name for name in sys.modules if name.startswith("app.")]:
         del sys.modules[name]
     importlib.invalidate_caches()
     try:
@@ -35,6 +37,13 @@ def import_pipeline() -> ModuleType:
     if not isinstance(getattr(module, "BATCHABLE", False), bool):
         raise PipelineError(f"{FILE}: BATCHABLE must be True or False, not {module.BATCHABLE!r:.40}")
     return module
+
+
+def import_training() -> ModuleType | None:
+    """The user's module app/training.py; None where the project has none, and the user's own error where it raises."""
+    if importlib.util.find_spec(TRAINING) is None:
+        return None
+    return importlib.import_module(TRAINING)
 
 
 def loading_problem(error: BaseException) -> str:

@@ -38,6 +38,7 @@ class Claimant:
         ratio: how many tasks take as long as the start of a call; with what waits it says how many more to claim.
         quick: it is back at once when it has claimed tasks.
         listed: how it is listed as idle; empty when it is not.
+        model: the version of its model; empty where that has none.
     """
 
     token: str
@@ -47,6 +48,7 @@ class Claimant:
     ratio: float = 0.0
     quick: bool = False
     listed: str = ""
+    model: str = ""
 
 
 # Claimed tasks (id, request), and how many wait still.
@@ -87,6 +89,7 @@ def work(
         int(claimant.quick),
         claimant.listed,
         idle,
+        claimant.model,
     ]
     for outcome in ended:
         arguments += outcome

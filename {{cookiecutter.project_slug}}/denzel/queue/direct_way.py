@@ -40,7 +40,7 @@ class DirectWay:
         settings: of the service.
         channel: where the replies of this API process arrive.
         ask: awaits a request to Redis, within the time that clients can be kept waiting; raises Unavailable.
-        on_end: called with the id of a task, and how it ended.
+        on_end: called with the id of a task, how it ended, and the version of the model.
         on_return: called with the id of a task that has to go through the queue after all, and its fault (see `Task`).
         send_tickets: wakes so many workers, where the scripts cannot.
 
@@ -53,7 +53,7 @@ class DirectWay:
         settings: Settings,
         channel: str,
         ask: Callable[[Awaitable[Any]], Awaitable[Any]],
-        on_end: Callable[[str, Ending], None],
+        on_end: Callable[[str, Ending, str], None],
         on_return: Callable[[str, str], None],
         send_tickets: Callable[[int], None],
     ) -> None:
@@ -142,8 +142,8 @@ class DirectWay:
         given = self._given.pop(task_id, None)
         self._known.discard(task_id)
         if given:
-            self._on_end(task_id, ending)
-            ended = store.EndedDirectly(task_id, ending, given.accepted, time.time(), link.node)
+            self._on_end(task_id, ending, link.model)
+            ended = store.EndedDirectly(task_id, ending, given.accepted, time.time(), link.node, link.model)
             self._unwritten.append(ended)
             self._unwritten_bytes += len(ending[1])
             self._has_unwritten.set()

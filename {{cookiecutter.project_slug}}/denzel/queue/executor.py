@@ -127,7 +127,7 @@ class QueueExecutor:
             self._submitter.submit(task, wait.future)
         return await self.finish(task)
 
-    def begin(self, task: Task, tell: Callable[[bytes], None] | None) -> asyncio.Future[Outcome] | None:
+    def begin(self, task: Task, tell: Callable[[bytes, str], None] | None) -> asyncio.Future[Outcome] | None:
         seconds = self._waits_directly(task)
         if not seconds or not self._direct.give(task):
             return None
@@ -184,16 +184,16 @@ class QueueExecutor:
             return store.parse_response(self._lane.response, self._settings.sync_timeout)
         return task.wait or 0.0 if task.mode == "sync" else 0.0
 
-    def _ended_directly(self, task_id: str, ending: Ending) -> None:
+    def _ended_directly(self, task_id: str, ending: Ending, model: str) -> None:
         status, result, message = ending
         wait = self._waiting.get(task_id)
         if status == "SUCCESS" and wait and wait.tell and not wait.future.done():
             del self._waiting[task_id]
             if wait.timer:
                 wait.timer.cancel()
-            wait.tell(result)
+            wait.tell(result, model)
         else:
-            self._resolve(task_id, Outcome(status, result if status == "SUCCESS" else message))
+            self._resolve(task_id, Outcome(status, result if status == "SUCCESS" else message, model))
 
     def _returned(self, task_id: str, fault: str) -> None:
         """A process has not run this task, or died of it, perhaps: it goes through the queue."""
@@ -350,7 +350,8 @@ class QueueExecutor:
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
             task_id, status, payload = line.split(b" ", 2)
-            self._resolve(task_id.decode(), Outcome(status.decode(), payload))
+            state, _, model = status.decode().partition("/")
+            self._resolve(task_id.decode(), Outcome(state, payload, model))
 
     async def _catch_up(self) -> None:
         for task_id in list(self._waiting):
@@ -373,7 +374,7 @@ class _Wait:
     task: Task | None = None
     is_stored: bool = False
     seconds: float = 0.0
-    tell: Callable[[bytes], None] | None = None
+    tell: Callable[[bytes, str], None] | None = None
 
 
 def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
@@ -383,8 +384,8 @@ def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
 
 
 def _outcome(found: list[bytes]) -> Outcome:
-    status, result, message = found
-    return Outcome(status.decode(), result if status == b"SUCCESS" else message)
+    status, result, message, model = found
+    return Outcome(status.decode(), result if status == b"SUCCESS" else message, (model or b"").decode())
 
 
 def _reason(error: BaseException) -> str:

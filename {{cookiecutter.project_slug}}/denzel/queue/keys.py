@@ -37,6 +37,8 @@ RETURNING_LIST = "denzel:returning:"  # + a request's digest: list of those of t
 RETURNED = "denzel:returned"  # hash: of those who were told to come again how many came, and how many stayed away
 REPLIES = "denzel:replies:"  # + a random name: the channel of one API process
 CANCELLED = "denzel:cancelled"  # channel: `token id` of a cancelled task that runs
+INGEST = "denzel:ingest"  # the id of the ingesting that waits, runs or was the last one
+INGEST_LEASE = "denzel:ingest:lease"  # the process that is at it
 
 # ---- Processes ----
 

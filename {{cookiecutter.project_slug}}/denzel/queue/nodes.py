@@ -69,11 +69,20 @@ async def time_out(client: Any, settings: QueueSettings, token: str, task_id: st
     await _TIME_OUT.call(client, token, task_id, result, json.dumps(reason), settings.sync_expires, settings.expires)
 
 
-async def overview(client: Any) -> tuple[int, list[dict[str, Any]]]:
-    """The number of waiting tasks, and the nodes' heartbeats by name, each with its `age` in seconds."""
-    now, waiting, flat = await _OVERVIEW.call(client)
+async def overview(client: Any) -> tuple[int, list[dict[str, Any]], dict[str, Any] | None]:
+    """How many tasks wait; the nodes' heartbeats by name, each with its `age` in seconds; the last ingesting."""
+    now, waiting, flat, found = await _OVERVIEW.call(client)
     nodes = []
     for name, value in zip(flat[::2], flat[1::2], strict=True):
         written, _, heartbeat = value.decode().partition(" ")
         nodes.append({"name": name.decode(), "age": int(now) - int(written), **json.loads(heartbeat)})
-    return waiting, sorted(nodes, key=lambda node: (len(node["name"]), node["name"]))
+    return waiting, sorted(nodes, key=lambda node: (len(node["name"]), node["name"])), _ingest(found)
+
+
+def _ingest(found: Sequence[bytes]) -> dict[str, Any] | None:
+    """What /ready tells of the ingesting, from its id and record; None where there is none."""
+    if not found:
+        return None
+    task_id, status, done, total, message = found
+    told = {"id": task_id.decode(), "status": status.decode(), "done": int(done or 0), "total": int(total or 0)}
+    return {**told, "error": json.loads(message)} if message else told

@@ -28,17 +28,20 @@ _SHOWN = (
 _LOOK_EVERY = 1.0
 
 
-def body(waiting: int, nodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def body(waiting: int, nodes: Sequence[dict[str, Any]], ingest: dict[str, Any] | None = None) -> dict[str, Any]:
     """The body of /ready.
 
     Args:
         waiting: the number of tasks that wait.
         nodes: the heartbeats, each with its name and age.
+        ingest: the last ingesting, if there was one.
     """
     workers = []
     for node in nodes:
         state = node["state"] if node["age"] <= keys.STALE else "UNAVAILABLE"
         workers.append({"name": node["name"], "state": state, **{key: node.get(key) for key in _SHOWN}})
+        if node.get("model_version"):
+            workers[-1]["model_version"] = node["model_version"]
     states = [worker["state"] for worker in workers]
     if "UP" in states:
         reason = None
@@ -49,7 +52,11 @@ def body(waiting: int, nodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
         reason = "the model is loading" if states else "no worker has come up yet"
     else:
         reason = "no worker answers; look at `make logs SERVICE=denzel`"
-    return {"ready": reason is None, "reason": reason, "workers": workers, "queue": waiting}
+    found = {"ready": reason is None, "reason": reason, "workers": workers, "queue": waiting}
+    told = [worker["model_version"] for worker in workers if worker["state"] == "UP" and "model_version" in worker]
+    if told:
+        found["model_version"] = ", ".join(sorted({version for text in told for version in text.split(", ")}))
+    return {**found, "ingest": ingest} if ingest else found
 
 
 class Watch:

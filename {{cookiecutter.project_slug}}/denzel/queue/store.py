@@ -4,10 +4,10 @@ The record of a task is the hash `denzel:task:<id>`: status (Celery's state name
 wait that ran out), request (JSON, until the task ends), beside (1: that is large, and lies under a name of its own:
 `large.py`), result (JSON), message (a failure's, JSON), callback_uri,
 reply_to, until (unix seconds to which its client waits, if that is long), kept (1: however it is answered, its result
-lives as long as an asynchronous one), accepted, started, ended (unix seconds), worker and token (who runs it), attempts
-(starts), deaths (processes that died of it alone), losses (the same where the whole container was gone), alone (1:
-never again together with others), callback (JSON, how its delivery stands). A record has no expiry until its task ends:
-nothing accepted is lost.
+lives as long as an asynchronous one), accepted, started, ended (unix seconds), worker and token (who runs it), model
+(the version of the one that answered), attempts (starts), deaths (processes that died of it alone), losses (the same
+where the whole container was gone), alone (1: never again together with others), callback (JSON, how its delivery
+stands). A record has no expiry until its task ends: nothing accepted is lost.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class EndedDirectly(NamedTuple):
     accepted: float
     ended: float
     node: str
+    model: str = ""
 
 
 async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: str) -> int:
@@ -111,6 +112,7 @@ async def record(client: Any, settings: QueueSettings, tasks: Sequence[EndedDire
     for task in tasks:
         status, result, message = task.ending
         arguments += (task.id, status, result, message, task.accepted, task.accepted, task.ended, task.node)
+        arguments.append(task.model)
     await _RECORD.call(client, *arguments)
 
 
@@ -131,7 +133,7 @@ async def withdraw(client: Any, settings: QueueSettings, task_ids: Sequence[str]
 
 
 async def detach(client: Any, settings: QueueSettings, task_id: str) -> list[bytes] | None:
-    """A wait ran out: status, result and message if the task ended meanwhile, else None and it is polled from now."""
+    """A wait ran out: status, result, message, model if the task ended meanwhile, else None: it is polled from now."""
     return await _DETACH.call(client, task_id, settings.expires) or None
 
 
@@ -153,8 +155,8 @@ async def reserve(client: Any, key: str, digest: str, task_id: str, seconds: int
 
 
 async def ending(client: Any, task_id: str) -> list[bytes] | None:
-    """Status, result and message of a task that has ended and that somebody may wait for, else None."""
-    *found, mode = await client.hmget(keys.TASK + task_id, "status", "result", "message", "mode")
+    """Status, result, message and model of a task that has ended and that somebody may wait for, else None."""
+    *found, mode = await client.hmget(keys.TASK + task_id, "status", "result", "message", "model", "mode")
     return found if found[0] and found[0].decode() in FINAL and mode != b"async" else None
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from denzel.processes import ending_of, is_stopped
 from denzel.worker import process_state
@@ -37,6 +37,7 @@ class Child:
         number: int = 0,
         new_node: Callable[[], str] | None = None,
         on_end: Callable[[str, bool, str, str], Awaitable[None]] | None = None,
+        once: bool = False,
     ) -> None:
         self.title = title
         self.number = number
@@ -50,6 +51,7 @@ class Child:
         self.node = ""
         # Gets the token of the life that ended, whether its task is not to blame, how it ended, and the task that ran.
         self._on_end = on_end
+        self._once = once  # it is not started again when it has ended
         self.state: process_state.ProcessState | None = None
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
@@ -84,7 +86,7 @@ class Child:
             self.how_it_ended = how
             if self._on_end:
                 await self._on_end(self.token, self._blameless, how, ran)
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._once:
                 return
             if self._again:
                 self._again = False
@@ -158,6 +160,11 @@ class Child:
         return (*self.state.speed, self.busy_for) if self.state else (0.0, 0.0, 0.0)
 
     @property
+    def version(self) -> str:
+        """The version of the model that the process holds; empty where there is none."""
+        return self.state.version if self.state else ""
+
+    @property
     def task_id(self) -> str:
         """The task that runs, the first of them when merged; nothing when none does."""
         return self.state.task_id if self.state and self.busy_for else ""
@@ -223,3 +230,9 @@ def gpu_of(index: int, count: int) -> dict[str, str]:
     visible = os.environ.get(_GPU) or ",".join(map(str, range(count)))
     devices = visible.split(",")
     return {_GPU: devices[index % len(devices)]}
+
+
+def versions_of(children: Iterable[Child]) -> dict[str, str]:
+    """What a heartbeat tells of the models that serve: their version; both, while one takes over from another."""
+    found = {child.version for child in children if child.report()[0] == "UP"} - {""}
+    return {"model_version": ", ".join(sorted(found))} if found else {}

@@ -59,11 +59,17 @@ class PredictionLoop:
     """Claims tasks, runs them, stores how they ended, and so on while tasks wait."""
 
     def __init__(
-        self, module: ModuleType, model: Any, settings: Settings, state: process_state.ProcessState, node: str
+        self,
+        module: ModuleType,
+        model: Any,
+        settings: Settings,
+        state: process_state.ProcessState,
+        node: str,
+        version: str = "",
     ) -> None:
         self._state = state
         token = os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex
-        self._claimant = claims.Claimant(token, node)
+        self._claimant = claims.Claimant(token, node, model=version)
         self._queue_settings = queue_settings(settings)
         self._redis = WorkerConnection(settings.redis_url)
         self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
@@ -73,7 +79,7 @@ class PredictionLoop:
         self._size = BatchSize(MOST_CLAIMS if self._runner.merges else 1, longest)
         self._speed = Speed()
         self._cycle: tuple[int, float, bool] | None = None  # tasks that are not stored yet: see `_measure`
-        self._door = _open_door(settings, token, node, self._runner.merges)
+        self._door = _open_door(settings, token, node, version, self._runner.merges)
         self._hand = Hand(settings.redis_url, self._claimant, self._door)
         self._claims_are_left = False  # of tasks that are not going to be run here
         self._given_since = 0.0
@@ -304,11 +310,11 @@ class PredictionLoop:
                 self._state.tick()
 
 
-def _open_door(settings: Settings, token: str, node: str, merges: bool) -> Door | None:
+def _open_door(settings: Settings, token: str, node: str, version: str, merges: bool) -> Door | None:
     """Where tasks come directly; None where they do not."""
     folder = folder_of(settings)
     try:
-        return Door(Place(folder), token, node, merges) if folder else None
+        return Door(Place(folder), token, node, merges, version) if folder else None
     except OSError as error:
         log.warning("Tasks cannot be handed over directly, all of them go through the queue: %s", error)
         return None

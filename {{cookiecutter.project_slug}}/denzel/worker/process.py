@@ -16,6 +16,7 @@ import time
 from types import ModuleType
 from typing import Any
 
+from denzel import card
 from denzel.edits import Edits
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent
@@ -42,12 +43,13 @@ def main() -> None:
     )
     state = process_state.ProcessState.inherited()
     node = os.environ.get("DENZEL_NODE", f"worker@{settings.project_slug}")
-    module, model = load(state)
+    module, model, version = load(state)
+    state.set_version(version)
     # Libraries and model stay: looking through all of them for garbage would hold up every task that waits.
     gc.collect()
     gc.freeze()
     try:
-        consume(PredictionLoop(module, model, settings, state, node), state, settings, node)
+        consume(PredictionLoop(module, model, settings, state, node, version), state, settings, node)
     except SystemExit as end:
         # Threads that user code has started would keep the process for ever, with the tasks that it has claimed.
         timer = threading.Timer(_LAST_SECONDS, os._exit, (end.code,))
@@ -56,8 +58,8 @@ def main() -> None:
         raise
 
 
-def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
-    """The user's module and the loaded model; tried again for ever: after an edit, or 1 second, doubling to 60."""
+def load(state: process_state.ProcessState) -> tuple[ModuleType, Any, str]:
+    """The user's module, the model, its version; tried again for ever: after an edit, or 1 second, doubling to 60."""
     pause, last = 1.0, ""
     while True:
         edits = Edits()
@@ -67,7 +69,7 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
         try:
             module = loading.import_pipeline()
             limit_torch()
-            model = module.load_model()
+            model, version = card.load(module.load_model)
             limit_torch()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
@@ -83,7 +85,7 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any]:
             pause = 1.0 if edited else min(60.0, pause * 2)
         else:
             log.info("load_model returned after %.1f s", time.monotonic() - began)
-            return module, model
+            return module, model, version
 
 
 if __name__ == "__main__":

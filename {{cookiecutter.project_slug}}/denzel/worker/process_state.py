@@ -15,8 +15,8 @@ LOADING, READY, ERROR, DISCONNECTED = range(4)
 
 _FD = "DENZEL_STATE_FD"
 _SIZE = 4096
-_STATE, _BUSY_SINCE, _TICK, _TASK, _SPEED, _TEXT = 0, 8, 16, 24, 96, 128
-_TASK_SIZE, _TEXT_SIZE = 64, 2048
+_STATE, _BUSY_SINCE, _TICK, _TASK, _SPEED, _TEXT, _VERSION = 0, 8, 16, 24, 96, 128, 2304
+_TASK_SIZE, _TEXT_SIZE, _VERSION_SIZE = 64, 2048, 64
 
 
 class ProcessState:
@@ -79,6 +79,10 @@ class ProcessState:
         struct.pack_into("d", self._memory, _BUSY_SINCE, 0.0)
         self.tick()
 
+    def set_version(self, version: str) -> None:
+        """Say which version the loaded model has; empty: none."""
+        self._write_text(_VERSION, _VERSION_SIZE, version)
+
     def set_speed(self, tasks_per_second: float, seconds_per_call: float) -> None:
         """Say how fast the process works; 0, 0: not known."""
         struct.pack_into("dd", self._memory, _SPEED, tasks_per_second, seconds_per_call)
@@ -105,6 +109,11 @@ class ProcessState:
     def error(self) -> str:
         """Why load_model failed."""
         return self._read_text(_TEXT, _TEXT_SIZE)
+
+    @property
+    def version(self) -> str:
+        """The version of the loaded model; empty where there is none."""
+        return self._read_text(_VERSION, _VERSION_SIZE)
 
     @property
     def silent_for(self) -> float:

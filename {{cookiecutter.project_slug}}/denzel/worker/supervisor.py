@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import logging.handlers
 import math
 import signal
 import time
@@ -30,7 +29,8 @@ from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
 from denzel.queue.ticket import queue_settings
 from denzel.settings import Automatic, Settings, available_cores, get_settings
-from denzel.worker.child import Child, gpu_of
+from denzel.worker import ingest_starter
+from denzel.worker.child import Child, gpu_of, versions_of
 from denzel.worker.log import configure_logging, log_to_file
 from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
 from denzel.worker.node_name import NodeName
@@ -44,8 +44,7 @@ _SPARE = 0.9
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
 # Seconds between two looks at the processes' speed, and which part of a change is told before the next heartbeat.
-_LOOK_AT_SPEED = 0.1
-_NEWS = 0.25
+_LOOK_AT_SPEED, _NEWS = 0.1, 0.25
 
 
 class Supervisor:
@@ -101,6 +100,7 @@ class Supervisor:
             self._watch_speed,
             self._watch_time,
             self._watch_cancelled,
+            lambda: ingest_starter.watch(self._redis, self._start, self._stopping),
         )
         starting, reloading, *others = loops = [asyncio.create_task(duty()) for duty in duties]
         await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
@@ -119,10 +119,11 @@ class Supervisor:
         """Those that serve, and those that are on their way out."""
         return [child for child in self._running.values() if child.number]
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child) -> asyncio.Task[None]:
         task = asyncio.create_task(child.run())
         self._running[task] = child
         task.add_done_callback(self._running.pop)
+        return task
 
     def _start_predictor(self, gpu: dict[str, str]) -> Child:
         self._started_predictors += 1
@@ -273,6 +274,7 @@ class Supervisor:
                 "reload_error": self._reload_error,
                 "memory": self._memory,
                 "memory_free": free_memory(),
+                **versions_of(self._prediction_processes()),
             }
             try:
                 full = await self._redis_is_full()

@@ -1,0 +1,1 @@
+"""The model's own commands: fit anew, judge."""

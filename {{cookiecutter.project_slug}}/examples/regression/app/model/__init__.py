@@ -1,0 +1,1 @@
+"""The models: what is fitted, and how it is kept in a file."""
