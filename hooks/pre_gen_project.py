@@ -26,7 +26,7 @@ CHOICES = {
     "response": ("sync", "async"),
     "gpu": (True, False),
     "broker": ("redis", "rabbitmq"),
-    "example": ("iris", "regression", "none"),
+    "example": ("iris", "none", "regression"),
     "ci": ("github", "none"),
 }
 
