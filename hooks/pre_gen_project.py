@@ -27,7 +27,7 @@ CHOICES = {
     "gpu": (True, False),
     "broker": ("redis", "rabbitmq"),
     "stack": ("basic", "full"),
-    "example": ("iris", "regression", "none"),
+    "example": ("iris", "none", "regression"),
     "ci": ("github", "none"),
 }
 
