@@ -47,13 +47,8 @@ def test_it_is_claimed_as_it_waits_and_handed_over_as_it_comes(tasks: Tasks, wor
     assert len(claims.work(worker, TERMS, claimant, [])[0]) == 9
 
 
-@pytest.mark.parametrize("listed", ["one one@tested 1 0 0", "one one@tested 8 0 1", "one one@tested 8 1 0"])
-def test_a_process_that_was_listed_before_an_update_is_handed_tasks(tasks: Tasks, listed: str) -> None:
+def test_who_was_listed_before_an_update_is_handed_nothing_that_it_could_not_read(tasks: Tasks) -> None:
     tasks.beat("one", up=2)
-    tasks.redis.lpush("denzel:idle:2", listed)
+    tasks.redis.lpush("denzel:idle", "one one@tested 8 0 1")
     tasks.submit("a")
-    assert tasks.waiting == []
-    assert tasks.redis.llen("denzel:hand:one") == 1
-    tasks.redis.lpush("denzel:idle:2", listed.replace("one", "gone"))
-    tasks.beat("one", up=2)
-    assert tasks.redis.llen("denzel:idle:2") == 0, "one that is gone is forgotten"
+    assert (tasks.waiting, tasks.tickets) == (["a"], 1), "a message wakes it"
