@@ -24,9 +24,13 @@ SERVICES = ("api", "denzel", "monitor", "redis")
 REFUSALS = {"refused", 503}
 
 
-@pytest.fixture(scope="module")
-def project(new_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+@pytest.fixture(scope="module", params=["on", "off"], ids=["direct", "through the queue"])
+def project(
+    request: pytest.FixtureRequest, new_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """Once with requests that are handed straight to the processes, once with all of them in the queue."""
     project = new_project(tmp_path_factory.mktemp("restart"))
+    project.set_env(DIRECT=request.param)
     project.use_pipeline("versioned")
     project.launch()
     return project
@@ -69,6 +73,23 @@ def lives(project: Project) -> dict[str, str]:
         words = ["docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", f"{project.slug}-{service}-1"]
         found[service] = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     return found
+
+
+def is_direct(project: Project) -> bool:
+    """Whether a request went straight to a process: a record that was made by the queue says where its reply goes."""
+    answer = requests.post(f"{project.url}/predict", json={"number": 1}, timeout=10)
+    task_id = answer.headers["Denzel-Task-Id"]
+    code = f"redis.Redis.from_url(os.environ['REDIS_URL']).hexists('denzel:task:{task_id}', 'reply_to')"
+    words = ["docker", "exec", f"{project.slug}-api-1", "python", "-c", f"import os, redis; print({code})"]
+    assert requests.get(f"{project.url}/status/{task_id}", timeout=10).json()["status"] == "SUCCESS"
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_requests_go_the_way_that_is_set(project: Project, request: pytest.FixtureRequest) -> None:
+    if "queue" in request.node.name:
+        assert not any(is_direct(project) for _ in range(3))
+    else:
+        eventually(lambda: is_direct(project), "they go straight to the process")
 
 
 def edit(project: Project, old: str, new: str) -> None:
