@@ -147,8 +147,8 @@ def test_the_overview_tells_nodes_by_name_and_what_waits(tasks: Tasks) -> None:
         tasks.beat(name=name)
     tasks.submit("a", "b")
     tasks.redis.zadd("denzel:delayed", {"c": 9e9})
-    waiting, found = tasks.call(nodes.overview)
-    assert waiting == 3
+    waiting, found, ingest = tasks.call(nodes.overview)
+    assert (waiting, ingest) == (3, None)
     assert [node["name"] for node in found] == ["worker@tested", "worker-2@tested", "worker-10@tested"]
     assert all(node["state"] == "UP" and 0 <= node["age"] <= 2 for node in found)
 
