@@ -36,6 +36,14 @@ def test_code_and_assets_count(project: Path) -> None:
     assert edits.look() == ["app/logic/helper.py", "app/logic/pipeline.py"]
 
 
+def test_data_and_models_are_code(project: Path) -> None:
+    edits = Edits(project)
+    touch(project, "app/model/regressors.py", "app/data/connector.py", "app/training.py")
+    assert edits.look() == ["app/data/connector.py", "app/model/regressors.py"]
+    touch(project, "app/model/regressors.py")
+    assert edits.in_code()
+
+
 def test_what_editors_and_python_leave_does_not(project: Path) -> None:
     edits = Edits(project)
     touch(project, "app/logic/.pipeline.py.swp", "app/logic/pipeline.py~", "app/logic/#pipeline.py#")

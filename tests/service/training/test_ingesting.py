@@ -79,6 +79,7 @@ def test_progress_and_end_are_seen_and_predictions_go_on(slow: Service) -> None:
     assert slow.ready()["ingest"]["status"] == "STARTED"
     assert slow.ready()["workers"][0]["processes"] == 1
     eventually(lambda: in_monitor(slow, task_id).get("name") == "denzel.ingest", "the monitor shows it", 20)
+    eventually(lambda: f"of {ROWS}" in str(in_monitor(slow, task_id).get("result")), "and how far it is", 20)
     assert ingest(slow) == task_id, "a second one is not begun beside it"
     ended = slow.wait(task_id, timeout=60)
     assert (ended["status"], ended["result"], ended["done"]) == ("SUCCESS", {"done": ROWS}, ROWS)

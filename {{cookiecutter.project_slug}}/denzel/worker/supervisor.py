@@ -89,8 +89,7 @@ class Supervisor:
         log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
         self._start(Child("The callback sender", "denzel.callbacks", {}))
-        first = 1 if self._is_automatic else self._wanted
-        for index in range(first):
+        for index in range(1 if self._is_automatic else self._wanted):
             self._start_predictor(gpu_of(index, self._settings.gpu_count))
         duties = (
             self._start_others,
@@ -102,18 +101,19 @@ class Supervisor:
             self._watch_cancelled,
             lambda: ingest_starter.watch(self._redis, self._start, self._stopping),
         )
-        starting, reloading, *others = loops = [asyncio.create_task(duty()) for duty in duties]
+        starting, reloading, *_ = loops = [asyncio.create_task(duty()) for duty in duties]
         await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
         starting.cancel()
         reloading.cancel()
         await self._stop_children()
-        for task in others:
-            task.cancel()
+        while left := [task for task in loops if not task.done()]:  # wait_for may lose a cancellation (before 3.12)
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=0.5)
         await self._node_name.release()
         await self._redis.aclose()
-        for task in loops:  # without one of its duties it must not go on: then it ends with that error
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for task in [task for task in loops if not task.cancelled()]:
+            task.result()  # without one of its duties it must not go on: then it ends with that error
 
     def _prediction_processes(self) -> list[Child]:
         """Those that serve, and those that are on their way out."""
