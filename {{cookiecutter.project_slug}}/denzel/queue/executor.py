@@ -92,10 +92,9 @@ class QueueExecutor:
         await self._withdrawals.stop()
         await self._unneeded.stop()
         for task in (self._listener, self._watching, self._detaching, self._nudging):
-            if task:
+            while task and not task.done():  # a cancellation may be lost while Redis is asked
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await asyncio.wait([task], timeout=0.5)
         await self._client.aclose()
 
     async def submit(self, task: Task) -> Outcome:
