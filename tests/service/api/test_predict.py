@@ -166,6 +166,7 @@ def test_a_record_lives_as_long_as_its_way_of_answering_needs(service: Service) 
     answered = service.predict({"a": 1}).headers["Denzel-Task-Id"]
     polled = service.submit({"a": 1})
     service.wait(polled)
+    eventually(lambda: service.redis.exists(f"denzel:task:{answered}"), "its record follows the answer")
     assert 0 < service.redis.ttl(f"denzel:task:{answered}") <= 60
     assert math.isclose(service.redis.ttl(f"denzel:task:{polled}"), 86400, abs_tol=60)
 
