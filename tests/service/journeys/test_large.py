@@ -64,7 +64,9 @@ def test_the_death_of_its_process_and_a_cancellation(service: Service) -> None:
     [name] = requests_of(service)
     assert service.redis.ttl(name) == -1
     assert service.redis.strlen(name) > SIZE
-    [event] = [event for event in service.events("process") if event[3] == "running"]
+    [event] = eventually(
+        lambda: [event for event in service.events("process") if event[3] == "running"], "its process is known"
+    )
     os.kill(int(event[1]), signal.SIGKILL)
     eventually(lambda: len([one for one in service.events("process") if one[3] == "running"]) == 2, "it runs again")
     cancelled = service.submit(large(note="cancelled", process="wait_for('never')"))
