@@ -92,8 +92,8 @@ def _certificates(text: str) -> str:
 
 
 def _folder(text: str) -> str:
-    """The absolute path of a folder; a relative one begins at the project's, wherever user code may go."""
-    return str(Path(__file__).resolve().parents[1] / text)
+    """The absolute path of a folder: user code may change the working directory later."""
+    return str(Path(text).absolute())
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
