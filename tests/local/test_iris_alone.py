@@ -121,7 +121,7 @@ def test_real_services_stop_in_time_and_leave_nothing(installed: Path, number: s
             "denzel.worker.supervisor",
             "denzel.worker.process",
             "denzel.callbacks",
-            "flower",
+            "denzel.monitor",
         )
         lines = " ".join(running.processes().values())
         assert all(program in lines for program in programs), lines
