@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -120,6 +121,14 @@ def test_a_request_may_come_in_pieces(quick: Service, at: int) -> None:
         assert read(connection.makefile("rb")) == {"answer": {"number": 7}}
 
 
+def test_a_body_may_have_as_many_bytes_as_the_setting_says(new_service: Callable[..., Service]) -> None:
+    service = new_service(MAX_BODY_BYTES=1000)
+    service.start("redis", "api", "denzel")
+    service.wait_ready()
+    eventually(lambda: is_quick(exchange(service, {"number": 1})[0]), "plain requests go the quick way")
+    assert exchange(service, {"text": "x" * 2000})[0].startswith(b"HTTP/1.1 413")
+
+
 def test_it_may_take_longer_than_its_client_waits(quick: Service) -> None:
     """SYNC_TIMEOUT: then the client is told to poll."""
     head, rest = exchange(quick, {"predict": "{'go': wait_for('go')}"})
@@ -162,6 +171,20 @@ def test_a_service_that_leaves_answers_first(quick: Service) -> None:
         assert answer.result()[1] == b'{"go":true}'
         assert stopping.result() == 0
     quick.start("api")
+
+
+def test_a_client_that_does_not_read_is_not_answered_without_end(quick: Service) -> None:
+    """What it is to read is held in memory: no more of it than the usual way holds."""
+    body = request({"note": "unread", "predict": "{'text': 'x' * 200_000}"})
+    with socket.create_connection(("127.0.0.1", quick.ports["api"]), timeout=10) as connection:
+        connection.sendall(body * 400)
+        ran = 0
+        while (now := len([words for words in quick.events("process") if words[3] == "unread"])) > ran or not now:
+            ran = now
+            time.sleep(1)
+        assert ran < 100
+        stream = connection.makefile("rb")
+        assert [read(stream) for _ in range(400)] == [{"text": "x" * 200_000}] * 400
 
 
 def read(stream: object) -> object:

@@ -194,6 +194,14 @@ def test_what_a_process_was_handed_while_it_was_given_long_work_goes_elsewhere(
     assert tasks.record("long")["status"] == "SUCCESS"
 
 
+def test_it_stays_where_the_call_may_be_short(tasks: Tasks, worker: WorkerConnection) -> None:
+    one = idle(tasks, worker, "one")
+    tasks.submit("a")
+    assert tasks.promote("polled", "one", takes_long=False) == 0
+    assert handed(worker, one) == ["a"], "it runs next, without asking"
+    assert tasks.waiting == []
+
+
 def test_it_waits_for_whoever_comes_next_where_nobody_is_idle(tasks: Tasks, worker: WorkerConnection) -> None:
     idle(tasks, worker, "one")
     tasks.submit("a")

@@ -185,7 +185,7 @@ def test_a_direct_task_that_becomes_known_has_its_request_beside_it(tasks: Large
         id, request, link, accepted = "a", REQUEST, Link(), time.time()
 
     for _ in range(2):
-        tasks.call(store.promote, TERMS, Given(), "channel")
+        tasks.call(store.promote, TERMS, Given(), "channel", True)
     assert tasks.record("a")["request"] == ""
     assert tasks.requests == {"a": -1}
     tasks.release("one")

@@ -62,11 +62,11 @@ class Tasks:
     def release(self, token: str) -> bool:
         return self.call(nodes.release, TERMS, token)
 
-    def promote(self, task_id: str, token: str) -> int:
-        """A process that was given a task directly runs it for long."""
+    def promote(self, task_id: str, token: str, takes_long: bool = True) -> int:
+        """A process that was given a task directly runs it for long, or its client is to poll."""
         link = SimpleNamespace(node=f"{token}@tested", token=token)
         given = SimpleNamespace(id=task_id, request=b"{}", accepted=time.time(), link=link)
-        return self.call(store.promote, TERMS, given, "channel")
+        return self.call(store.promote, TERMS, given, "channel", takes_long)
 
     def detach(self, task_id: str) -> list[bytes] | None:
         return self.call(store.detach, TERMS, task_id)

@@ -41,7 +41,9 @@ def create_app(
     executor = executor or _create_executor(settings, pipeline)
 
     cors = Cors(settings.cors_origins)
-    quick_way = QuickWay(executor, pipeline, ids, is_open=not cors and settings.executor == "queue")
+    quick_way = QuickWay(
+        executor, pipeline, ids, settings.max_body_bytes, is_open=not cors and settings.executor == "queue"
+    )
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, middleware=[_Lifespan(executor, pipeline)])
     app.set_error_serializer(partial(write_error, PATHS))
     app.add_error_handler(Unavailable, unavailable)

@@ -55,8 +55,11 @@ class QuickWay:
         is_open: requests may come.
     """
 
-    def __init__(self, executor: Executor, pipeline: UserPipeline, ids: TaskIds, is_open: bool) -> None:
+    def __init__(
+        self, executor: Executor, pipeline: UserPipeline, ids: TaskIds, most_bytes: int, is_open: bool
+    ) -> None:
         self.is_open = is_open
+        self._most_bytes = most_bytes
         self._executor = executor
         self._pipeline = pipeline
         self._ids = ids
@@ -79,6 +82,8 @@ class QuickWay:
             cycle: the server's own, with the request's `scope` and `body`.
         """
         body = bytes(cycle.body)
+        if len(body) > self._most_bytes:
+            return False
         try:
             json_data = jsonio.loads(body)
             if stages.callback_uri(json_data) is not None:

@@ -127,7 +127,7 @@ class DirectWay:
             del self._given[task_id]
             return False
         if task_id not in self._known:
-            await asyncio.shield(self._promotion(given))
+            await asyncio.shield(self._promotion(given, takes_long=False))
         return True
 
     def forget(self, task_id: str) -> None:
@@ -179,7 +179,7 @@ class DirectWay:
 
     def _runs_long(self, given: Given) -> None:
         if not self._is_known(given.id):
-            self._promotion(given)  # should it fail, the next look tries again
+            self._promotion(given, takes_long=True)  # should it fail, the next look tries again
 
     # ---- What is written -----------------------------------------------------------------------------------
 
@@ -187,17 +187,21 @@ class DirectWay:
         """Whether a task has a record, or is getting one."""
         return task_id in self._known or task_id in self._promotions
 
-    def _promotion(self, given: Given) -> asyncio.Task[None]:
+    def _promotion(self, given: Given, takes_long: bool) -> asyncio.Task[None]:
         """The one that is under way, or a new one."""
         if given.id not in self._promotions:
-            self._promotions[given.id] = promotion = self._run(self._promote(given))
+            self._promotions[given.id] = promotion = self._run(self._promote(given, takes_long))
             promotion.add_done_callback(lambda done: done.cancelled() or done.exception())  # none goes unseen
         return self._promotions[given.id]
 
-    async def _promote(self, given: Given) -> None:
+    async def _promote(self, given: Given, takes_long: bool) -> None:
         """Raises Unavailable."""
         try:
-            self._send_tickets(await self._ask(store.promote(self._client, self._queue_settings, given, self._channel)))
+            if given.id not in self._given:  # it has ended
+                return
+            self._send_tickets(
+                await self._ask(store.promote(self._client, self._queue_settings, given, self._channel, takes_long))
+            )
             if given.id in self._given:
                 self._known.add(given.id)
         finally:

@@ -88,8 +88,11 @@ class EndedDirectly(NamedTuple):
     model: str = ""
 
 
-async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: str) -> int:
+async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: str, takes_long: bool) -> int:
     """Let a task that a process was given directly (a `Given`) be known like one that the process has claimed.
+
+    Args:
+        takes_long: it runs for so long that what the process was handed through the queue meanwhile goes elsewhere.
 
     Returns how many tickets it takes for what the process was handed through the queue meanwhile.
     """
@@ -98,7 +101,7 @@ async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: st
         await large.put(client, given.id, request)
         request = b""
     arguments = [given.id, request, reply_to, given.accepted, given.accepted, link.node, link.token]
-    return await _PROMOTE.call(client, *arguments, settings.ticket_queue, settings.ticket)
+    return await _PROMOTE.call(client, *arguments, settings.ticket_queue, settings.ticket, int(takes_long))
 
 
 async def unlist(client: Any, token: str) -> None:

@@ -135,7 +135,8 @@ class Protocol(HttpToolsProtocol):
 
     def _take_quick_way(self, cycle: Any) -> None:
         self._held_back = None
-        if not self._quick_way.take(self, cycle):
+        # The usual way waits until a client that does not read has room for more.
+        if self.flow.write_paused or not self._quick_way.take(self, cycle):
             self.take_usual_way(cycle)
 
     def take_usual_way(self, cycle: Any) -> None:

@@ -176,7 +176,7 @@ class PredictionLoop:
         for part in self._parts([(task.id, task.request) for task in tasks], told_at_once):
             in_next = self._size.plan.portion(MOST_CLAIMS)
             untold = self._door.answer([by_id[task_id] for task_id, *_ in part], part, self._last_call, in_next)
-            to_store += part if self._last_call > _MAY_BE_KNOWN else untold
+            to_store += part if time.monotonic() - began > _MAY_BE_KNOWN else untold
             if should_stop():
                 break  # the others go through the queue
         else:

@@ -1,19 +1,19 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: id, request ('': it was put beside), reply_to, accepted, started (unix seconds), node and token of the process
---       that runs it, ticket queue, ticket.
+--       that runs it, ticket queue, ticket, takes long (1: its call is longer than those after which the process
+--       runs what it was handed without asking, see worker/loop.py).
 -- Returns how many tickets it takes for what waits; they are written unless they travel through another broker.
 -- A task that was handed over directly, without a record, runs for long, or its client is to poll: from now on it is
 -- known like one that was claimed. Whoever dies, it is run again. Nothing changes where it is known already.
--- What the process was handed through the queue meanwhile goes back there: it would wait for the end of this task.
--- (After a call of this length the process asks what it still has before it runs anything, see worker/loop.py.)
-local id, sent, reply_to, accepted, started, node, token, queue, ticket = unpack(ARGV)
+-- What the process was handed through the queue meanwhile goes back there where this one takes long: it would wait.
+local id, sent, reply_to, accepted, started, node, token, queue, ticket, takes_long = unpack(ARGV)
 local key = TASK .. id
 
 if redis.call('EXISTS', key) == 1 then return 0 end
 local request, beside = beside_or_not(id, sent)
 if not request then return redis.error_reply('ERR the request is gone') end
 unlist(token)
-for _, other in ipairs(redis.call('SMEMBERS', CLAIMS .. token)) do
+for _, other in ipairs(takes_long == '1' and redis.call('SMEMBERS', CLAIMS .. token) or {}) do
     local status, handed = unpack(redis.call('HMGET', TASK .. other, 'status', 'handed'))
     if status == 'STARTED' and handed == '1' then
         redis.call('SREM', CLAIMS .. token, other)
