@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 import redis
 
+from denzel.direct.door import DirectTask, Door
+from denzel.direct.place import Place, folder_of
 from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
 from denzel.queue import claims, keys, store
 from denzel.queue.executor import QueueExecutor
@@ -193,3 +196,91 @@ def test_nobody_waits_for_a_task_that_was_refused(run: Callable) -> None:
             await queue.submit("sync", 10)
 
     run(test)
+
+
+# ---- Tasks that a process was given directly -------------------------------------------------------------------------
+
+
+class DirectQueue(Queue):
+    """The same, with a process beside it that takes tasks directly when told to."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        super().__init__(service)
+        self.settings = Settings.from_environment({"REDIS_URL": service.redis_url, "DIRECT_FOLDER": str(folder)})
+        self.executor = QueueExecutor(self.settings)
+        place = folder_of(self.settings)
+        assert place
+        self.door = Door(Place(place), uuid.uuid4().hex, "one@tested", merges=False)
+
+    async def give(self) -> tuple[Task, list[DirectTask]]:
+        """A task that the process has begun."""
+        while True:
+            task = Task(str(uuid.uuid4()), b"{}", "sync", None, 30)
+            if self.executor.begin(task, None):
+                break
+            self.door.has_tasks()
+            await asyncio.sleep(0.01)
+        while not (taken := self.door.take(lambda waiting: waiting)):
+            await asyncio.sleep(0.01)
+        return task, taken
+
+    def record(self, task: Task) -> dict[bytes, bytes]:
+        return self.redis.hgetall(f"denzel:task:{task.id}")
+
+
+@pytest.fixture
+def run_direct(redis_service: Service, empty_redis: redis.Redis, tmp_path: Path) -> Callable[[Callable], None]:
+    """Call it with a test; nobody may be waited for after it."""
+
+    async def main(test: Callable[[DirectQueue], Awaitable[None]]) -> None:
+        queue = DirectQueue(redis_service, tmp_path)
+        await queue.executor.start()
+        try:
+            await test(queue)
+            assert queue.executor._waiting == {}
+        finally:
+            await queue.executor.stop()
+            queue.door.close()
+
+    return lambda test: asyncio.run(main(test))
+
+
+def test_an_answer_that_comes_in_the_moment_in_which_the_wait_ends_is_told(run_direct: Callable) -> None:
+    async def test(queue: DirectQueue) -> None:
+        task, taken = await queue.give()
+        queue.executor.end_waits()
+        queue.door.answer(taken, [(task.id, "SUCCESS", b'{"a":1}', b"")], 0.001, 1)
+        while queue.executor._direct._given:
+            await asyncio.sleep(0.01)
+        assert await queue.executor.finish(task) == Outcome("SUCCESS", b'{"a":1}')
+        while not queue.record(task):
+            await asyncio.sleep(0.01)
+        assert queue.record(task)[b"status"] == b"SUCCESS", "it has not run again"
+        assert queue.record(task)[b"attempts"] == b"1"
+
+    run_direct(test)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_who_is_told_to_poll_finds_the_task_although_its_process_dies_in_that_moment(
+    run_direct: Callable, turns: int
+) -> None:
+    """At each of the event loop's turns from the end of the wait on."""
+
+    async def test(queue: DirectQueue) -> None:
+        task, _ = await queue.give()
+        link = queue.executor._direct._given[task.id].link
+        queue.executor.end_waits()
+        finishing = asyncio.ensure_future(queue.executor.finish(task))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        link._end(blame=True)
+        assert await finishing is RAN_OUT
+        assert queue.record(task)[b"mode"] == b"poll"
+        waits = queue.redis.lrange("denzel:waiting", 0, -1) == [task.id.encode()]
+        claimed = queue.redis.smembers(keys.CLAIMS + link.token) == {
+            task.id.encode()
+        }  # until the process counts as dead
+        assert waits or claimed
+
+    run_direct(test)

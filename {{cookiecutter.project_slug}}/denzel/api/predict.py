@@ -69,7 +69,8 @@ class Predict:
         except ValueError as error:
             raise malformed(req, body, error) from None
         callback_uri = stages.callback_uri(json_data)
-        request, verified_uri = await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
+        verified = req.scope.get(quick.VERIFIED) or await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
+        request, verified_uri = verified
         callback_uri = verified_uri or callback_uri
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)

@@ -19,9 +19,10 @@ from denzel.pipeline import stages
 from denzel.pipeline.in_api import Doubtful, UserPipeline
 
 # What the usual way finds in the scope of a request: its task, and how it ends; its task, which is to be submitted;
-# that `verify_input` has failed.
+# what `verify_input` made of it; that this has failed.
 BEGUN = "denzel.begun"
 READY = "denzel.ready"
+VERIFIED = "denzel.verified"
 DOUBTFUL = "denzel.doubtful"
 
 # Requests with these headers ask for more than predictions.
@@ -81,20 +82,23 @@ class QuickWay:
         Args:
             cycle: the server's own, with the request's `scope` and `body`.
         """
-        body = bytes(cycle.body)
-        if len(body) > self._most_bytes:
+        size = len(cycle.body)
+        if size > self._most_bytes or not self._pipeline.may_verify_now(size):
             return False
         try:
-            json_data = jsonio.loads(body)
+            json_data = jsonio.loads(bytes(cycle.body))
             if stages.callback_uri(json_data) is not None:
                 return False
-            verified = self._pipeline.verify_now(json_data, len(body))
+            verified = self._pipeline.verify_now(json_data)
         except Doubtful:
             cycle.scope[DOUBTFUL] = True
             return False
         except ValueError:
             return False
-        if verified is None or verified[1] is not None:
+        if verified is None:
+            return False
+        if verified[1] is not None:  # a callback_uri
+            cycle.scope[VERIFIED] = verified
             return False
         task = Task(self._ids.new(), verified[0], "live", None)
         withdraw = partial(self._executor.withdraw, task.id)

@@ -38,6 +38,7 @@ class Given:
         sent: when, on the event loop's clock.
         accepted: when, in unix seconds.
         number: its place among the tasks that went over this connection.
+        told_long: when `on_long` was called last, on the event loop's clock.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Given:
     sent: float
     accepted: float
     number: int = 0
+    told_long: float = 0.0
 
     @property
     def is_large(self) -> bool:
@@ -167,7 +169,8 @@ class Link(asyncio.Protocol):
             if given.number > begun and is_late and self._recall(given):
                 self._shunned_until = now + 10 * patience
                 self._links.on_return(given)
-            elif now - given.sent > self._links.long and given.number <= begun:
+            elif now - max(given.sent, given.told_long) > self._links.long and given.number <= begun:
+                given.told_long = now
                 self._links.on_long(given)
         if self.given:
             self._look_again(min(patience, 0.05))
@@ -282,7 +285,7 @@ class Links:
 
     Args:
         place: where they listen.
-        long: seconds after which a running task is told of by `on_long`, again and again.
+        long: seconds after which a running task is told of by `on_long`, again and again after as many.
         on_end: called with the id of a task that has ended, the link, and how it ended.
         on_return: called with a task that has not begun soon, and is not going to.
         on_lost: called when a process takes and answers nothing more, with the link and the tasks that it had, each

@@ -65,14 +65,16 @@ class UserPipeline:
         if self._retrying:
             self._retrying.cancel()
 
-    def verify_now(self, json_data: Any, size: int) -> tuple[bytes, Any] | None:
-        """The same as `verify`, without waiting; None when it has to be tried otherwise.
+    def may_verify_now(self, size: int) -> bool:
+        """Whether `verify_now` may be called, for a request of so many bytes."""
+        return self.module is not None and self.thread.is_free_for("verify_input", size)
+
+    def verify_now(self, json_data: Any) -> tuple[bytes, Any] | None:
+        """The same as `verify`, without waiting; None when it takes too long after all.
 
         Raises:
             Doubtful: it failed here; whether it fails in its thread, too, `verify` says.
         """
-        if self.module is None or not self.thread.is_free_for("verify_input", size):
-            return None
         try:
             return self.thread.call_now("verify_input", self._verified, json_data)
         except Overdue:

@@ -7,6 +7,7 @@
     claims, worker_connection        a prediction process's side: claim tasks, store how they ended
     large                            large requests, which lie beside their records
     readiness                        whether anybody can answer
+    redis_errors                     why Redis did not serve a request
     nodes                            the supervisor's side: heartbeats, processes that died
     callbacks                        the callback sender's side
     given_up                         tasks that were given up: list them, run them again

@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from denzel.direct import place
 from denzel.direct.links import Given, Link, Links
@@ -22,6 +22,8 @@ from denzel.queue import store
 from denzel.queue.ticket import queue_settings
 from denzel.record import Ending
 from denzel.settings import Settings
+
+T = TypeVar("T")
 
 # Seconds after which a task that runs gets its record; within the time limit, so that the record tells of that.
 _LONG = 0.3
@@ -65,12 +67,12 @@ class DirectWay:
         self._on_end, self._on_return, self._send_tickets = on_end, on_return, send_tickets
         self._given: dict[str, Given] = {}
         self._known: set[str] = set()  # ids of those that have a record
-        self._promotions: dict[str, asyncio.Task[None]] = {}  # ids of those that are getting one
+        self._promotions: dict[str, asyncio.Task[bool]] = {}  # ids of those that are getting one
         self._unwritten: deque[store.EndedDirectly] = deque()
         self._unwritten_bytes = 0
         self._has_unwritten = asyncio.Event()
         self._links: Links | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, client: Any) -> None:
         """Look for processes; without a folder there is no direct way.
@@ -92,9 +94,10 @@ class DirectWay:
         """Write what is left, and let go of the processes."""
         if self._links is None:
             return
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # a cancellation may be lost while Redis is asked
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.5)
         with contextlib.suppress(Unavailable):
             while self._unwritten:
                 await self._write_some()
@@ -126,9 +129,7 @@ class DirectWay:
         if not self._is_known(task_id) and given.link.take_back(task_id):
             del self._given[task_id]
             return False
-        if task_id not in self._known:
-            await asyncio.shield(self._promotion(given, takes_long=False))
-        return True
+        return task_id in self._known or await asyncio.shield(self._promotion(given, takes_long=False))
 
     def forget(self, task_id: str) -> None:
         """Nobody waits any more for this task."""
@@ -172,7 +173,7 @@ class DirectWay:
             promotion = self._promotions.get(task_id)
             if promotion:
                 await asyncio.wait([promotion])
-            if promotion is None or promotion.cancelled() or promotion.exception():
+            if promotion is None or promotion.cancelled() or promotion.exception() or not promotion.result():
                 self._on_return(task_id, fault)
             else:
                 self._known.discard(task_id)
@@ -187,23 +188,24 @@ class DirectWay:
         """Whether a task has a record, or is getting one."""
         return task_id in self._known or task_id in self._promotions
 
-    def _promotion(self, given: Given, takes_long: bool) -> asyncio.Task[None]:
+    def _promotion(self, given: Given, takes_long: bool) -> asyncio.Task[bool]:
         """The one that is under way, or a new one."""
         if given.id not in self._promotions:
             self._promotions[given.id] = promotion = self._run(self._promote(given, takes_long))
             promotion.add_done_callback(lambda done: done.cancelled() or done.exception())  # none goes unseen
         return self._promotions[given.id]
 
-    async def _promote(self, given: Given, takes_long: bool) -> None:
-        """Raises Unavailable."""
+    async def _promote(self, given: Given, takes_long: bool) -> bool:
+        """Whether a task has a record now; not when it has ended, or its process has. Raises Unavailable."""
         try:
-            if given.id not in self._given:  # it has ended
-                return
+            if given.id not in self._given:
+                return False
             self._send_tickets(
                 await self._ask(store.promote(self._client, self._queue_settings, given, self._channel, takes_long))
             )
             if given.id in self._given:
                 self._known.add(given.id)
+            return True
         finally:
             del self._promotions[given.id]
 
@@ -233,7 +235,7 @@ class DirectWay:
         if not self._unwritten:
             self._has_unwritten.clear()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

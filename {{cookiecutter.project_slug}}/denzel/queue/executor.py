@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from denzel.admission import why_refused
 from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
@@ -28,6 +28,7 @@ from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
 from denzel.queue.direct_way import DirectWay
 from denzel.queue.nodes import overview
+from denzel.queue.redis_errors import reason_of
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
 from denzel.queue.withdrawals import Withdrawals
@@ -145,7 +146,10 @@ class QueueExecutor:
                 return GONE
             if outcome is not RAN_OUT:
                 return outcome
-            if not wait.is_stored and not await self._direct.keep(task.id):
+            kept = wait.is_stored or await self._direct.keep(task.id)
+            if wait.late:
+                return wait.late
+            if not kept:
                 await self._store_after_all(task)
             return await self._detached(task.id)
         finally:
@@ -191,8 +195,9 @@ class QueueExecutor:
             if wait.timer:
                 wait.timer.cancel()
             wait.tell(result, model)
-        else:
-            self._resolve(task_id, Outcome(status, result if status == "SUCCESS" else message, model))
+        elif wait:
+            wait.late = Outcome(status, result if status == "SUCCESS" else message, model)
+            _end(wait.future, wait.late)
 
     def _returned(self, task_id: str, fault: str) -> None:
         """A process has not run this task, or died of it, perhaps: it goes through the queue."""
@@ -343,8 +348,8 @@ class QueueExecutor:
             async with timeout(PATIENCE):
                 return await request
         except (RedisError, OSError, asyncio.TimeoutError) as error:
-            log.warning("Redis did not serve a request: %s", _reason(error))
-            raise Unavailable(_reason(error)) from error
+            log.warning("Redis did not serve a request: %s", reason_of(error))
+            raise Unavailable(reason_of(error)) from error
 
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
@@ -374,6 +379,7 @@ class _Wait:
     is_stored: bool = False
     seconds: float = 0.0
     tell: Callable[[bytes, str], None] | None = None
+    late: Outcome | None = None  # of a task that came directly, and may have ended in the moment that its wait did
 
 
 def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
@@ -385,14 +391,3 @@ def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
 def _outcome(found: list[bytes]) -> Outcome:
     status, result, message, model = found
     return Outcome(status.decode(), result if status == b"SUCCESS" else message, (model or b"").decode())
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
-        return "Redis is full (REDIS_MAXMEMORY in .env); there will be room when results have expired"
-    if "read only replica" in str(error):
-        return "Redis is a replica, which takes no changes; there will be a primary when its failover is over"
-    if isinstance(error, ResponseError):
-        text, _, _ = str(error).partition(" script: ")  # where in a script of ours it was means nothing to clients
-        return f"Redis refused: {text.rstrip('.')}"
-    return "Redis does not answer; look at `make status` and `make logs SERVICE=redis`"

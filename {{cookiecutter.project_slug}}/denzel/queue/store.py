@@ -2,12 +2,12 @@
 
 The record of a task is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a
 wait that ran out), request (JSON, until the task ends), beside (1: that is large, and lies under a name of its own:
-`large.py`), result (JSON), message (a failure's, JSON), callback_uri,
-reply_to, until (unix seconds to which its client waits, if that is long), kept (1: however it is answered, its result
-lives as long as an asynchronous one), accepted, started, ended (unix seconds), worker and token (who runs it), model
-(the version of the one that answered), attempts (starts), deaths (processes that died of it alone), losses (the same
-where the whole container was gone), alone (1: never again together with others), callback (JSON, how its delivery
-stands). A record has no expiry until its task ends: nothing accepted is lost.
+`large.py`), result (JSON), message (a failure's, JSON), callback_uri, reply_to, until (unix seconds to which its client
+waits, if that is long), kept (1: however it is answered, its result lives as long as an asynchronous one), accepted,
+started, ended (unix seconds), worker and token (who runs it), handed (1: it was claimed for a process that had not
+asked just then), model (the version of the one that answered), attempts (starts), deaths (processes that died of it
+alone), losses (the same where the whole container was gone), alone (1: never again together with others), callback
+(JSON, how its delivery stands). A record has no expiry until its task ends: nothing accepted is lost.
 """
 
 from __future__ import annotations

@@ -1,0 +1,17 @@
+"""Why Redis did not serve a request, in words for those who asked."""
+
+from __future__ import annotations
+
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+
+def reason_of(error: BaseException) -> str:
+    """The reason, without a full stop."""
+    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+        return "Redis is full (REDIS_MAXMEMORY in .env); there will be room when results have expired"
+    if "read only replica" in str(error):
+        return "Redis is a replica, which takes no changes; there will be a primary when its failover is over"
+    if isinstance(error, ResponseError):
+        text, _, _ = str(error).partition(" script: ")  # where in a script of ours it was means nothing to clients
+        return f"Redis refused: {text.rstrip('.')}"
+    return "Redis does not answer; look at `make status` and `make logs SERVICE=redis`"
