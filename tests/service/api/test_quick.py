@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -138,18 +139,21 @@ def test_it_may_take_longer_than_its_client_waits(quick: Service) -> None:
 
 
 def test_a_client_that_goes_leaves_nothing(quick: Service) -> None:
-    first = quick.submit({"predict": "{'go': wait_for('go')}"})
-    eventually(lambda: quick.status(first)["status"] == "STARTED", "the process is at work")
-    connections = [socket.create_connection(("127.0.0.1", quick.ports["api"]), timeout=10) for _ in range(20)]
-    for connection in connections:
-        connection.sendall(request({"note": "gone"}))
-    eventually(lambda: quick.redis.llen("denzel:waiting") == 20, "they wait")
-    for connection in connections:
-        connection.close()
-    eventually(lambda: quick.redis.llen("denzel:waiting") == 0, "nobody waits for them")
-    (quick.project / "go").touch()
-    assert quick.wait(first)["result"] == {"go": True}
-    assert not [words for words in quick.events("process") if words[3] == "gone"]
+    assert quick.run("denzel.control", "response", "sync", "1000").returncode == 0  # none is refused for its wait
+    try:
+        first = quick.submit({"predict": "{'go': wait_for('go')}"})
+        eventually(lambda: quick.status(first)["status"] == "STARTED", "the process is at work")
+        with ExitStack() as stack:
+            for _ in range(20):
+                connection = socket.create_connection(("127.0.0.1", quick.ports["api"]), timeout=10)
+                stack.enter_context(connection).sendall(request({"note": "gone"}))
+            eventually(lambda: quick.redis.llen("denzel:waiting") == 20, "they wait")
+        eventually(lambda: quick.redis.llen("denzel:waiting") == 0, "nobody waits for them")
+        (quick.project / "go").touch()
+        assert quick.wait(first)["result"] == {"go": True}
+        assert not [words for words in quick.events("process") if words[3] == "gone"]
+    finally:
+        quick.redis.delete("synchronous_timeout")
 
 
 def test_a_process_that_dies_is_not_the_end_of_a_request(quick: Service) -> None:
