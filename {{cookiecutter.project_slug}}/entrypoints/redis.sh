@@ -3,8 +3,7 @@
 # REDIS_SERVER is the program. The settings go in by stdin: arguments would show the password to every process.
 #
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
-# a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled; without
-# compression, which took more time than all else about large requests that lie in Redis at that moment.
+# a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
 # Nothing is ever evicted: a full memory refuses new requests instead.
 set -eu
 
@@ -36,7 +35,6 @@ appendonly yes
 appendfsync no
 auto-aof-rewrite-percentage 100
 auto-aof-rewrite-min-size 64mb
-rdbcompression no
 save ""
 maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
