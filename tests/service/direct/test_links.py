@@ -113,6 +113,87 @@ def test_answers_are_read_even_if_the_next_task_is_sent_to_one_that_leaves(place
     asyncio.run(run())
 
 
+def test_no_more_is_sent_than_can_be_recalled_while_the_process_reads_nothing(place: Place, door: Door) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        link = await heard.link(door)
+        for number in range(frames.MOST_TASKS):
+            link.give(str(number), b"{}", 0.0)
+        for number in range(frames.MOST_TASKS):
+            assert link.take_back(str(number))
+        assert heard.links.choose(10) is None, "one more would take the place of the first one's recall"
+        await asyncio.sleep(0)
+        eventually(lambda: door._connections[link._slot].seen == frames.MOST_TASKS or door.has_tasks(), "all has come")
+        eventually(lambda: not door.has_tasks(), "the recalls have come, too")
+        assert door.take(lambda waiting: waiting) == [], "none of them runs"
+        assert heard.links.choose(10) is link
+        await heard.end()
+
+    asyncio.run(run())
+
+
+def test_of_tasks_that_were_merged_no_api_process_takes_its_own_for_the_culprit(place: Place, door: Door) -> None:
+    async def run() -> None:
+        both = [Heard(place), Heard(Place(place.folder))]
+        links = [await heard.link(door) for heard in both[:1]]
+        links[0]._release_lock()
+        links.append(await both[1].link(door))
+        for name, link in zip(("one", "two"), links, strict=True):
+            link.give(name, b"{}", 0.0)
+        await asyncio.sleep(0)
+        eventually(lambda: door.has_tasks() and door.waiting == 2, "both have come")
+        door.tell_call(len(door.take(lambda waiting: waiting)))
+        for link in links:
+            link._end(blame=True)
+        assert [heard.lost for heard in both] == [{"one": "alone"}, {"two": "alone"}]
+        for heard in both:
+            await heard.end()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_task_that_ran_alone_is_what_its_process_died_of(place: Place, door: Door, merged: bool) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        link = await heard.link(door)
+        names = ["one", "two"] if merged else ["one"]
+        for name in names:
+            link.give(name, b"{}", 0.0)
+        await asyncio.sleep(0)
+        eventually(lambda: door.has_tasks() and door.waiting == len(names), "all have come")
+        door.tell_call(len(door.take(lambda waiting: waiting)))
+        link._end(blame=True)
+        assert heard.lost == dict.fromkeys(names, "alone" if merged else "death")
+        await heard.end()
+
+    asyncio.run(run())
+
+
+def test_an_error_while_one_client_is_told_costs_no_other_its_answer(place: Place, door: Door) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        link = await heard.link(door)
+        told = heard.links.on_end
+
+        def tell(task_id: str, link: Link, ending: tuple[str, bytes, bytes]) -> None:
+            if task_id == "one":
+                raise RuntimeError("its client has gone in an odd way")
+            told(task_id, link, ending)
+
+        heard.links.on_end = tell
+        for name in ("one", "two"):
+            link.give(name, b"{}", 0.0)
+        await asyncio.sleep(0)
+        eventually(lambda: door.has_tasks() and door.waiting == 2, "both have come")
+        door.answer(door.take(lambda waiting: waiting), [(name, "SUCCESS", b"1", b"") for name in ("one", "two")], 0.001, 1)
+        await until(lambda: heard.ended, "the second one is told")
+        assert (list(heard.ended), link.given, link.is_open) == (["two"], {}, True)
+        await heard.end()
+
+    asyncio.run(run())
+
+
 def test_a_fork_of_user_code_keeps_nothing_open(place: Place, door: Door) -> None:
     async def run() -> None:
         heard = Heard(place)

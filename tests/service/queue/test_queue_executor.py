@@ -284,3 +284,28 @@ def test_who_is_told_to_poll_finds_the_task_although_its_process_dies_in_that_mo
         assert waits or claimed
 
     run_direct(test)
+
+
+def test_what_a_task_is_suspected_of_goes_with_it_although_its_wait_ends(run_direct: Callable) -> None:
+    async def test(queue: DirectQueue) -> None:
+        task, _ = await queue.give()
+        direct = queue.executor._direct
+        unlisted = asyncio.Event()
+        ask, direct._ask = direct._ask, lambda request: _later(unlisted, ask, request)
+        queue.door.tell_call(1)
+        direct._given[task.id].link._end(blame=True)
+        await asyncio.sleep(0)  # Redis is slow
+        queue.executor.end_waits()
+        assert await queue.executor.finish(task) is RAN_OUT
+        unlisted.set()
+        while direct._faults:
+            await asyncio.sleep(0.01)
+        assert (task.fault, direct._faults) == ("death", {})
+        assert queue.record(task)[b"mode"] == b"poll"
+
+    run_direct(test)
+
+
+async def _later(event: asyncio.Event, ask: Callable, request: Awaitable) -> object:
+    await event.wait()
+    return await ask(request)

@@ -154,6 +154,10 @@ class Door:
                 self._send(task._connection, frames.frame(frames.REFUSED, task.id.encode()))
         return taken
 
+    def tell_call(self, tasks: int) -> None:
+        """Let API processes know how many tasks the call has that is about to run."""
+        frames.set_in_call(self._page, tasks)
+
     def answer(
         self, tasks: Sequence[DirectTask], ended: Sequence[EndedTask], seconds: float, in_next: int
     ) -> list[EndedTask]:
@@ -239,8 +243,13 @@ class Door:
                     connection.seen += 1
                     self._waiting.append(DirectTask(*frames.parse_task(body), connection, connection.seen))
                 elif kind == frames.RECALL:
-                    recalled = body.decode()
-                    self._waiting = deque(task for task in self._waiting if task.id != recalled)
+                    self._forget(connection, body.decode())
+
+    def _forget(self, connection: _Connection, recalled: str) -> None:
+        """An API process has recalled a task."""
+        self._waiting = deque(task for task in self._waiting if task.id != recalled)
+        if not any(task._connection is connection for task in self._waiting):
+            frames.pass_by(self._page, connection.slot, connection.seen)
 
     def _send(self, connection: _Connection, data: bytes) -> None:
         until = time.monotonic() + _PATIENCE

@@ -12,6 +12,8 @@ All numbers are little-endian; sizes are in bytes.
 Whether a task has begun is told in a page of memory that both see (a file, see `place`), as a process that runs one
 reads no frames: for each connection how many of its tasks have begun, and which were recalled. Either side first writes
 its own word and then reads the other's, so that at least one of them sees both (Dekker's way to exclude each other).
+There is room for the recalls of MOST_TASKS numbers beyond the one that has begun last: no task is sent beyond these.
+The page's last word tells how many tasks the call has that runs: should the process die, that is how many may be to blame.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Iterable, Iterator
 from denzel.record import EndedTask
 
 # What both sides must agree upon; those of different versions do not meet (see `place`).
-VERSION = 2
+VERSION = 3
 
 TASK, RECALL, HELLO, ENDED, BYE, REFUSED = range(1, 7)
 
@@ -41,7 +43,8 @@ MOST_SLOTS = 64
 MOST_TASKS = 128
 # A connection's part of the page: how many of its tasks have begun, and the numbers of those recalled lately.
 _SLOT_SIZE = (1 + MOST_TASKS) * _SEQUENCE.size
-PAGE_SIZE = MOST_SLOTS * _SLOT_SIZE
+_CALL_AT = MOST_SLOTS * _SLOT_SIZE
+PAGE_SIZE = _CALL_AT + _SEQUENCE.size
 
 
 def frame(kind: int, *parts: bytes) -> bytes:
@@ -138,6 +141,21 @@ def begun(page: mmap.mmap, slot: int) -> int:
 def clear(page: mmap.mmap, slot: int) -> None:
     """Let a connection begin: none of its tasks has begun, or been recalled."""
     page[slot * _SLOT_SIZE : (slot + 1) * _SLOT_SIZE] = bytes(_SLOT_SIZE)
+
+
+def pass_by(page: mmap.mmap, slot: int, number: int) -> None:
+    """Let a connection's tasks up to this number count as begun: none of them is there any more."""
+    _SEQUENCE.pack_into(page, slot * _SLOT_SIZE, max(number, begun(page, slot)))
+
+
+def set_in_call(page: mmap.mmap, tasks: int) -> None:
+    """Tell how many tasks the call has that is about to run, those of all connections together."""
+    _SEQUENCE.pack_into(page, _CALL_AT, tasks)
+
+
+def in_call(page: mmap.mmap) -> int:
+    """How many tasks the call has that runs, or ran last."""
+    return _SEQUENCE.unpack_from(page, _CALL_AT)[0]
 
 
 def _place_of_recall(slot: int, number: int) -> int:

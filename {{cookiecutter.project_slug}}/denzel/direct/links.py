@@ -109,6 +109,7 @@ class Link(asyncio.Protocol):
         return (
             self.is_open
             and len(self.given) < frames.MOST_TASKS
+            and self._sent - self._begun < frames.MOST_TASKS
             and self._links.loop.time() >= self._shunned_until
             and self._transport is not None
             and self._transport.get_write_buffer_size() < _BUFFER
@@ -247,7 +248,10 @@ class Link(asyncio.Protocol):
         self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
         for task_id, status, result, message in answers:
             self.given.pop(task_id, None)
-            self._links.on_end(task_id, self, (status, result, message))
+            try:
+                self._links.on_end(task_id, self, (status, result, message))
+            except Exception:  # the others of this frame have been answered, too
+                log.exception("Task %s has ended, and its client could not be told", task_id)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(blame=True)
@@ -266,7 +270,7 @@ class Link(asyncio.Protocol):
         left, self.given = list(self.given.values()), {}
         begun = self._begun
         suspects = [given for given in left if blame and given.number <= begun]
-        fault = "death" if len(suspects) == 1 else "alone"
+        fault = "death" if len(suspects) == 1 and self._page and frames.in_call(self._page) <= 1 else "alone"
         self._links.on_lost(self, [(given, fault if given in suspects else "") for given in left])
         if self._transport:
             self._transport.close()

@@ -66,6 +66,7 @@ class DirectWay:
         self._ask = ask
         self._on_end, self._on_return, self._send_tickets = on_end, on_return, send_tickets
         self._given: dict[str, Given] = {}
+        self._faults: dict[str, str] = {}  # by id, of those whose process has died just now
         self._known: set[str] = set()  # ids of those that have a record
         self._promotions: dict[str, asyncio.Task[bool]] = {}  # ids of those that are getting one
         self._unwritten: deque[store.EndedDirectly] = deque()
@@ -137,6 +138,10 @@ class DirectWay:
         if given and not self._is_known(task_id) and given.link.take_back(task_id):
             del self._given[task_id]
 
+    def fault_of(self, task_id: str) -> str:
+        """What a task is suspected of that no process has any more (see `Task`)."""
+        return self._faults.get(task_id, "")
+
     # ---- What the links tell -------------------------------------------------------------------------------
 
     def _ended(self, task_id: str, link: Link, ending: Ending) -> None:
@@ -162,6 +167,7 @@ class DirectWay:
                 self._known.discard(given.id)
             else:
                 unknown.append((given.id, fault))
+                self._faults[given.id] = fault
         if unknown:
             self._run(self._queue_up(link.token, unknown))
 
@@ -177,6 +183,7 @@ class DirectWay:
                 self._on_return(task_id, fault)
             else:
                 self._known.discard(task_id)
+            del self._faults[task_id]
 
     def _runs_long(self, given: Given) -> None:
         if not self._is_known(given.id):

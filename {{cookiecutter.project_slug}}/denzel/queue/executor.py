@@ -174,7 +174,7 @@ class QueueExecutor:
 
     async def _store_after_all(self, task: Task) -> None:
         """The client is to poll, and no process has the task any more. Raises QueueFull, Unavailable."""
-        task.mode, task.wait = "sync", 0
+        task.mode, task.wait, task.fault = "sync", 0, task.fault or self._direct.fault_of(task.id)
         submitted = await self._send([task])
         if refused := submitted.refused.get(task.id):
             raise self._queue_full(submitted.waiting, *refused, None)

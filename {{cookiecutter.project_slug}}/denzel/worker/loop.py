@@ -169,6 +169,7 @@ class PredictionLoop:
         if not tasks:
             return []
         self._gather(self._door, tasks)
+        self._door.tell_call(len(tasks))
         began, to_store = time.monotonic(), []
         by_id = {task.id: task for task in tasks}
         # Tasks of the queue have just come from Redis. These must not wait for one that is frozen.
