@@ -186,7 +186,9 @@ def test_an_error_while_one_client_is_told_costs_no_other_its_answer(place: Plac
             link.give(name, b"{}", 0.0)
         await asyncio.sleep(0)
         eventually(lambda: door.has_tasks() and door.waiting == 2, "both have come")
-        door.answer(door.take(lambda waiting: waiting), [(name, "SUCCESS", b"1", b"") for name in ("one", "two")], 0.001, 1)
+        door.answer(
+            door.take(lambda waiting: waiting), [(name, "SUCCESS", b"1", b"") for name in ("one", "two")], 0.001, 1
+        )
         await until(lambda: heard.ended, "the second one is told")
         assert (list(heard.ended), link.given, link.is_open) == (["two"], {}, True)
         await heard.end()

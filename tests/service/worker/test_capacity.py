@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -65,3 +67,56 @@ def test_where_all_fit_nothing_loads_twice(limited: Callable[..., Service]) -> N
     service.wait_ready(processes=available_cores())
     assert threads(service) == "1"
     assert len(service.events("load_model")) == available_cores()
+
+
+# ---- Those that are prepared -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow_to_load(new_service: Callable[..., Service]) -> Service:
+    """One whose model takes until the file `model` is there."""
+    service = new_service(WORKER_CONCURRENCY="auto")
+    (service.project / "model").unlink(missing_ok=True)
+    service.start("redis", "api", "denzel")
+    return service
+
+
+def imported_by_processes(service: Service) -> set[str]:
+    """The ids of the prediction processes that have imported the pipeline."""
+    return {words[1] for words in service.events("import")} & {str(pid) for pid in service.predictors()}
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="one core has one process in any case")
+def test_the_others_import_while_the_first_one_loads_and_load_when_it_was_measured(slow_to_load: Service) -> None:
+    service = slow_to_load
+    eventually(lambda: len(imported_by_processes(service)) == available_cores(), "all have imported the pipeline")
+    assert service.get("/ready").status_code == 503
+    assert len(service.events("load_model")) == 1
+    prepared = service.predictors()
+    (service.project / "model").touch()
+    service.wait_ready(processes=available_cores())
+    assert (service.predictors(), len(service.events("load_model"))) == (prepared, available_cores())
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="one core has one process in any case")
+def test_one_that_was_prepared_takes_up_an_edit_before_it_loads(slow_to_load: Service) -> None:
+    service = slow_to_load
+    eventually(lambda: len(imported_by_processes(service)) == available_cores(), "all have imported the pipeline")
+    before = len(service.events("import"))
+    pipeline = service.project / "app/logic/pipeline.py"
+    pipeline.write_text(pipeline.read_text() + "\n# edited\n")
+    (service.project / "model").touch()
+    service.wait_ready(processes=available_cores())
+    assert len(service.events("import")) > before
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="one core has one process in any case")
+def test_a_reload_ends_what_was_prepared(slow_to_load: Service) -> None:
+    service = slow_to_load
+    eventually(lambda: len(imported_by_processes(service)) == available_cores(), "all have imported the pipeline")
+    prepared = service.predictors()
+    os.kill(service.pid("denzel"), signal.SIGHUP)
+    (service.project / "model").touch()
+    service.wait_ready(processes=available_cores())
+    eventually(lambda: not set(prepared) & set(service.predictors()), "none of those from before is left")
+    eventually(lambda: len(service.predictors()) == available_cores(), "there are as many as before")

@@ -13,7 +13,7 @@ Whether a task has begun is told in a page of memory that both see (a file, see 
 reads no frames: for each connection how many of its tasks have begun, and which were recalled. Either side first writes
 its own word and then reads the other's, so that at least one of them sees both (Dekker's way to exclude each other).
 There is room for the recalls of MOST_TASKS numbers beyond the one that has begun last: no task is sent beyond these.
-The page's last word tells how many tasks the call has that runs: should the process die, that is how many may be to blame.
+The page's last word tells how many tasks the call has that runs: should the process die, so many may be to blame.
 """
 
 from __future__ import annotations

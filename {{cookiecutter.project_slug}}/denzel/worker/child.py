@@ -38,6 +38,7 @@ class Child:
         new_node: Callable[[], str] | None = None,
         on_end: Callable[[str, bool, str, str], Awaitable[None]] | None = None,
         once: bool = False,
+        held: bool = False,
     ) -> None:
         self.title = title
         self.number = number
@@ -52,6 +53,7 @@ class Child:
         # Gets the token of the life that ended, whether its task is not to blame, how it ended, and the task that ran.
         self._on_end = on_end
         self._once = once  # it is not started again when it has ended
+        self._held = held  # it does not load its model yet
         self.state: process_state.ProcessState | None = None
         self.token = ""
         self._process: asyncio.subprocess.Process | None = None
@@ -65,7 +67,7 @@ class Child:
             began, self.killed, self._blameless = time.monotonic(), False, False
             shared: dict[str, str] = {}
             if self._on_end:
-                self.state = process_state.ProcessState.create()
+                self.state = process_state.ProcessState.create(self._held)
                 self.token = uuid.uuid4().hex
                 self.node = self._new_node() if self._new_node else ""
                 shared = {**self.state.environment, "DENZEL_TOKEN": self.token, "DENZEL_NODE": self.node}
@@ -200,6 +202,12 @@ class Child:
         self._environment = {**self._environment, **environment}
         self._again = True
         self.signal(signal.SIGTERM)
+
+    def go_on(self) -> None:
+        """Let a process that was held load its model."""
+        self._held = False
+        if self.state:
+            self.state.go_on()
 
     def stop(self) -> None:
         """Let the process finish its work and end."""

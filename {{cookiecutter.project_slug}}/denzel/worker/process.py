@@ -59,7 +59,10 @@ def main() -> None:
 
 
 def load(state: process_state.ProcessState) -> tuple[ModuleType, Any, str]:
-    """The user's module, the model, its version; tried again for ever: after an edit, or 1 second, doubling to 60."""
+    """The user's module, the model, its version; tried again for ever: after an edit, or 1 second, doubling to 60.
+
+    A process that is held has imported the module and waits with the model until it is told to go on.
+    """
     pause, last = 1.0, ""
     while True:
         edits = Edits()
@@ -69,6 +72,11 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any, str]:
         try:
             module = loading.import_pipeline()
             limit_torch()
+            if state.is_held:
+                while state.is_held:
+                    time.sleep(0.02)
+                if edits.in_code():  # meanwhile
+                    continue
             model, version = card.load(module.load_model)
             limit_torch()
         except BaseException as error:

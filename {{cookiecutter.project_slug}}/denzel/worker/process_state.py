@@ -15,7 +15,7 @@ LOADING, READY, ERROR, DISCONNECTED = range(4)
 
 _FD = "DENZEL_STATE_FD"
 _SIZE = 4096
-_STATE, _BUSY_SINCE, _TICK, _TASK, _SPEED, _TEXT, _VERSION = 0, 8, 16, 24, 96, 128, 2304
+_STATE, _HELD, _BUSY_SINCE, _TICK, _TASK, _SPEED, _TEXT, _VERSION = 0, 1, 8, 16, 24, 96, 128, 2304
 _TASK_SIZE, _TEXT_SIZE, _VERSION_SIZE = 64, 2048, 64
 
 
@@ -31,15 +31,22 @@ class ProcessState:
         self._memory = mmap.mmap(fd, _SIZE)
 
     @classmethod
-    def create(cls) -> ProcessState:
-        """A new page, for the supervisor; `fd` is to be inherited by the process."""
+    def create(cls, held: bool = False) -> ProcessState:
+        """A new page, for the supervisor; `fd` is to be inherited by the process.
+
+        Args:
+            held: the process is not to load its model yet.
+        """
         if hasattr(os, "memfd_create"):  # needs no disk, which may be full
             fd = os.memfd_create("denzel-state")
             os.truncate(fd, _SIZE)
-            return cls(fd)
-        with tempfile.TemporaryFile() as file:
-            file.truncate(_SIZE)
-            return cls(os.dup(file.fileno()))
+        else:
+            with tempfile.TemporaryFile() as file:
+                file.truncate(_SIZE)
+                fd = os.dup(file.fileno())
+        state = cls(fd)
+        state._memory[_HELD] = held
+        return state
 
     @classmethod
     def inherited(cls) -> ProcessState:
@@ -86,6 +93,17 @@ class ProcessState:
     def set_speed(self, tasks_per_second: float, seconds_per_call: float) -> None:
         """Say how fast the process works; 0, 0: not known."""
         struct.pack_into("dd", self._memory, _SPEED, tasks_per_second, seconds_per_call)
+
+    # The supervisor writes.
+
+    def go_on(self) -> None:
+        """Let the process load its model."""
+        self._memory[_HELD] = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the process is to wait with its model."""
+        return bool(self._memory[_HELD])
 
     # The supervisor reads.
 

@@ -21,16 +21,16 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from denzel import threads
 from denzel.pipeline.speed import speed_of_all
-from denzel.processes import die_with_parent, free_memory, gigabytes, memory_of
+from denzel.processes import die_with_parent, free_memory
 from denzel.queue import keys, nodes
 from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
 from denzel.queue.ticket import queue_settings
-from denzel.settings import Automatic, Settings, available_cores, get_settings
+from denzel.settings import Settings, get_settings
 from denzel.worker import ingest_starter
-from denzel.worker.child import Child, gpu_of, versions_of
+from denzel.worker.capacity import Capacity
+from denzel.worker.child import Child, versions_of
 from denzel.worker.log import configure_logging, log_to_file
 from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
 from denzel.worker.node_name import NodeName
@@ -39,8 +39,6 @@ log = logging.getLogger("denzel.supervisor")
 
 # Lives that a process gets to load new code before the code counts as not fit to start.
 _TRIES = 3
-# Of the memory that is free, the part that further processes may take: models grow while they work.
-_SPARE = 0.9
 # Of Redis' `maxmemory`, when it is set: above this part no tasks are accepted, so that answers find room.
 _FULL = 0.9
 # Seconds between two looks at the processes' speed, and which part of a change is told before the next heartbeat.
@@ -57,8 +55,7 @@ class Supervisor:
         self._node_name = NodeName(self._redis, settings.project_slug)
         self._predictors: list[Child] = []
         self._started_predictors = self._named = 0
-        self._wanted = settings.worker_concurrency
-        self._memory = 0  # bytes of a prediction process that has loaded its model; 0: not known yet
+        self._capacity = Capacity(settings, self._start_predictor, self._predictors)
         self._running: dict[asyncio.Task[None], Child] = {}
         self._stopping = asyncio.Event()
         self._started = time.time()
@@ -89,10 +86,9 @@ class Supervisor:
         log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
         self._start(Child("The callback sender", "denzel.callbacks", {}))
-        for index in range(1 if self._is_automatic else self._wanted):
-            self._start_predictor(gpu_of(index, self._settings.gpu_count))
+        self._capacity.begin()
         duties = (
-            self._start_others,
+            self._capacity.start_others,
             self._watch_reload,
             self._beat,
             self._beat_for_the_busy,
@@ -125,14 +121,16 @@ class Supervisor:
         task.add_done_callback(self._running.pop)
         return task
 
-    def _start_predictor(self, gpu: dict[str, str]) -> Child:
+    def _start_predictor(self, gpu: dict[str, str], held: bool = False) -> Child:
         self._started_predictors += 1
         number = self._started_predictors
-        environment = {**self._thread_limits(), **gpu}
+        environment = {**self._capacity.thread_limits(), **gpu}
         child = Child(
-            f"Prediction process {number}", "denzel.worker.process", environment, number, self._new_node, self._release
-        )
-        self._predictors.append(child)
+            f"Prediction process {number}", "denzel.worker.process", environment, number, self._new_node, self._release,
+            held=held,
+        )  # fmt: skip
+        if not held:
+            self._predictors.append(child)
         self._start(child)
         return child
 
@@ -141,48 +139,6 @@ class Supervisor:
         self._named += 1
         short, _, slug = self._name.partition("@")
         return self._name if self._named == 1 else f"{short}.{self._named}@{slug}"
-
-    def _thread_limits(self) -> dict[str, str]:
-        chosen = self._settings.predict_threads
-        return threads.limits(chosen or threads.share(available_cores(), self._wanted), automatic=not chosen)
-
-    @property
-    def _is_automatic(self) -> bool:
-        """Whether the number of processes is ours to choose; on GPUs it is one for each of them."""
-        return isinstance(self._wanted, Automatic)
-
-    async def _start_others(self) -> None:
-        """Measure the first process that has loaded its model; start as many as the setting says, auto: as fit."""
-        while not (loaded := [child for child in self._predictors if child.report()[0] == "UP"]):
-            await asyncio.sleep(0.05)
-        self._memory = memory_of(loaded[0].pid)
-        if not self._is_automatic:
-            await asyncio.Event().wait()
-        free = free_memory()
-        fit = self._wanted if not (self._memory and free) else min(self._wanted, 1 + int(_SPARE * free / self._memory))
-        if fit < self._wanted:
-            log.warning(
-                "%d of %d prediction processes: each takes %s with its model, and %s are free (WORKER_CONCURRENCY)",
-                fit, self._wanted, gigabytes(self._memory), gigabytes(free),
-            )  # fmt: skip
-        self._wanted = Automatic(fit)
-        others = [self._start_predictor({}) for _ in range(len(self._predictors), fit)]
-        await self._share_anew(loaded[0], others)
-        await asyncio.Event().wait()  # a duty ends only with all of them
-
-    async def _share_anew(self, first: Child, others: list[Child]) -> None:
-        """Where fewer processes fit than were wanted, each has more cores: the first one has to start again for that.
-
-        Libraries count cores when they are loaded. Others serve meanwhile, if there are others.
-        """
-        limits = self._thread_limits()
-        if first.has_environment(limits):
-            return
-        while others and not any(child.report()[0] == "UP" for child in others):
-            await asyncio.sleep(0.1)
-        if first in self._predictors:  # no newer code has taken over
-            log.info("%s loads the model once more, with its share of the cores", first.title)
-            first.start_again(limits)
 
     async def _stop_children(self) -> None:
         log.info("Stopping; the current work is finished first")
@@ -207,6 +163,7 @@ class Supervisor:
         while True:
             await self._reload.wait()
             self._reload.clear()
+            self._capacity.forget_prepared()
             for old in list(self._predictors):
                 if not await self._replace(old):
                     break
@@ -272,7 +229,7 @@ class Supervisor:
                 "reloading": self._reloading,
                 "replaced": self._replaced,
                 "reload_error": self._reload_error,
-                "memory": self._memory,
+                "memory": self._capacity.memory,
                 "memory_free": free_memory(),
                 **versions_of(self._prediction_processes()),
             }
