@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.service.support.merging import together
 from tests.service.support.sending import SECRET
 from tests.support.http import ASYNC
 from tests.support.receivers import Receivers
@@ -138,6 +139,18 @@ def test_thousands_of_requests_do_not_make_thousands_of_lines(talking: Service) 
     eventually(lambda: "answers were not logged (LOG_SAMPLE)" in talking.log("api"), "it says what was left out")
     seconds = time.monotonic() - began
     assert len(talking.log("api").splitlines()) - before < 52 * (seconds + 2)
+
+
+def test_what_a_merged_call_says_is_about_all_of_its_tasks(new_service: Callable[..., Service]) -> None:
+    service = new_service("batched", LOG_FORMAT="json")
+    service.start("redis", "api", "denzel")
+    ids = together(service, "print('all') or alone(1)", "2", "3")
+    for task_id in ids:
+        service.wait(task_id)
+    said = [one for one in lines(service, "denzel") if one["message"] == "all"]
+    assert set(said[0]["task_ids"]) == set(said[0]["request_ids"]) == set(ids)
+    assert said[0]["tasks"] == 3
+    assert said[1]["task_id"] in ids, "it runs again apart"
 
 
 def test_every_line_of_json_is_an_object(talking: Service) -> None:

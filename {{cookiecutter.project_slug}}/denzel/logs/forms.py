@@ -52,12 +52,12 @@ def message_of(record: logging.LogRecord) -> tuple[str, str]:
 class TextForm(logging.Formatter):
     """For people."""
 
-    def __init__(self, form: str = TEXT) -> None:
-        super().__init__(form)
+    def __init__(self, form: str = TEXT, times: str | None = None) -> None:
+        super().__init__(form, times)
 
     def format(self, record: logging.LogRecord) -> str:
         record.message, following = message_of(record)
-        record.asctime = self.formatTime(record)
+        record.asctime = self.formatTime(record, self.datefmt)
         ids = about.suffix(getattr(record, "about", None) or about.current())
         lines = [f"  {_without_control(line)}" for line in following.split("\n")] if following else []
         return "\n".join([self.formatMessage(record) + ids, *lines])

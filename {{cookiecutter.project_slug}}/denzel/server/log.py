@@ -1,4 +1,4 @@
-"""gunicorn's log, and uvicorn's, which takes its handlers: in the form of all others where that is JSON."""
+"""gunicorn's log, and uvicorn's, which takes its handlers: as JSON where all others are, and never torn into lines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from denzel.logs.configure import form
-from denzel.logs.forms import JsonForm
+from denzel.logs.forms import JsonForm, TextForm
 from denzel.logs.output import own_stream
 from denzel.settings import get_settings
 
@@ -17,8 +16,7 @@ class ServerLog(Logger):
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        chosen = form(get_settings(), "api")
-        if isinstance(chosen, JsonForm):
-            for handler in self.error_log.handlers:
-                handler.setFormatter(chosen)
-                handler.setStream(own_stream("stderr"))  # type: ignore[attr-defined]
+        is_json = get_settings().log_format == "json"
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonForm("api") if is_json else TextForm(self.error_fmt, self.datefmt))
+            handler.setStream(own_stream("stderr"))  # type: ignore[attr-defined]
