@@ -117,25 +117,36 @@ class _App(falcon.asgi.App):
                 exchange = self._exchanges.begin(scope["method"], scope["path"], scope["headers"])
                 scope[EXCHANGE] = exchange
             about.REQUEST.set(exchange.about)
-            send = self._exchanges.sending(exchange, send)
-            if self._cors:
-                if (headers := self._cors.preflight(scope)) is not None:
-                    await send({"type": "http.response.start", "status": 204, "headers": headers})
-                    await send({"type": "http.response.body", "body": b""})
-                    return
-                send = self._cors.sending(scope, send)
-        if scope["type"] == "http" and scope["method"] == "POST":
+            try:
+                await self._answer(scope, receive, self._exchanges.sending(exchange, send))
+            finally:
+                self._exchanges.end(exchange)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if self._cors:
+            if (headers := self._cors.preflight(scope)) is not None:
+                await send({"type": "http.response.start", "status": 204, "headers": headers})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            send = self._cors.sending(scope, send)
+        if scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
-                    error = too_large(self._max_body_bytes)
-                    body = jsonio.dumps({"title": error.title, "description": error.description})
-                    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-                    if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
-                        headers.append((b"connection", b"close"))
-                    await send({"type": "http.response.start", "status": 413, "headers": headers})
-                    await send({"type": "http.response.body", "body": body})
-                    return
+                    return await self._refuse(scope, send)
         await super().__call__(scope, receive, send)
+
+    async def _refuse(self, scope: dict[str, Any], send: Any) -> None:
+        """Answer a request whose body is too large."""
+        error = too_large(self._max_body_bytes)
+        body = jsonio.dumps({"title": error.title, "description": error.description})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _closing(send: Any) -> Any:

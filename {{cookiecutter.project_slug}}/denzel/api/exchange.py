@@ -26,6 +26,9 @@ EXCHANGE = "denzel.exchange"
 # What looks at the service time and again; the log tells of it at level debug.
 _PROBES = frozenset(("/ping", "/ready", "/metrics"))
 
+# What the log calls the status of an answer that was not given, as nginx does.
+CLIENT_GONE = 499
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -45,6 +48,7 @@ class Exchange:
         answered: when the outcome of its task was there (perf_counter); 0: it was not.
         timing: what Server-Timing tells instead.
         span: of this request.
+        told: it has its line.
         status: of the answer.
     """
 
@@ -62,6 +66,7 @@ class Exchange:
     timing: str = ""
     status: int = 0
     span: Any = None
+    told: bool = False
 
     @property
     def about(self) -> about.About:
@@ -125,11 +130,16 @@ class Exchanges:
                 message = {**message, "headers": [*message.get("headers", ()), *exchange.headers()]}
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                self._tell(exchange)
+                self.end(exchange)
 
         return send_told
 
-    def _tell(self, exchange: Exchange) -> None:
+    def end(self, exchange: Exchange) -> None:
+        """It was answered, or never will be; told again, nothing more happens."""
+        if exchange.told:
+            return
+        exchange.told = True
+        exchange.status = exchange.status or CLIENT_GONE
         now, level = time.perf_counter(), logging.INFO
         if exchange.span is not None:
             self._spans.end_request(exchange, now)
