@@ -15,7 +15,7 @@ from typing import Any
 
 from denzel import origin
 from denzel.api.task_id import TaskIds
-from denzel.logs import about
+from denzel.logs.about import REQUEST, About
 from denzel.logs.sample import ANSWERED, Sample, tell_answer
 from denzel.origin import Origin
 from denzel.timings import UNKNOWN, CallTimes, server_timing
@@ -69,7 +69,7 @@ class Exchange:
     told: bool = False
 
     @property
-    def about(self) -> about.About:
+    def about(self) -> About:
         """What lines of the log are about."""
         text = self.origin.text
         return ((self.task_id, text if self.task_id == self.request_id else self._named.text),)
@@ -81,7 +81,7 @@ class Exchange:
     def about_task(self, task_id: str) -> None:
         """It is about this task."""
         self.task_id = task_id
-        about.REQUEST.set(self.about)
+        REQUEST.set(self.about)
 
     def measured(self, began: float) -> None:
         """`verify_input` has ended."""

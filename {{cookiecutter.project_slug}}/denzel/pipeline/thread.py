@@ -42,7 +42,7 @@ class _Call:
     arguments: tuple[Any, ...]
     patience: float | None
     future: asyncio.Future
-    about: about.About
+    whose: about.About
     began: float | None = None
 
 
@@ -198,7 +198,7 @@ class UserThread:
             loop = call.future.get_loop()
             call.began = loop.time()
             self._last = self._current = call
-            about.THREAD.about = call.about
+            about.THREAD.about = call.whose
             result: Any = None
             error: Exception | None = None
             try:
