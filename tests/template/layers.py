@@ -26,7 +26,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "callbacks": ("denzel.queue",),
     "monitor": ("denzel.queue",),
     "training": ("denzel.pipeline",),
+    "logs": (),
+    "tracing": (),
 }
+# What every package may import.
+FOR_ALL = ("denzel.logs", "denzel.tracing")
 # The modules at the top level that import packages, and which; nobody imports these modules.
 ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing": ("denzel", "commands")}
 # What the commands, which run before anything is installed, may import.
@@ -101,7 +105,7 @@ def _broken_in_denzel(importer: str, imported: str) -> Iterator[str]:
     elif package not in MAY_IMPORT:
         if other in MAY_IMPORT:
             yield "the top level of denzel/ imports none of its packages."
-    elif other in MAY_IMPORT and other != package and not _is_in(imported, *MAY_IMPORT[package]):
+    elif other in MAY_IMPORT and other != package and not _is_in(imported, *MAY_IMPORT[package], *FOR_ALL):
         if importer == FACTORY and imported in EXECUTORS:
             return
         allowed = ", ".join(MAY_IMPORT[package]) or "none of the other packages"

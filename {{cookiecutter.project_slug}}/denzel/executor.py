@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from denzel.timings import UNKNOWN, CallTimes
 
 # Seconds for which an idempotency key stands for the same task.
 IDEMPOTENCY_EXPIRES = 86_400
@@ -42,6 +44,8 @@ class Task:
         reply_to: where the executor wants its reply.
         kept: its result lives as long as that of an asynchronous task, however it is answered.
         awaited: the client wants the outcome, if that comes in time.
+        origin: where it comes from (`denzel.origin`), as it travels.
+        verify: seconds that `verify_input` took; None: not known.
         fault: what it is suspected of, as it ran in a process that died: "alone" (it must run alone from now), or
             "death" (it did, and the process died of it).
     """
@@ -55,6 +59,8 @@ class Task:
     kept: bool = False
     awaited: bool = True
     fault: str = ""
+    origin: str = ""
+    verify: float | None = None
 
 
 @dataclass(slots=True)
@@ -65,11 +71,13 @@ class Outcome:
         status: SUCCESS, FAILURE or REVOKED.
         payload: JSON: the predictions of a SUCCESS, else the message as a string.
         model: the version of the model that answered; empty where it has none, or none has.
+        times: of the call that its task ran in.
     """
 
     status: str
     payload: bytes
     model: str = ""
+    times: CallTimes = field(default=UNKNOWN, compare=False)
 
 
 # Instead of an outcome: nobody waits for this task; or somebody has, for long enough, and the work goes on.
@@ -77,6 +85,10 @@ ACCEPTED = Outcome("ACCEPTED", b"")
 RAN_OUT = Outcome("RAN_OUT", b"")
 # Instead of an outcome: the client has gone, and will not be told anything.
 GONE = Outcome("GONE", b"")
+
+
+# Gets the predictions, the version of the model, and the times of the call.
+Tell = Callable[[bytes, str, CallTimes], None]
 
 
 class Executor(Protocol):
@@ -103,11 +115,11 @@ class Executor(Protocol):
             QueueFull, Unavailable: the task was not accepted; a synchronous one neither where no model can be loaded.
         """
 
-    def begin(self, task: Task, tell: Callable[[bytes, str], None] | None) -> Future[Outcome] | None:
+    def begin(self, task: Task, tell: Tell | None) -> Future[Outcome] | None:
         """Hand over a synchronous task at once, where that takes no waiting; None where it has to be submitted.
 
-        Either `tell` is called with its predictions and the version of the model; or the future returned ends, whose
-        outcome (of any kind that `submit` returns or raises) is for `finish` to tell.
+        Either `tell` is called with its predictions, the version of the model and the times of the call; or the future
+        returned ends, whose outcome (of any kind that `submit` returns or raises) is for `finish` to tell.
         """
 
     async def finish(self, task: Task) -> Outcome:

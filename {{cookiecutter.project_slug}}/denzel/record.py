@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from denzel import timings
+
 # States in which a task stays.
 FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 # How a task ended: status, result and message (JSON) as its record holds them.
 Ending = tuple[str, bytes, bytes]
-# The same with the task's id first.
-EndedTask = tuple[str, str, bytes, bytes]
+# The same with the task's id first, and last the times of its call.
+EndedTask = tuple[str, str, bytes, bytes, timings.CallTimes]
 
 
 def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
@@ -28,6 +30,8 @@ def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
         body["worker"] = fields["worker"].decode()
     if fields.get("model"):
         body["model"] = fields["model"].decode()
+    if times := timings.of_record(fields):
+        body["timings"] = timings.shown(times)
     for name in ("done", "total"):  # of an ingesting
         if name in fields:
             body[name] = int(fields[name])

@@ -183,6 +183,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
+    "log_format": ("text", _choice("text", "json")),
+    "log_sample": ("100", _number(0, 10**6)),
     "log_file": ("logs/worker.log", str),
     "log_max_bytes": ("10000000", _number(10_000, 10**10, int)),
     "log_backups": ("3", _number(0, 100, int)),
@@ -229,6 +231,8 @@ class Settings:
     callback_retry_span: float
     monitor_rate: float
     log_level: str
+    log_format: str
+    log_sample: float
     log_file: str
     log_max_bytes: int
     log_backups: int

@@ -27,6 +27,16 @@ flush_every_second() {
 
 flush_every_second >/dev/null 2>&1 &
 
+# LOG_FORMAT=json: each of its lines becomes an object, through a pipe without a place in the file system from then on.
+if [ "${LOG_FORMAT:-}" = json ]; then
+  pipe=$(mktemp -u)
+  mkfifo -m 600 "$pipe"
+  sed -u -e 's/[[:cntrl:]]/ /g' -e 's/[\\"]/\\&/g' \
+    -e 's/.*/{"level": "info", "service": "redis", "message": "&"}/' <"$pipe" &
+  exec >"$pipe" 2>&1
+  rm -f "$pipe"
+fi
+
 exec "${REDIS_SERVER:-redis-server}" - <<SETTINGS
 bind ${REDIS_BIND:-127.0.0.1}
 port ${REDIS_PORT:-6379}

@@ -19,7 +19,10 @@ from tests.support.services import Service
 
 PAGE = "https://app.example.com"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,prefer"}
-EXPOSED = {"Denzel-Model", "Denzel-Task-Id", "Location", "Preference-Applied", "Retry-After"}
+EXPOSED = {
+    *("Denzel-Model", "Denzel-Task-Id", "Location", "Preference-Applied", "Retry-After"),
+    *("Server-Timing", "X-Request-Id"),
+}
 REQUEST = {"data": {"a": 1}}
 
 

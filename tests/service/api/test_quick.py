@@ -51,7 +51,7 @@ def is_quick(head: bytes) -> bool:
 
 
 def comparable(head: bytes, rest: bytes) -> tuple[list[bytes], bytes]:
-    vary = rb"date: [^\r]*|[0-9a-f]{8}-[0-9a-f-]{27}"
+    vary = rb"date: [^\r]*|[0-9a-f]{8}-[0-9a-f-]{27}|dur=[0-9.]+"
     return sorted(re.sub(vary, b"", head).split(b"\r\n")), re.sub(rb"[0-9a-f]{8}-[0-9a-f-]{27}", b"", rest)
 
 

@@ -13,9 +13,11 @@ import pytest
 from denzel.direct import frames
 
 SENT = (
-    b"".join(frames.task("one", b'{"data":{}}'))
+    b"".join(frames.task("one", b'{"data":{}}', "request-7,,,"))
     + frames.frame(frames.RECALL, b"one")
-    + frames.ended(0.25, [("a", "SUCCESS", b'{"x":1}', b""), ("b", "FAILURE", b'{"args":[]}', b'"why"')], 3, 32)
+    + frames.ended(
+        0.25, [("a", "SUCCESS", b'{"x":1}', b""), ("b", "FAILURE", b'{"args":[]}', b'"why"')], 3, 32, 0.125, 0.0625
+    )
     + frames.frame(frames.BYE)
 )
 
@@ -25,13 +27,15 @@ def test_frames_arrive_in_whatever_pieces_they_come(piece: int) -> None:
     reader = frames.Reader()
     found = [one for start in range(0, len(SENT), piece) for one in reader.feed(SENT[start : start + piece])]
     assert [kind for kind, _ in found] == [frames.TASK, frames.RECALL, frames.ENDED, frames.BYE]
-    assert frames.parse_task(found[0][1]) == ("one", b'{"data":{}}')
+    assert frames.parse_task(found[0][1]) == ("one", b'{"data":{}}', "request-7,,,")
     assert found[1][1] == b"one"
     assert frames.parse_ended(found[2][1]) == (
         0.25,
         3,
         32,
-        [("a", "SUCCESS", b'{"x":1}', b""), ("b", "FAILURE", b'{"args":[]}', b'"why"')],
+        0.125,
+        0.0625,
+        [("a", ("SUCCESS", b'{"x":1}', b"")), ("b", ("FAILURE", b'{"args":[]}', b'"why"'))],
     )
 
 
@@ -39,7 +43,7 @@ def test_a_large_request_is_a_piece_of_its_own() -> None:
     request = b"x" * 1_000_000
     head, body = frames.task("one", request)
     assert body is request
-    assert frames.parse_task((head + body)[5:]) == ("one", request)
+    assert frames.parse_task((head + body)[5:]) == ("one", request, "")
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_a_process_whose_connection_breaks_while_it_waits_is_handed_nothing(heal
     def hang_up() -> bool:
         healthy.predict({"a": 1}, prefer="wait=20")
         waiting = [client["id"] for client in healthy.redis.client_list() if client["cmd"] == "brpop"]
-        idle = bool(healthy.redis.exists("denzel:idle:2"))
+        idle = bool(healthy.redis.exists("denzel:idle:3"))
         killed = [healthy.redis.client_kill_filter(client) for client in waiting]
         return idle and any(killed)
 
@@ -334,7 +334,7 @@ def waits_for_messages(service: Service) -> bool:
     """Whether its processes have not been listed as idle for longer than they are after their last task."""
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        if service.redis.exists("denzel:idle:2"):
+        if service.redis.exists("denzel:idle:3"):
             return False
         time.sleep(0.05)
     return True

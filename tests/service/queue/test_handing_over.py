@@ -76,7 +76,7 @@ def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, wo
     assert tasks.tickets == 1
     assert handed(worker, claimant) is None
     tasks.beat()
-    assert tasks.redis.llen("denzel:idle:2") == 0, "it is forgotten"
+    assert tasks.redis.llen("denzel:idle:3") == 0, "it is forgotten"
 
 
 def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -96,7 +96,7 @@ def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, wor
     finally:
         tasks.redis.config_set("maxmemory", 0)
     assert tasks.record("a") == {}
-    assert tasks.redis.llen("denzel:idle:2") == 1
+    assert tasks.redis.llen("denzel:idle:3") == 1
 
 
 def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -114,7 +114,7 @@ def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerC
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
     tasks.submit("a")
     assert tasks.waiting == ["a"]
-    assert tasks.redis.llen("denzel:idle:2") == 0
+    assert tasks.redis.llen("denzel:idle:3") == 0
 
 
 def test_a_process_that_never_heard_that_it_is_idle_can_leave(
@@ -128,9 +128,9 @@ def test_a_process_that_never_heard_that_it_is_idle_can_leave(
     claimant = claims.Claimant("one", "one@tested")
     with pytest.raises(redis.exceptions.ConnectionError):
         claims.work(BreaksOff(redis_service.redis_url), TERMS, claimant, [], stay=True)
-    assert tasks.redis.llen("denzel:idle:2") == 1
+    assert tasks.redis.llen("denzel:idle:3") == 1
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
-    assert tasks.redis.llen("denzel:idle:2") == 0
+    assert tasks.redis.llen("denzel:idle:3") == 0
 
 
 def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -174,7 +174,7 @@ def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> N
 def idle_when_tasks_wait(tasks: Tasks, worker: WorkerConnection, token: str) -> claims.Claimant:
     """As a process that was listed just before the tasks of a dead one came back."""
     tasks.redis.set(f"denzel:alive:{token}", 1)
-    tasks.redis.lpush("denzel:idle:2", f"{token} {token}@tested 8 8 0.0 0")
+    tasks.redis.lpush("denzel:idle:3", f"{token} {token}@tested 8 8 0.0 0")
     return new_claimant(token, 8)
 
 

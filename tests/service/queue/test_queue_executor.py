@@ -17,6 +17,7 @@ from denzel.queue import claims, keys, store
 from denzel.queue.executor import QueueExecutor
 from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings
+from denzel.timings import CallTimes
 from tests.support.services import Service
 
 
@@ -40,11 +41,11 @@ class Queue:
             await asyncio.sleep(0.001)
         return submitted
 
-    def work(self) -> None:
-        """Run the task that waits."""
+    def work(self, *times: CallTimes) -> None:
+        """Run the task that waits; without times as a worker from before an update does."""
         claimant, terms = claims.Claimant("token", "worker@tested"), queue_settings(self.settings)
         [(task_id, _)], _ = claims.work(self.redis, terms, claimant, [])
-        claims.work(self.redis, terms, claimant, [(task_id, "SUCCESS", b'{"a":1}', b"")], 0)
+        claims.work(self.redis, terms, claimant, [(task_id, "SUCCESS", b'{"a":1}', b"", *times)], 0)
 
 
 @pytest.fixture
@@ -69,6 +70,35 @@ def test_who_waits_gets_the_outcome(run: Callable) -> None:
         submitted = await queue.begin(10)
         queue.work()
         assert await submitted == Outcome("SUCCESS", b'{"a":1}')
+
+    run(test)
+
+
+def test_the_times_of_the_call_come_with_it(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        submitted = await queue.begin(10)
+        queue.work(CallTimes(0.001, 0.002, 3, 0.004))
+        times = (await submitted).times
+        assert (times.process, times.predict, times.batch, times.call) == (0.001, 0.002, 3, 0.004)
+        record = queue.redis.hgetall(f"denzel:task:{queue.task_id}")
+        assert record[b"times"] == b"1000,2000,3,4000"
+
+    run(test)
+
+
+def test_an_api_process_from_before_an_update_is_told_no_times(run: Callable) -> None:
+    async def test(queue: Queue) -> None:
+        queue.executor._channel = f"{keys.REPLIES}before"
+        pubsub = queue.redis.pubsub(ignore_subscribe_messages=True)
+        pubsub.subscribe(queue.executor._channel)
+        pubsub.get_message(timeout=1)
+        submitted = await queue.begin(10)
+        queue.work(CallTimes(0.001, 0.002, 3, 0.004))
+        message = pubsub.get_message(timeout=5)
+        assert message["data"] == f'{queue.task_id} SUCCESS {{"a":1}}'.encode()
+        submitted.cancel()
+        await asyncio.wait([submitted])
+        pubsub.close()
 
     run(test)
 

@@ -65,7 +65,7 @@ class Tasks:
     def promote(self, task_id: str, token: str, takes_long: bool = True) -> int:
         """A process that was given a task directly runs it for long, or its client is to poll."""
         link = SimpleNamespace(node=f"{token}@tested", token=token)
-        given = SimpleNamespace(id=task_id, request=b"{}", accepted=time.time(), link=link)
+        given = SimpleNamespace(id=task_id, request=b"{}", accepted=time.time(), link=link, origin="", verify=None)
         return self.call(store.promote, TERMS, given, "channel", takes_long)
 
     def detach(self, task_id: str) -> list[bytes] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,18 @@ from denzel.api.answers import (
     write_error,
 )
 from denzel.api.cors import Cors
+from denzel.api.exchange import EXCHANGE, Exchanges
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
+from denzel.logs import about
+from denzel.logs.configure import configure
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings, get_settings
-
-log = logging.getLogger("denzel.api")
+from denzel.tracing import switch
+from denzel.tracing.spans import Spans
 
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 
@@ -35,21 +38,23 @@ def create_app(
 ) -> falcon.asgi.App:
     """The application; unless given, settings come from the environment, the executor and the pipeline from these."""
     settings = settings or get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(settings, "api", printed=False)
     pipeline = pipeline or UserPipeline(settings.verify_timeout)
     ids = TaskIds(settings.callback_secret or settings.redis_url)
-    executor = executor or _create_executor(settings, pipeline)
+    spans = switch.start(settings, "api")
+    executor = executor or _create_executor(settings, pipeline, spans)
 
     cors = Cors(settings.cors_origins)
-    quick_way = QuickWay(
-        executor, pipeline, ids, settings.max_body_bytes, is_open=not cors and settings.executor == "queue"
-    )
-    app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, middleware=[_Lifespan(executor, pipeline)])
+    exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
+    is_quick = not cors and settings.executor == "queue" and not spans.on
+    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges)
+    lifespan = _Lifespan(executor, pipeline, spans)
+    app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
     app.set_error_serializer(partial(write_error, PATHS))
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
-        Predict(settings, executor, pipeline, ids),
+        Predict(settings, executor, pipeline),
         Status(settings, executor, ids),
         Info(),
         Ping(),
@@ -60,12 +65,12 @@ def create_app(
     return app
 
 
-def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
+def _create_executor(settings: Settings, pipeline: UserPipeline, spans: Spans) -> Executor:
     # Only what is used is imported: without a queue neither Celery nor Redis is needed.
     if settings.executor == "inline":
         from denzel.inline.executor import InlineExecutor
 
-        return InlineExecutor(settings, pipeline)
+        return InlineExecutor(settings, pipeline, spans)
     from denzel.queue.executor import QueueExecutor
 
     return QueueExecutor(settings)
@@ -84,10 +89,12 @@ class _App(falcon.asgi.App):
         pipeline: UserPipeline,
         cors: Cors,
         quick_way: QuickWay,
+        exchanges: Exchanges,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.quick_way = quick_way
+        self._exchanges = exchanges
         self._max_body_bytes = max_body_bytes
         self._cors = cors
         self._leaving = False
@@ -102,27 +109,44 @@ class _App(falcon.asgi.App):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # type: ignore[override]
         if self._leaving:
             send = _closing(send)
-        if scope["type"] == "http" and (self._cors or scope["method"] == "POST"):
+        if scope["type"] == "http":
             if type(scope["headers"]) is not list:  # an iterable, says ASGI, which may be read but once
                 scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
-            if self._cors:
-                if (headers := self._cors.preflight(scope)) is not None:
-                    await send({"type": "http.response.start", "status": 204, "headers": headers})
-                    await send({"type": "http.response.body", "body": b""})
-                    return
-                send = self._cors.sending(scope, send)
-        if scope["type"] == "http" and scope["method"] == "POST":
+            exchange = scope.get(EXCHANGE)
+            if exchange is None:
+                exchange = self._exchanges.begin(scope["method"], scope["path"], scope["headers"])
+                scope[EXCHANGE] = exchange
+            about.REQUEST.set(exchange.about)
+            try:
+                await self._answer(scope, receive, self._exchanges.sending(exchange, send))
+            finally:
+                self._exchanges.end(exchange)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if self._cors:
+            if (headers := self._cors.preflight(scope)) is not None:
+                await send({"type": "http.response.start", "status": 204, "headers": headers})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            send = self._cors.sending(scope, send)
+        if scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
-                    error = too_large(self._max_body_bytes)
-                    body = jsonio.dumps({"title": error.title, "description": error.description})
-                    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-                    if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
-                        headers.append((b"connection", b"close"))
-                    await send({"type": "http.response.start", "status": 413, "headers": headers})
-                    await send({"type": "http.response.body", "body": body})
-                    return
+                    return await self._refuse(scope, send)
         await super().__call__(scope, receive, send)
+
+    async def _refuse(self, scope: dict[str, Any], send: Any) -> None:
+        """Answer a request whose body is too large."""
+        error = too_large(self._max_body_bytes)
+        body = jsonio.dumps({"title": error.title, "description": error.description})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _closing(send: Any) -> Any:
@@ -139,9 +163,10 @@ def _closing(send: Any) -> Any:
 class _Lifespan:
     """Starts and stops the executor with the API process."""
 
-    def __init__(self, executor: Executor, pipeline: UserPipeline) -> None:
+    def __init__(self, executor: Executor, pipeline: UserPipeline, spans: Spans) -> None:
         self._executor = executor
         self._pipeline = pipeline
+        self._spans = spans
 
     async def process_startup(self, scope: dict, event: dict) -> None:
         self._pipeline.start()
@@ -150,3 +175,4 @@ class _Lifespan:
     async def process_shutdown(self, scope: dict, event: dict) -> None:
         self._pipeline.stop()
         await self._executor.stop()
+        await asyncio.to_thread(self._spans.stop)

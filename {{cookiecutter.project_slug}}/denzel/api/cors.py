@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 _METHODS = b"GET, HEAD, POST, DELETE"
-_REQUEST_HEADERS = b"Content-Type, Prefer, Idempotency-Key, Authorization, X-API-Key"
-_EXPOSED = b"Denzel-Model, Denzel-Task-Id, Location, Preference-Applied, Retry-After"
+_REQUEST_HEADERS = (
+    b"Content-Type, Prefer, Idempotency-Key, Authorization, X-API-Key, X-Request-Id, traceparent, tracestate"
+)
+_EXPOSED = b"Denzel-Model, Denzel-Task-Id, Location, Preference-Applied, Retry-After, Server-Timing, X-Request-Id"
 _MAX_AGE = b"600"  # seconds for which a browser need not ask again
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -28,7 +28,7 @@ from denzel.api.answers import (
     write_task_id,
 )
 from denzel.api.bodies import malformed, refuse_encoding
-from denzel.api.task_id import TaskIds
+from denzel.api.exchange import EXCHANGE, Exchange
 from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
@@ -36,6 +36,7 @@ from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.thread import Stuck
 from denzel.record import FINAL
 from denzel.settings import Settings
+from denzel.timings import header_of as timing_of
 
 log = logging.getLogger("denzel.api")
 
@@ -47,20 +48,21 @@ _SHOWN_FOR = 10.0
 class Predict:
     """POST /predict: verify a request, hand it to the executor, answer with the predictions or the task's id."""
 
-    def __init__(self, settings: Settings, executor: Executor, pipeline: UserPipeline, ids: TaskIds) -> None:
+    def __init__(self, settings: Settings, executor: Executor, pipeline: UserPipeline) -> None:
         self._settings = settings
         self._executor = executor
         self._pipeline = pipeline
-        self._ids = ids
         self._allowed = callback_addresses.CallbackPolicy(settings.callback_allow, settings.callback_ports)
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        exchange: Exchange = req.scope[EXCHANGE]
         if begun := req.scope.get(quick.BEGUN):
             task, outcome = begun
-            return self._answer(resp, task, await _heeded(outcome))
+            exchange.about_task(task.id)
+            return self._answer(resp, exchange, task, await _heeded(outcome))
         if task := req.scope.get(quick.READY):
-            return self._answer(resp, task, await _heeded(self._submit(req, task)))
+            return self._answer(resp, exchange, task, await _heeded(self._submit(req, exchange, task)))
         refuse_encoding(req)
         body = await self._read(req)
         mode, wait = _preference(req, self._settings.max_wait)
@@ -69,37 +71,47 @@ class Predict:
         except ValueError as error:
             raise malformed(req, body, error) from None
         callback_uri = stages.callback_uri(json_data)
-        verified = req.scope.get(quick.VERIFIED) or await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
+        verified = req.scope.get(quick.VERIFIED)
+        if not verified:
+            began = time.perf_counter()
+            try:
+                verified = await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
+            finally:
+                exchange.measured(began)
         request, verified_uri = verified
         callback_uri = verified_uri or callback_uri
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
 
-        task = Task(self._ids.new(), request, mode, callback_uri, wait)
+        task = Task(exchange.new_task, request, mode, callback_uri, wait)
+        task.verify, task.origin = exchange.verify, exchange.origin.text
         known = None
         if key := req.get_header("Idempotency-Key"):
             task.kept = True
             task.awaited = await self._bind(key, body, task)
             # A task that never got through is submitted in the other's place; were it there by now, nothing changes.
+            exchange.about_task(task.id)
             known = None if task.awaited else await self._executor.status(task.id)
         outcome = ACCEPTED
         if known is None:
-            outcome = await _heeded(self._submit(req, task))
+            outcome = await _heeded(self._submit(req, exchange, task))
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
         if task.awaited:
-            self._answer(resp, task, outcome)
+            self._answer(resp, exchange, task, outcome)
         else:
-            await self._answer_again(resp, task.id, mode, wait)
+            await self._answer_again(resp, exchange, mode, wait)
 
-    def _answer(self, resp: falcon.asgi.Response, task: Task, outcome: Outcome) -> None:
+    def _answer(self, resp: falcon.asgi.Response, exchange: Exchange, task: Task, outcome: Outcome) -> None:
         resp.set_header("Denzel-Task-Id", task.id)
+        exchange.call, exchange.answered = outcome.times, time.perf_counter()
         if outcome is not GONE:
             write_outcome(resp, task.id, outcome)
 
-    async def _submit(self, req: falcon.asgi.Request, task: Task) -> Outcome:
+    async def _submit(self, req: falcon.asgi.Request, exchange: Exchange, task: Task) -> Outcome:
         """The task's outcome; its client may go before that is there."""
+        exchange.about_task(task.id)
         connection = req.scope.get("denzel.connection")  # of our own server
         if connection is None or task.mode == "async":
             return await self._executor.submit(task)
@@ -130,8 +142,11 @@ class Predict:
         task.id = bound_id
         return False
 
-    async def _answer_again(self, resp: falcon.asgi.Response, task_id: str, mode: str, wait: float | None) -> None:
+    async def _answer_again(
+        self, resp: falcon.asgi.Response, exchange: Exchange, mode: str, wait: float | None
+    ) -> None:
         """Answer a request that was sent before as it was, or would have been, answered then."""
+        task_id = exchange.task_id
         seconds = 0.0 if mode == "async" else wait or await self._executor.response_timeout()
         if not seconds:
             return write_task_id(resp, task_id)
@@ -140,6 +155,8 @@ class Predict:
             if time.monotonic() > until or self._executor.ending:
                 break
             await asyncio.sleep(0.1)
+        if status:
+            exchange.timing = timing_of(status)
         if status and "model" in status:
             resp.set_header(MODEL, status["model"])
         if status is None or status["status"] not in FINAL:

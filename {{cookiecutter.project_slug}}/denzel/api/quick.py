@@ -10,13 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Any, Protocol
 
 from denzel import jsonio
+from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
+from denzel.logs import about
+from denzel.logs.sample import tell_answer
+from denzel.origin import HEADERS, NOWHERE, Origin, from_headers
 from denzel.pipeline import stages
 from denzel.pipeline.in_api import Doubtful, UserPipeline
+from denzel.timings import CallTimes
 
 # What the usual way finds in the scope of a request: its task, and how it ends; its task, which is to be submitted;
 # what `verify_input` made of it; that this has failed.
@@ -57,9 +63,16 @@ class QuickWay:
     """
 
     def __init__(
-        self, executor: Executor, pipeline: UserPipeline, ids: TaskIds, most_bytes: int, is_open: bool
+        self,
+        executor: Executor,
+        pipeline: UserPipeline,
+        ids: TaskIds,
+        most_bytes: int,
+        is_open: bool,
+        exchanges: Exchanges,
     ) -> None:
         self.is_open = is_open
+        self._sample = exchanges.sample
         self._most_bytes = most_bytes
         self._executor = executor
         self._pipeline = pipeline
@@ -73,7 +86,7 @@ class QuickWay:
             and scope["path"] == "/predict"
             and scope["method"] == "POST"
             and scope["http_version"] == "1.1"
-            and all(name not in _NOT_PLAIN for name, _ in scope["headers"])
+            and _NOT_PLAIN.isdisjoint(dict(scope["headers"]))
         )
 
     def take(self, connection: Connection, cycle: Any) -> bool:
@@ -82,44 +95,70 @@ class QuickWay:
         Args:
             cycle: the server's own, with the request's `scope` and `body`.
         """
-        size = len(cycle.body)
+        came, size = perf_counter(), len(cycle.body)
         if size > self._most_bytes or not self._pipeline.may_verify_now(size):
             return False
+        scope, task_id = cycle.scope, self._ids.new()
+        source = NOWHERE if HEADERS.isdisjoint(dict(scope["headers"])) else from_headers(scope["headers"])
+        whose = ((task_id, source.text),)
         try:
             json_data = jsonio.loads(bytes(cycle.body))
             if stages.callback_uri(json_data) is not None:
                 return False
+            about.THREAD.about = whose
+            began = perf_counter()
             verified = self._pipeline.verify_now(json_data)
         except Doubtful:
-            cycle.scope[DOUBTFUL] = True
+            scope[DOUBTFUL] = True
             return False
         except ValueError:
             return False
+        finally:
+            about.THREAD.about = ()
         if verified is None:
             return False
+        end = perf_counter()
+        verify = end - began
         if verified[1] is not None:  # a callback_uri
-            cycle.scope[VERIFIED] = verified
+            scope[VERIFIED] = verified
+            scope[EXCHANGE] = _exchange(task_id, came, source, verify, end)
             return False
-        task = Task(self._ids.new(), verified[0], "live", None)
-        withdraw = partial(self._executor.withdraw, task.id)
+        task = Task(task_id, verified[0], "live", None, origin=whose[0][1], verify=verify)
+        withdraw = partial(self._executor.withdraw, task_id)
 
-        def tell(predictions: bytes, model: str) -> None:
+        def tell(predictions: bytes, model: str, times: CallTimes) -> None:
             connection.when_gone.discard(withdraw)
-            headers = b"content-type: application/json\r\ndenzel-task-id: %b\r\n" % task.id.encode()
+            now = perf_counter()
+            queue = times.queue(now - end) * 1e3
+            headers = (
+                f"content-type: application/json\r\ndenzel-task-id: {task_id}\r\n"
+                f"x-request-id: {source.request_id or task_id}\r\n"
+                f"server-timing: verify;dur={verify * 1e3:.3f}, queue;dur={queue:.3f}{times.header}\r\n"
+            )
             if model:
-                headers += b"denzel-model: %b\r\n" % model.encode()
-            connection.answer(cycle, headers, predictions)
+                headers += f"denzel-model: {model}\r\n"
+            connection.answer(cycle, headers.encode(), predictions)
+            if self._sample.admits(now):
+                tell_answer("POST", "/predict", 200, now - came, whose, verify, now - end, times)
 
         future = self._executor.begin(task, tell)
         if future is None:
-            cycle.scope[READY] = task
+            scope[READY] = task
+            scope[EXCHANGE] = _exchange(task_id, came, source, verify, end)
             return False
         connection.when_gone.add(withdraw)
-        future.add_done_callback(partial(self._take_usual_way, connection, cycle, task, withdraw))
+        exchange = partial(_exchange, task_id, came, source, verify, end)
+        future.add_done_callback(partial(self._take_usual_way, connection, cycle, task, withdraw, exchange))
         return True
 
     def _take_usual_way(
-        self, connection: Connection, cycle: Any, task: Task, withdraw: Callable[[], None], future: Any
+        self,
+        connection: Connection,
+        cycle: Any,
+        task: Task,
+        withdraw: Callable[[], None],
+        exchange: Callable[[], Exchange],
+        future: Any,
     ) -> None:
         connection.when_gone.discard(withdraw)
         # Falcon may find that the client has gone, and do nothing more.
@@ -128,9 +167,16 @@ class QuickWay:
         finishing.add_done_callback(self._finished)
         if not connection.is_gone:
             cycle.scope[BEGUN] = task, finishing
+            cycle.scope[EXCHANGE] = exchange()
             connection.take_usual_way(cycle)
 
     def _finished(self, finishing: asyncio.Future[Outcome]) -> None:
         self._finishing.discard(finishing)
         if not finishing.cancelled():
             finishing.exception()  # whoever waits for it is told
+
+
+def _exchange(task_id: str, came: float, source: Origin, verify: float, verified: float) -> Exchange:
+    """What the usual way goes on with."""
+    request_id = source.request_id or task_id
+    return Exchange("POST", "/predict", came, source, request_id, task_id, "", verify, verified)

@@ -13,12 +13,14 @@ import falcon
 import falcon.asgi
 
 from denzel.api.answers import MODEL, write_json
+from denzel.api.exchange import EXCHANGE
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.pipeline.in_api import UserPipeline
 from denzel.record import FINAL
 from denzel.server import board
 from denzel.settings import Settings
+from denzel.timings import header_of
 
 ROOT = Path(__file__).parents[2]
 SYNC_TIMEOUT = "Denzel-Sync-Timeout"  # the header that tells how long /predict waits, 0: not at all
@@ -44,6 +46,8 @@ class Status:
             raise self._unknown(task_id)
         if status["status"] == "PENDING" and (reason := (await self._executor.readiness())["reason"]):
             status["waiting_for"] = reason
+        req.scope[EXCHANGE].about_task(task_id)
+        req.scope[EXCHANGE].timing = header_of(status)
         if "model" in status:
             resp.set_header(MODEL, status["model"])
         write_json(resp, status)

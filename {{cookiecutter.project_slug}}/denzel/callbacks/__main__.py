@@ -18,17 +18,21 @@ from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.courier import Courier
 from denzel.callbacks.dispatcher import CONNECTIONS
 from denzel.callbacks.sender import Sender
+from denzel.logs.configure import configure
 from denzel.processes import die_with_parent
 from denzel.settings import Settings, get_settings
+from denzel.tracing import switch
+from denzel.tracing.spans import Spans
 
 
-async def serve(settings: Settings, policy: CallbackPolicy, sender: Sender) -> None:
+async def serve(settings: Settings, policy: CallbackPolicy, sender: Sender, spans: Spans) -> None:
     """Deliver callbacks until SIGTERM or SIGINT."""
     client = redis.Redis.from_url(
         settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
     )
     async with sender:
-        courier = Courier(client, sender, policy, settings.callback_retry_span, settings.result_expires, _connections())
+        span, expires = settings.callback_retry_span, settings.result_expires
+        courier = Courier(client, sender, policy, span, expires, _connections(), settings.log_sample, spans)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, courier.stop)
         await courier.run()
@@ -52,12 +56,10 @@ def main() -> None:
         sender = Sender(policy, settings.callback_secret, settings.callback_timeout, ca=settings.callback_ca)
     except ValueError as error:
         sys.exit(str(error))
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stdout,
-    )
-    uvloop.run(serve(settings, policy, sender))
+    configure(settings, "callbacks", stream="stdout")
+    spans = switch.start(settings, "callbacks")
+    uvloop.run(serve(settings, policy, sender, spans))
+    spans.stop()
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)  # a name server that does not answer keeps a thread, which an ordinary exit would wait for

@@ -24,13 +24,17 @@ import orjson
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from denzel import origin
 from denzel.callback_addresses import CallbackPolicy, CallbackUriError
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Dispatcher, LeasedCallback, Receiver
 from denzel.callbacks.sender import Attempt, Sender
+from denzel.logs import about
+from denzel.logs.sample import Sample
 from denzel.queue import callbacks, keys
 from denzel.queue.pubsub import messages
 from denzel.record import FINAL
+from denzel.tracing.spans import NO_SPANS, Spans
 
 log = logging.getLogger("denzel.callbacks")
 
@@ -73,12 +77,16 @@ class Courier:
         span: float,
         expires: int,
         connections: int = CONNECTIONS,
+        sample: float = 100,
+        spans: Spans = NO_SPANS,
     ) -> None:
         self._client = client
         self._sender = sender
         self._policy = policy
         self._span = span
         self._expires = expires
+        self._spans = spans
+        self._sample = Sample(log, sample, "attempts of callbacks")
         self._dispatcher = Dispatcher(connections)
         self._notes: list[DeliveryUpdate] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -210,9 +218,23 @@ class Courier:
     async def _attempt(self, delivery: LeasedCallback, record: dict[bytes, bytes]) -> DeliveryUpdate:
         if record.get(b"status", b"").decode() not in FINAL:  # gone, or queued anew, meanwhile
             return DeliveryUpdate(delivery.id, None)
-        answer = await self._sender.send(delivery.id, delivery.uri, body_of(record))
+        came = origin.of_record(record)
+        about.REQUEST.set([(delivery.id, came.text)])
+        with self._spans.attempt(delivery.id, came, delivery.receiver.name) as attempt:
+            headers = origin.for_receiver(delivery.id, attempt.origin)
+            answer = await self._sender.send(delivery.id, delivery.uri, body_of(record), headers)
+            attempt.end(answer.status, answer.error)
         delivery.receiver.learn(answer)
+        self._tell(delivery, answer)
         return self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
+
+    def _tell(self, delivery: LeasedCallback, answer: Attempt) -> None:
+        """One line about an attempt; what warns of those that fail is `_conclude`."""
+        if self._sample.admits(time.monotonic()):
+            name, seconds = delivery.receiver.name, answer.seconds
+            fields = {"receiver": name, "status": answer.status, "error": answer.error, "ms": round(seconds * 1e3, 3)}
+            came = answer.error or f"HTTP {answer.status}"
+            log.info("Callback to %s: %s in %.1f ms", name, came, seconds * 1e3, extra={"fields": fields})
 
     def _conclude(self, task_id: str, receiver: Receiver | None, before: bytes, answer: Attempt) -> DeliveryUpdate:
         """What follows from an attempt."""

@@ -13,11 +13,13 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -118,8 +120,14 @@ class Sender:
         await self._session.close()
         await self._resolver.close()
 
-    async def send(self, task_id: str, uri: str, body: bytes) -> Attempt:
-        """POST the body once. Whatever the receiver does, this tells what came of it and does not raise."""
+    async def send(
+        self, task_id: str, uri: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Attempt:
+        """POST the body once. Whatever the receiver does, this tells what came of it and does not raise.
+
+        Args:
+            headers: besides those of the signature.
+        """
         began = time.monotonic()
         connecting = _Connecting()
         token = _connecting.set(connecting)
@@ -128,7 +136,7 @@ class Sender:
             self._policy.check_uri(uri)
             url = URL(uri, encoded=uri.isascii())
             connecting.host = url.raw_host or ""
-            status, retry_after = await self._post(url, self._headers(task_id, body), body, connecting)
+            status, retry_after = await self._post(url, {**headers, **self._headers(task_id, body)}, body, connecting)
             error = _verdict(status)
         except (CallbackUriError, aiohttp.InvalidURL) as problem:
             error, refused = str(problem), True

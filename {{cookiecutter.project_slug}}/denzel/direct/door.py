@@ -19,6 +19,7 @@ from typing import Any
 from denzel.direct import forks, frames
 from denzel.direct.place import Place
 from denzel.record import EndedTask
+from denzel.timings import UNKNOWN, CallTimes
 
 # Seconds that an API process which reads nothing may hold this process up.
 _PATIENCE = 2.0
@@ -50,6 +51,7 @@ class DirectTask:
 
     id: str
     request: bytes
+    origin: str
     _connection: _Connection
     _number: int
 
@@ -159,13 +161,19 @@ class Door:
         frames.set_in_call(self._page, tasks)
 
     def answer(
-        self, tasks: Sequence[DirectTask], ended: Sequence[EndedTask], seconds: float, in_next: int
+        self,
+        tasks: Sequence[DirectTask],
+        ended: Sequence[EndedTask],
+        seconds: float,
+        in_next: int,
+        times: CallTimes = UNKNOWN,
     ) -> list[EndedTask]:
         """Tell how tasks of one call ended, in the same order; those that nobody could be told of.
 
         Args:
             seconds: that the call took.
             in_next: how many tasks the next call would have if many waited.
+            times: of the call.
         """
         by_connection: dict[_Connection, list[EndedTask]] = {}
         for task, ending in zip(tasks, ended, strict=True):
@@ -173,7 +181,8 @@ class Door:
         untold: list[EndedTask] = []
         for connection, told in by_connection.items():
             if connection.open:
-                self._send(connection, frames.ended(seconds, told, len(tasks), in_next))
+                frame = frames.ended(seconds, told, len(tasks), in_next, times.process, times.predict)
+                self._send(connection, frame)
             if not connection.open:
                 untold += told
         return untold

@@ -1,9 +1,9 @@
 """What an API process and a prediction process say to each other: frames of a length, a kind and a body.
 
-    TASK    api -> worker   a task: its id and its request
+    TASK    api -> worker   a task: its id, its request, and where that comes from (`denzel.origin`)
     RECALL  api -> worker   a task's id: it goes another way (see `recall`)
     HELLO   worker -> api   JSON: node, merges (requests), model (its version), slot (of the page, see `place`)
-    ENDED   worker -> api   how tasks ended, and how long their call took
+    ENDED   worker -> api   how tasks ended, how long their call took, and its times (`denzel.timings`)
     REFUSED worker -> api   a task's id: it was recalled as it was to begin, and goes another way
     BYE     worker -> api   what is not answered by now was not run, and will not be
 
@@ -22,7 +22,7 @@ import mmap
 import struct
 from collections.abc import Iterable, Iterator
 
-from denzel.record import EndedTask
+from denzel.record import EndedTask, Ending
 
 # What both sides must agree upon; those of different versions do not meet (see `place`).
 VERSION = 3
@@ -30,8 +30,9 @@ VERSION = 3
 TASK, RECALL, HELLO, ENDED, BYE, REFUSED = range(1, 7)
 
 _HEAD = struct.Struct("<IB")  # length of the body, kind
-_TASK = struct.Struct("<B")  # length of the id; the request is the rest
-_CALL = struct.Struct("<dII")  # seconds of the call, number of tasks in it, and in the next one of many
+_TASK = struct.Struct("<BH")  # lengths of the id and the origin; the request is the rest
+# Seconds of the call, number of tasks in it, and in the next one of many; seconds of process and predict.
+_CALL = struct.Struct("<dIIdd")
 _ENDED = struct.Struct("<BBII")  # lengths of id and status, result and message
 _SEQUENCE = struct.Struct("@Q")  # in the page, where it is written and read as a whole
 
@@ -52,20 +53,23 @@ def frame(kind: int, *parts: bytes) -> bytes:
     return b"".join((_HEAD.pack(sum(map(len, parts)), kind), *parts))
 
 
-def task(task_id: str, request: bytes) -> tuple[bytes, bytes]:
+def task(task_id: str, request: bytes, origin: str = "") -> tuple[bytes, bytes]:
     """A TASK frame in two pieces, so that a large request is not copied."""
-    name = task_id.encode()
-    size = _TASK.size + len(name) + len(request)
-    return _HEAD.pack(size, TASK) + _TASK.pack(len(name)) + name, request
+    name, came_from = task_id.encode(), origin.encode()
+    size = _TASK.size + len(name) + len(came_from) + len(request)
+    return _HEAD.pack(size, TASK) + _TASK.pack(len(name), len(came_from)) + name + came_from, request
 
 
-def parse_task(body: bytes) -> tuple[str, bytes]:
-    """The id and the request of a TASK frame."""
-    end = _TASK.size + body[0]
-    return body[_TASK.size : end].decode(), body[end:]
+def parse_task(body: bytes) -> tuple[str, bytes, str]:
+    """The id, the request and the origin of a TASK frame."""
+    name, origin = _TASK.unpack_from(body)
+    at = _TASK.size + name
+    return body[_TASK.size : at].decode(), body[at + origin :], body[at : at + origin].decode()
 
 
-def ended(seconds: float, tasks: Iterable[EndedTask], in_call: int, in_next: int) -> bytes:
+def ended(
+    seconds: float, tasks: Iterable[EndedTask], in_call: int, in_next: int, process: float = 0.0, predict: float = 0.0
+) -> bytes:
     """An ENDED frame.
 
     Args:
@@ -73,19 +77,21 @@ def ended(seconds: float, tasks: Iterable[EndedTask], in_call: int, in_next: int
         tasks: those of it that are told.
         in_call: how many tasks were in that call, those of other connections too.
         in_next: how many would be in the next one if many waited.
+        process, predict: seconds of these stages.
     """
-    parts = [_CALL.pack(seconds, in_call, in_next)]
-    for task_id, status, result, message in tasks:
+    parts = [_CALL.pack(seconds, in_call, in_next, process, predict)]
+    for task in tasks:
+        task_id, status, result, message = task[:4]
         name, state = task_id.encode(), status.encode()
         parts += (_ENDED.pack(len(name), len(state), len(result), len(message)), name, state, result, message)
     return frame(ENDED, *parts)
 
 
-def parse_ended(body: bytes) -> tuple[float, int, int, list[EndedTask]]:
-    """Seconds of the call, the number of tasks in it and in the next one of many, and those that are told here."""
-    seconds, in_call, in_next = _CALL.unpack_from(body)
+def parse_ended(body: bytes) -> tuple[float, int, int, float, float, list[tuple[str, Ending]]]:
+    """What `ended` was given; of the tasks their id and how they ended."""
+    seconds, in_call, in_next, process, predict = _CALL.unpack_from(body)
     at = _CALL.size
-    found: list[EndedTask] = []
+    found: list[tuple[str, Ending]] = []
     while at < len(body):
         sizes = _ENDED.unpack_from(body, at)
         at += _ENDED.size
@@ -94,8 +100,8 @@ def parse_ended(body: bytes) -> tuple[float, int, int, list[EndedTask]]:
             fields.append(body[at : at + size])
             at += size
         name, status, result, message = fields
-        found.append((name.decode(), status.decode(), result, message))
-    return seconds, in_call, in_next, found
+        found.append((name.decode(), (status.decode(), result, message)))
+    return seconds, in_call, in_next, process, predict, found
 
 
 class Reader:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from denzel.direct import forks, frames
 from denzel.direct.place import Place
 from denzel.record import Ending
+from denzel.timings import UNKNOWN, CallTimes
 
 log = logging.getLogger("denzel.api")
 
@@ -37,6 +38,8 @@ class Given:
     Attributes:
         sent: when, on the event loop's clock.
         accepted: when, in unix seconds.
+        origin: where it comes from (`denzel.origin`).
+        verify: seconds that `verify_input` took; None: not known.
         number: its place among the tasks that went over this connection.
         told_long: when `on_long` was called last, on the event loop's clock.
     """
@@ -46,6 +49,8 @@ class Given:
     link: Link
     sent: float
     accepted: float
+    origin: str = ""
+    verify: float | None = None
     number: int = 0
     told_long: float = 0.0
 
@@ -61,10 +66,12 @@ class Link(asyncio.Protocol):
         given: the tasks that it has not answered, by id.
         token: the life of the process.
         node: the name that /status shows.
+        times: of the call that it has told the end of last.
     """
 
     def __init__(self, links: Links, token: str) -> None:
         self.given: dict[str, Given] = {}
+        self.times = UNKNOWN
         self.token = token
         self.node = self.model = ""
         self.is_open = False
@@ -144,13 +151,15 @@ class Link(asyncio.Protocol):
 
     # ---- Giving and taking back ----------------------------------------------------------------------------
 
-    def give(self, task_id: str, request: bytes, accepted: float) -> Given:
+    def give(
+        self, task_id: str, request: bytes, accepted: float, origin: str = "", verify: float | None = None
+    ) -> Given:
         """Send a task."""
         assert self._transport
         self._sent += 1
         now = self._links.loop.time()
-        given = self.given[task_id] = Given(task_id, request, self, now, accepted, self._sent)
-        self._transport.writelines(frames.task(task_id, request))
+        given = self.given[task_id] = Given(task_id, request, self, now, accepted, origin, verify, self._sent)
+        self._transport.writelines(frames.task(task_id, request, origin))
         if self._timer is None:
             self._look_again(_RECALL_AFTER)
         return given
@@ -242,14 +251,15 @@ class Link(asyncio.Protocol):
             self.is_open = True
 
     def _take_answers(self, body: bytes) -> None:
-        seconds, in_call, self._in_next, answers = frames.parse_ended(body)
+        seconds, in_call, self._in_next, process, predict, answers = frames.parse_ended(body)
+        self.times = CallTimes(process, predict, in_call, seconds, self.model)
         if not self._merges:
             seconds /= in_call
         self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
-        for task_id, status, result, message in answers:
+        for task_id, ending in answers:
             self.given.pop(task_id, None)
             try:
-                self._links.on_end(task_id, self, (status, result, message))
+                self._links.on_end(task_id, self, ending)
             except Exception:  # the others of this frame have been answered, too
                 log.exception("Task %s has ended, and its client could not be told", task_id)
 

@@ -11,18 +11,19 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import orjson
 
-from denzel import card, jsonio
+from denzel import card, jsonio, origin
 from denzel.admission import Admission, Refused, why_refused
 from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Sender
-from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
+from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.inline.records import Record, Records, now
-from denzel.pipeline import errors, loading
+from denzel.logs import about
+from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.batch import BatchRunner, Call, failure
 from denzel.pipeline.batch_size import BatchSize
 from denzel.pipeline.in_api import UserPipeline
@@ -31,6 +32,8 @@ from denzel.pipeline.thread import Stuck
 from denzel.record import FINAL, Ending, status_body
 from denzel.settings import Settings
 from denzel.threads import limit_torch
+from denzel.timings import UNKNOWN, CallTimes
+from denzel.tracing.spans import NO_SPANS, Spans
 
 log = logging.getLogger("denzel.api")
 
@@ -43,8 +46,9 @@ CALLBACK_PAUSES = (5, 15, 60, 300)
 class InlineExecutor:
     """Runs the pipeline in this process, where `verify_input` runs, too; see `Executor` for the methods."""
 
-    def __init__(self, settings: Settings, pipeline: UserPipeline) -> None:
+    def __init__(self, settings: Settings, pipeline: UserPipeline, spans: Spans = NO_SPANS) -> None:
         self.ending = False
+        self._spans = spans
         self._settings = settings
         self._pipeline = pipeline
         self._thread = pipeline.thread
@@ -99,7 +103,7 @@ class InlineExecutor:
             record.fields[b"mode"] = b"poll"
             return RAN_OUT
 
-    def begin(self, task: Task, tell: Callable[[bytes, str], None] | None) -> None:
+    def begin(self, task: Task, tell: Tell | None) -> None:
         return None
 
     async def finish(self, task: Task) -> Outcome:
@@ -192,7 +196,7 @@ class InlineExecutor:
                 pause = min(60.0, pause * 2)
             else:
                 self._pipeline.model = model
-                self._runner = BatchRunner(module, model, self._settings.max_batch_size)
+                self._runner = BatchRunner(module, model, self._settings.max_batch_size, self._watched)
                 self._size = BatchSize(MOST_TASKS if self._runner.merges else 1)
                 self._work()
                 return
@@ -211,14 +215,23 @@ class InlineExecutor:
                 began, left, self._running = time.monotonic(), bool(self._waiting), len(batch)
                 limit = self._size.plan.most
                 for call in runner.calls([one.task.request for one in batch], [one.task.id for one in batch]):
+                    tasks = [batch[position].task for position in call.positions]
+                    about.REQUEST.set([(task.id, task.origin) for task in tasks])
                     outcomes = await self._outcomes(runner, call)
-                    for position, outcome in zip(call.positions, outcomes, strict=True):
-                        self._finish(batch[position], *outcome, model=self._version)
+                    measured = runner.measured if len(runner.measured) == len(outcomes) else [UNKNOWN] * len(outcomes)
+                    for position, outcome, times in zip(call.positions, outcomes, measured, strict=True):
+                        self._finish(batch[position], *outcome, model=self._version, times=times)
                 self._size.record(len(batch), time.monotonic() - began)
                 self._speed.record(len(batch), time.monotonic() - began, limit, left)
         finally:
             self._running = 0
             self._working = None
+
+    def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
+        """One call of the pipeline."""
+        assert self._runner
+        with self._spans.call(about.current(), self._runner.watch):
+            return stages.predictions(module, model, data, self._runner.watch)
 
     async def _outcomes(self, runner: BatchRunner, call: Call) -> list[Ending]:
         """How the requests of a call ended; each of them has an outcome, whatever goes wrong."""
@@ -242,15 +255,19 @@ class InlineExecutor:
         patience = self._settings.task_time_limit or None
         return await self._thread.run_short("predict", patience, runner.run, lambda: (call,), size, succeeded)
 
-    def _finish(self, record: Record, status: str, result: bytes, message: bytes, model: str = "") -> None:
+    def _finish(
+        self, record: Record, status: str, result: bytes, message: bytes, model: str = "", times: CallTimes = UNKNOWN
+    ) -> None:
         if record.fields[b"status"].decode() in FINAL:
             return
         if model:
             record.fields[b"model"] = model.encode()
+        if times.batch:
+            record.fields[b"times"] = times.text.encode()
         self._records.end(record, status, result, message)
         if not record.done.done():
             payload = record.fields[b"result"] if status == "SUCCESS" else message
-            record.done.set_result(Outcome(status, payload, model))
+            record.done.set_result(Outcome(status, payload, model, times))
         if record.mode == "async" and record.task.callback_uri:
             self._spawn(self._call_back(record, record.task.callback_uri))
 
@@ -260,7 +277,11 @@ class InlineExecutor:
         else:
             body = jsonio.dumps(status_body(record.fields), jsonio.DEEPER)
         for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
-            answer = await self._sender.send(record.task.id, uri, body)
+            came = origin.parse(record.task.origin)
+            with self._spans.attempt(record.task.id, came, "") as sending:
+                headers = origin.for_receiver(record.task.id, sending.origin)
+                answer = await self._sender.send(record.task.id, uri, body, headers)
+                sending.end(answer.status, answer.error)
             delivered = answer.status is not None and 200 <= answer.status < 300
             last = delivered or pause is None or answer.refused or answer.status == 410
             state = "delivered" if delivered else "gone" if answer.status == 410 else "failed" if last else "pending"

@@ -58,6 +58,8 @@ class Records:
             b"accepted": now(),
             b"callback_uri": (task.callback_uri or "").encode(),
         }
+        if task.verify is not None:
+            record.fields[b"verify"] = b"%d" % (task.verify * 1e6)
         return record
 
     def get(self, task_id: str) -> Record | None:

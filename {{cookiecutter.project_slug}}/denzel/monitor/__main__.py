@@ -9,11 +9,16 @@ import sys
 
 from celery.bin.celery import main as celery
 
+from denzel.logs.configure import configure
 from denzel.monitor import pages
+from denzel.settings import get_settings
 
 
 def main() -> None:
     """Put our pages in the place of Flower's, and run it until told to stop."""
+    settings = get_settings()
+    if settings.log_format == "json":  # as text it is Flower's own
+        configure(settings, "monitor")
     pages.install()
     sys.argv = ["celery", "--app", "denzel.queue.broker", "flower", *sys.argv[1:]]
     sys.exit(celery())

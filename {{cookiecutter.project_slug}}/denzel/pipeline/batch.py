@@ -9,16 +9,20 @@ the ids it was given, is run again request by request, so that one request's err
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from denzel import jsonio
+from denzel.logs import about
 from denzel.pipeline import errors, stages
 from denzel.pipeline.errors import BadAnswer
 from denzel.pipeline.on_loop import Overdue
 from denzel.record import Ending
+from denzel.timings import CallTimes, Stopwatch
 
 log = logging.getLogger("denzel.worker")
 
@@ -63,6 +67,10 @@ class BatchRunner:
         model: what `load_model` returned.
         max_ids: the most ids of a merged call, unless one request alone has more.
         call: runs the pipeline once; a place to watch over it.
+
+    Attributes:
+        watch: has measured the last call.
+        measured: the times of what `run` has run.
     """
 
     def __init__(
@@ -70,9 +78,11 @@ class BatchRunner:
         module: ModuleType,
         model: Any,
         max_ids: int,
-        call: Callable[[ModuleType, Any, Any], Any] = stages.predictions,
+        call: Callable[[ModuleType, Any, Any], Any] | None = None,
     ) -> None:
-        self._call = call
+        self.watch = Stopwatch()
+        self.measured: list[CallTimes] = []
+        self._call = call or partial(stages.predictions, watch=self.watch)
         self._module = module
         self._model = model
         self._max_ids = max_ids
@@ -93,11 +103,20 @@ class BatchRunner:
             yield from self._alike(requests)
 
     def run(self, call: Call) -> list[Ending]:
-        """How each request of a call ended, in order."""
-        return [outcome for part in self.parts(call) for outcome in part]
+        """How each request of a call ended, in order; `measured` has the times of each then."""
+        outcomes: list[Ending] = []
+        self.measured = []
+        began = time.perf_counter()
+        for part in self.parts(call):
+            times = CallTimes(self.watch.process, self.watch.predict, len(part), time.perf_counter() - began)
+            outcomes += part
+            self.measured += [times] * len(part)
+            began = time.perf_counter()
+        return outcomes
 
     def parts(self, call: Call) -> Iterator[list[Ending]]:
         """The same as it comes about: all together, or one by one where the merged call has failed."""
+        whose = about.current()
         if len(call.requests) > 1:
             try:
                 outcomes = self._run_merged(call)
@@ -114,6 +133,8 @@ class BatchRunner:
                 yield outcomes
                 return
         for position, request in zip(call.positions, call.requests, strict=True):
+            if len(call.requests) > 1 and position < len(self._names):
+                about.narrow([one for one in whose if one[0] == self._names[position]])
             yield [self._run_alone(request, self._name(position))]
 
     def _name(self, position: int) -> str:

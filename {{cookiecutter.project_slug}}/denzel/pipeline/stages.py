@@ -11,6 +11,7 @@ from typing import Any
 
 from denzel import jsonio
 from denzel.pipeline.errors import BadAnswer, describe
+from denzel.timings import Stopwatch
 
 MOST_ANSWER_BYTES = 256_000_000  # Redis takes half a gigabyte at once
 
@@ -59,13 +60,23 @@ def dumps_verified(value: Any) -> bytes:
         raise BadAnswer(f"verify_input returned a value that cannot be converted: {describe(error)}") from None
 
 
-def predictions(module: ModuleType, model: Any, json_data: Any) -> Any:
-    """What `process` and `predict` make of a verified request; raises whatever they raise."""
-    data = module.process(model, json_data)
-    if asyncio.iscoroutine(data):
-        data.close()
-        raise BadAnswer(f"process returned a coroutine: {jsonio.advice_on(data)}")
-    return module.predict(model, data)
+def predictions(module: ModuleType, model: Any, json_data: Any, watch: Stopwatch | None = None) -> Any:
+    """What `process` and `predict` make of a verified request; raises whatever they raise.
+
+    Args:
+        watch: measures both.
+    """
+    watch = watch or Stopwatch()
+    watch.start()
+    try:
+        data = module.process(model, json_data)
+        if asyncio.iscoroutine(data):
+            data.close()
+            raise BadAnswer(f"process returned a coroutine: {jsonio.advice_on(data)}")
+        watch.processed()
+        return module.predict(model, data)
+    finally:
+        watch.stop()
 
 
 def dumps_predictions(value: Any) -> bytes:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from denzel.logs import about
 from denzel.pipeline import errors
 from denzel.pipeline.on_loop import LoopCalls, Overdue
 from denzel.pipeline.signals import UserSignals
@@ -41,6 +42,7 @@ class _Call:
     arguments: tuple[Any, ...]
     patience: float | None
     future: asyncio.Future
+    whose: about.About
     began: float | None = None
 
 
@@ -88,6 +90,7 @@ class UserThread:
         """
         if not doubtful and self.is_free_for(name, size):
             try:
+                about.THREAD.about = about.current()
                 result = self.call_now(name, function, *arguments())
                 if succeeded(result):
                     return result
@@ -97,6 +100,8 @@ class UserThread:
             except BaseException as error:  # a user's exit() must not end the process
                 error.__traceback__ = None
                 doubtful = True
+            finally:
+                about.THREAD.about = ()
         result = await self.run(name, patience, function, *arguments())
         if doubtful and succeeded(result):
             log.info("%s fails on the event loop and succeeds in a thread: it is always called there now", name)
@@ -147,7 +152,7 @@ class UserThread:
             patience: the seconds that the call may run, not counting its wait for the thread; None: for ever.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(name, function, arguments, patience, loop.create_future())
+        call = _Call(name, function, arguments, patience, loop.create_future(), about.current())
         self._signals.ask_main_thread, self._signals.is_serving = loop.call_soon_threadsafe, True
         if self._thread is None:
             self._start_thread()
@@ -193,6 +198,7 @@ class UserThread:
             loop = call.future.get_loop()
             call.began = loop.time()
             self._last = self._current = call
+            about.THREAD.about = call.whose
             result: Any = None
             error: Exception | None = None
             try:
@@ -203,6 +209,7 @@ class UserThread:
                 error = caught
             except BaseException as caught:  # a user's exit() must not end the thread silently
                 error = RuntimeError(errors.describe(caught))
+            about.THREAD.about = ()
             self.loop_calls.record(call.name, loop.time() - call.began)
             if calls is not self._calls:  # given up meanwhile: another thread has taken over
                 return

@@ -17,7 +17,7 @@ nobody is woken. Should the process take longer after all, the API's `nudge` wak
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from denzel.queue.scripts import script
@@ -39,6 +39,7 @@ class Claimant:
         quick: it is back at once when it has claimed tasks.
         listed: how it is listed as idle; empty when it is not.
         model: the version of its model; empty where that has none.
+        origins: of the tasks claimed last, by id; those without one are missing.
     """
 
     token: str
@@ -49,6 +50,7 @@ class Claimant:
     quick: bool = False
     listed: str = ""
     model: str = ""
+    origins: dict[str, str] = field(default_factory=dict)
 
 
 # Claimed tasks (id, request), and how many wait still.
@@ -59,13 +61,14 @@ def work(
     client: Any,
     settings: QueueSettings,
     claimant: Claimant,
-    ended: Sequence[tuple[str, str, bytes, bytes]],
+    ended: Sequence[tuple[Any, ...]],
     most: int | None = None,
     stay: bool = False,
 ) -> Claimed:
-    """Store how tasks ended (id, status, result, message) and claim the next ones.
+    """Store how tasks ended and claim the next ones.
 
     Args:
+        ended: of each an `EndedTask`; its times may be left out.
         most: the most tasks to claim, if not as the claimant says; -1 while some of those claimed before are still
             to be run.
         stay: if there is nothing to do, the claimant is going to wait to be handed tasks.
@@ -91,8 +94,8 @@ def work(
         idle,
         claimant.model,
     ]
-    for outcome in ended:
-        arguments += outcome
+    for task_id, status, result, message, *times in ended:
+        arguments += (task_id, status, result, message, times[0].text if times else "")
     try:
         waiting, *flat = _WORK(client, *arguments)
     except BaseException:
@@ -100,12 +103,15 @@ def work(
         raise
     if most >= 0:
         claimant.listed = "" if flat else idle
-    return [(task_id.decode(), request) for task_id, request in zip(flat[::2], flat[1::2], strict=True)], waiting
+    ids = [task_id.decode() for task_id in flat[::3]]
+    claimant.origins = {task_id: origin.decode() for task_id, origin in zip(ids, flat[2::3], strict=True) if origin}
+    return list(zip(ids, flat[1::3], strict=True)), waiting
 
 
 def handed_over(claimant: Claimant, handed: bytes) -> Claimed:
     """What an idle process was handed: an element of its list."""
     claimant.listed = ""
     waiting, *lines = handed.split(b"\n")
-    tasks = [line.split(b" ", 1) for line in lines]
-    return [(task_id.decode(), request) for task_id, request in tasks], int(waiting)
+    tasks = [line.split(b" ", 2) for line in lines]
+    claimant.origins = {task_id.decode(): origin.decode() for task_id, origin, _ in tasks if origin != b"-"}
+    return [(task_id.decode(), request) for task_id, _, request in tasks], int(waiting)

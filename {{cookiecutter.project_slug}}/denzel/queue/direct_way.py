@@ -22,6 +22,7 @@ from denzel.queue import store
 from denzel.queue.ticket import queue_settings
 from denzel.record import Ending
 from denzel.settings import Settings
+from denzel.timings import CallTimes
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class DirectWay:
         settings: of the service.
         channel: where the replies of this API process arrive.
         ask: awaits a request to Redis, within the time that clients can be kept waiting; raises Unavailable.
-        on_end: called with the id of a task, how it ended, and the version of the model.
+        on_end: called with the id of a task, how it ended, the version of the model, and the times of the call.
         on_return: called with the id of a task that has to go through the queue after all, and its fault (see `Task`).
         send_tickets: wakes so many workers, where the scripts cannot.
 
@@ -55,7 +56,7 @@ class DirectWay:
         settings: Settings,
         channel: str,
         ask: Callable[[Awaitable[Any]], Awaitable[Any]],
-        on_end: Callable[[str, Ending, str], None],
+        on_end: Callable[[str, Ending, str, CallTimes], None],
         on_return: Callable[[str, str], None],
         send_tickets: Callable[[int], None],
     ) -> None:
@@ -116,7 +117,7 @@ class DirectWay:
         link = self._links.choose(len(task.request))
         if link is None:
             return False
-        self._given[task.id] = link.give(task.id, task.request, time.time())
+        self._given[task.id] = link.give(task.id, task.request, time.time(), task.origin, task.verify)
         return True
 
     async def keep(self, task_id: str) -> bool:
@@ -148,8 +149,9 @@ class DirectWay:
         given = self._given.pop(task_id, None)
         self._known.discard(task_id)
         if given:
-            self._on_end(task_id, ending, link.model)
-            ended = store.EndedDirectly(task_id, ending, given.accepted, time.time(), link.node, link.model)
+            self._on_end(task_id, ending, link.model, link.times)
+            given.request = b""  # which is not needed any more, and may be large
+            ended = store.EndedDirectly(given, ending, time.time(), link.node, link.model, link.times)
             self._unwritten.append(ended)
             self._unwritten_bytes += len(ending[1])
             self._has_unwritten.set()

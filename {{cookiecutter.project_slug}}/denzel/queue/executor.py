@@ -12,7 +12,7 @@ import contextlib
 import logging
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from denzel.admission import why_refused
-from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
+from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.queue import keys, large, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
@@ -34,6 +34,7 @@ from denzel.queue.ticket import queue_settings
 from denzel.queue.withdrawals import Withdrawals
 from denzel.record import Ending
 from denzel.settings import Settings
+from denzel.timings import CallTimes
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -60,7 +61,7 @@ class QueueExecutor:
     def __init__(self, settings: Settings) -> None:
         self.ending = False
         self._settings = settings
-        self._channel = keys.REPLIES + uuid.uuid4().hex
+        self._channel = keys.REPLIES + keys.WITH_TIMES + uuid.uuid4().hex
         self._waiting: dict[str, _Wait] = {}
         self._queue_settings = queue_settings(settings)
         self._submitter = Submitter(self._send, self._stored)
@@ -127,7 +128,7 @@ class QueueExecutor:
             self._submitter.submit(task, wait.future)
         return await self.finish(task)
 
-    def begin(self, task: Task, tell: Callable[[bytes, str], None] | None) -> asyncio.Future[Outcome] | None:
+    def begin(self, task: Task, tell: Tell | None) -> asyncio.Future[Outcome] | None:
         seconds = self._waits_directly(task)
         if not seconds or not self._direct.give(task):
             return None
@@ -187,16 +188,16 @@ class QueueExecutor:
             return store.parse_response(self._lane.response, self._settings.sync_timeout)
         return task.wait or 0.0 if task.mode == "sync" else 0.0
 
-    def _ended_directly(self, task_id: str, ending: Ending, model: str) -> None:
+    def _ended_directly(self, task_id: str, ending: Ending, model: str, times: CallTimes) -> None:
         status, result, message = ending
         wait = self._waiting.get(task_id)
         if status == "SUCCESS" and wait and wait.tell and not wait.future.done():
             del self._waiting[task_id]
             if wait.timer:
                 wait.timer.cancel()
-            wait.tell(result, model)
+            wait.tell(result, model, times)
         elif wait:
-            wait.late = Outcome(status, result if status == "SUCCESS" else message, model)
+            wait.late = Outcome(status, result if status == "SUCCESS" else message, model, times)
             _end(wait.future, wait.late)
 
     def _returned(self, task_id: str, fault: str) -> None:
@@ -354,8 +355,9 @@ class QueueExecutor:
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
             task_id, status, payload = line.split(b" ", 2)
-            state, _, model = status.decode().partition("/")
-            self._resolve(task_id.decode(), Outcome(state, payload, model))
+            head, _, model = status.decode().partition("/")
+            state, _, times = head.partition(";")
+            self._resolve(task_id.decode(), Outcome(state, payload, model, CallTimes.parse(times, model)))
 
     async def _catch_up(self) -> None:
         for task_id in list(self._waiting):
@@ -378,7 +380,7 @@ class _Wait:
     task: Task | None = None
     is_stored: bool = False
     seconds: float = 0.0
-    tell: Callable[[bytes, str], None] | None = None
+    tell: Tell | None = None
     late: Outcome | None = None  # of a task that came directly, and may have ended in the moment that its wait did
 
 
@@ -389,5 +391,7 @@ def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
 
 
 def _outcome(found: list[bytes]) -> Outcome:
-    status, result, message, model = found
-    return Outcome(status.decode(), result if status == b"SUCCESS" else message, (model or b"").decode())
+    status, result, message, model, times = found
+    version = (model or b"").decode()
+    payload = result if status == b"SUCCESS" else message
+    return Outcome(status.decode(), payload, version, CallTimes.parse((times or b"").decode(), version))

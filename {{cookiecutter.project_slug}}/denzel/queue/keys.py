@@ -35,7 +35,8 @@ RETURNING = (
 )
 RETURNING_LIST = "denzel:returning:"  # + a request's digest: list of those of these ids that had this request
 RETURNED = "denzel:returned"  # hash: of those who were told to come again how many came, and how many stayed away
-REPLIES = "denzel:replies:"  # + a random name: the channel of one API process
+REPLIES = "denzel:replies:"  # + WITH_TIMES and a random name: the channel of one API process
+WITH_TIMES = "times:"  # in that name: it understands replies that tell the times of a call
 CANCELLED = "denzel:cancelled"  # channel: `token id` of a cancelled task that runs
 INGEST = "denzel:ingest"  # the id of the ingesting that waits, runs or was the last one
 INGEST_LEASE = "denzel:ingest:lease"  # the process that is at it
@@ -45,7 +46,8 @@ INGEST_LEASE = "denzel:ingest:lease"  # the process that is at it
 CLAIMS = "denzel:claims:"  # + token: the set of ids that a process has claimed
 CLAIMANTS = "denzel:claimants"  # the set of tokens that have claims
 ALIVE = "denzel:alive:"  # + token, or channel of replies: there while somebody vouches for the process
-IDLE = "denzel:idle:2"  # list of idle processes, each as `token node most at_once ratio quick`; 2: of this form
+# List of idle processes, each as `token node most at_once ratio quick`; 3: what they are handed tells origins.
+IDLE = "denzel:idle:3"
 HAND = "denzel:hand:"  # + token: list by which an idle process is handed tasks
 QUICK = "denzel:quick"  # token of a process that will be back at once
 PROCESSES = "denzel:processes"  # the number of processes that serve

@@ -5,9 +5,11 @@ wait that ran out), request (JSON, until the task ends), beside (1: that is larg
 `large.py`), result (JSON), message (a failure's, JSON), callback_uri, reply_to, until (unix seconds to which its client
 waits, if that is long), kept (1: however it is answered, its result lives as long as an asynchronous one), accepted,
 started, ended (unix seconds), worker and token (who runs it), handed (1: it was claimed for a process that had not
-asked just then), model (the version of the one that answered), attempts (starts), deaths (processes that died of it
-alone), losses (the same where the whole container was gone), alone (1: never again together with others), callback
-(JSON, how its delivery stands). A record has no expiry until its task ends: nothing accepted is lost.
+asked just then), model (the version of the one that answered), origin (where it comes from: `denzel.origin`), verify
+(microseconds of verify_input), times (microseconds of its call, and how many tasks that had: `denzel.timings`),
+attempts (starts), deaths (processes that died of it alone), losses (the same where the whole container was gone), alone
+(1: never again together with others), callback (JSON, how its delivery stands). A record has no expiry until its task
+ends: nothing accepted is lost.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from denzel.queue import keys, large
 from denzel.queue.scripts import script
 from denzel.queue.ticket import QueueSettings
 from denzel.record import FINAL, Ending, status_body
+from denzel.timings import UNKNOWN, CallTimes
 
 _SUBMIT = script("submit")
 _NUDGE = script("nudge")
@@ -60,7 +63,7 @@ async def submit(
     default_timeout: float,
     max_wait_async: float = 1e9,
 ) -> Submitted:
-    """Store tasks (with id, request, mode, callback_uri, reply_to, kept, wait and fault) and wake workers for them.
+    """Store tasks (a `Task` each) and wake workers for them.
 
     A large request is empty here, and was put beside the record before.
     """
@@ -68,7 +71,7 @@ async def submit(
     for task in tasks:
         kept = "1" if task.kept else ""
         arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
-        arguments += (task.wait or 0, task.fault)
+        arguments += (task.wait or 0, task.fault, task.origin, _microseconds(task.verify))
     live, waiting, tickets, held_back, *refused = await _SUBMIT.call(client, *arguments)
     told = {
         task_id.decode(): (float(expected) if expected else None, after)
@@ -78,14 +81,14 @@ async def submit(
 
 
 class EndedDirectly(NamedTuple):
-    """A task that was handed over directly, and has ended; times in unix seconds."""
+    """A task that was handed over directly (a `Given`), and has ended; that in unix seconds."""
 
-    id: str
+    given: Any
     ending: Ending
-    accepted: float
     ended: float
     node: str
     model: str = ""
+    times: CallTimes = UNKNOWN
 
 
 async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: str, takes_long: bool) -> int:
@@ -101,7 +104,8 @@ async def promote(client: Any, settings: QueueSettings, given: Any, reply_to: st
         await large.put(client, given.id, request)
         request = b""
     arguments = [given.id, request, reply_to, given.accepted, given.accepted, link.node, link.token]
-    return await _PROMOTE.call(client, *arguments, settings.ticket_queue, settings.ticket, int(takes_long))
+    arguments += (settings.ticket_queue, settings.ticket, int(takes_long), given.origin, _microseconds(given.verify))
+    return await _PROMOTE.call(client, *arguments)
 
 
 async def unlist(client: Any, token: str) -> None:
@@ -114,9 +118,15 @@ async def record(client: Any, settings: QueueSettings, tasks: Sequence[EndedDire
     arguments: list[Any] = [settings.sync_expires, settings.expires]
     for task in tasks:
         status, result, message = task.ending
-        arguments += (task.id, status, result, message, task.accepted, task.accepted, task.ended, task.node)
-        arguments.append(task.model)
+        given = task.given
+        arguments += (given.id, status, result, message, given.accepted, given.accepted, task.ended, task.node)
+        arguments += (task.model, task.times.text, given.origin, _microseconds(given.verify))
     await _RECORD.call(client, *arguments)
+
+
+def _microseconds(seconds: float | None) -> int | str:
+    """As a record holds them; empty: not known."""
+    return "" if seconds is None else int(seconds * 1e6)
 
 
 async def nudge(client: Any, settings: QueueSettings) -> tuple[int, bool]:
@@ -136,7 +146,7 @@ async def withdraw(client: Any, settings: QueueSettings, task_ids: Sequence[str]
 
 
 async def detach(client: Any, settings: QueueSettings, task_id: str) -> list[bytes] | None:
-    """A wait ran out: status, result, message, model if the task ended meanwhile, else None: it is polled from now."""
+    """A wait ran out: what `ending` tells if the task ended meanwhile, else None: it is polled from now."""
     return await _DETACH.call(client, task_id, settings.expires) or None
 
 
@@ -158,8 +168,8 @@ async def reserve(client: Any, key: str, digest: str, task_id: str, seconds: int
 
 
 async def ending(client: Any, task_id: str) -> list[bytes] | None:
-    """Status, result, message and model of a task that has ended and that somebody may wait for, else None."""
-    *found, mode = await client.hmget(keys.TASK + task_id, "status", "result", "message", "model", "mode")
+    """Status, result, message, model and times of a task that has ended and that somebody may wait for, else None."""
+    *found, mode = await client.hmget(keys.TASK + task_id, "status", "result", "message", "model", "times", "mode")
     return found if found[0] and found[0].decode() in FINAL and mode != b"async" else None
 
 

@@ -3,13 +3,16 @@
 import os
 from functools import partial
 
+from denzel.logs.configure import configure
 from denzel.processes import die_with_parent
 from denzel.server import master
+from denzel.server.log import ServerLog
 from denzel.server.server import Worker as ServingWorker
 from denzel.settings import available_cores, get_settings
 from denzel.threads import limits, share
 
 _settings = get_settings()
+configure(_settings, "api")
 
 
 class Worker(ServingWorker):
@@ -47,4 +50,5 @@ timeout = 60
 graceful_timeout = 35
 keepalive = 75
 loglevel = _settings.log_level
+logger_class = ServerLog
 control_socket_disable = True

@@ -137,7 +137,9 @@ class Child:
                     continue
                 if not line:
                     return
-                output.info(line.decode(errors="replace").rstrip("\n"))
+                ran = self.task_id
+                text = line.decode(errors="replace").rstrip("\n")
+                output.info("%s", text, extra={"about": ((ran, ""),) if ran else ()})
         finally:
             transport.close()
 

@@ -23,6 +23,8 @@ import redis
 from redis.exceptions import RedisError
 
 from denzel import jsonio
+from denzel.logs import about
+from denzel.logs.configure import WITH_PROCESS, configure
 from denzel.pipeline import errors
 from denzel.pipeline.loading import import_training
 from denzel.processes import die_with_parent
@@ -44,14 +46,13 @@ def main() -> None:
     """Ingest what is queued, if nobody else does."""
     die_with_parent()
     settings = get_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
-    )
+    configure(settings, "denzel", text=WITH_PROCESS)
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=2)
     claim = ingesting.claim(client, int(settings.result_expires))
     if claim:
+        about.PROCESS.about = [(claim.id, "")]
         Ingesting(client, claim, settings).run()
 
 

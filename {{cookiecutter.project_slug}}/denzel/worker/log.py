@@ -7,6 +7,8 @@ import logging.handlers
 import sys
 from pathlib import Path
 
+from denzel.logs.configure import form
+from denzel.logs.forms import JsonForm, is_json_line
 from denzel.settings import Settings
 
 log = logging.getLogger("denzel.supervisor")
@@ -15,7 +17,7 @@ log = logging.getLogger("denzel.supervisor")
 def configure_logging(settings: Settings) -> None:
     """To stdout, for `make logs`."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_Forwarded(form(settings, "denzel")))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     logging.getLogger("denzel.output").setLevel(logging.INFO)
 
@@ -32,15 +34,23 @@ def log_to_file(settings: Settings, name: str) -> None:
     except OSError as error:
         log.warning("%s cannot be written (%s); the log goes to stdout only", path, error)
         return
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_Forwarded(form(settings, "denzel")))
     logging.getLogger().addHandler(handler)
 
 
-class _Formatter(logging.Formatter):
-    """The processes' own lines as they are, the supervisor's with time and level."""
+class _Forwarded(logging.Formatter):
+    """The processes' own lines as they are, the supervisor's in the form of the log.
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    Of JSON nothing else may be written: a line that is none, as libraries write it past Python, becomes one.
+    """
+
+    def __init__(self, form: logging.Formatter) -> None:
+        super().__init__()
+        self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        return record.getMessage() if record.name == "denzel.output" else super().format(record)
+        if record.name == "denzel.output":
+            line = record.getMessage()
+            if not isinstance(self._form, JsonForm) or is_json_line(line):
+                return line
+        return self._form.format(record)

@@ -17,6 +17,8 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from denzel.direct.door import DirectTask, Door
 from denzel.direct.frames import SHORT
 from denzel.direct.place import Place, folder_of
+from denzel.logs import about
+from denzel.logs.sample import Sample
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
@@ -27,7 +29,10 @@ from denzel.queue.ticket import queue_settings
 from denzel.queue.worker_connection import WorkerConnection
 from denzel.record import EndedTask
 from denzel.settings import Settings
+from denzel.timings import UNKNOWN, CallTimes
+from denzel.tracing.spans import NO_SPANS, Spans
 from denzel.worker import process_state
+from denzel.worker.ends import tell_ends
 from denzel.worker.hand import Hand
 from denzel.worker.monitoring import TaskEvents
 from denzel.worker.time_limit import SoftTimeLimit
@@ -66,8 +71,11 @@ class PredictionLoop:
         state: process_state.ProcessState,
         node: str,
         version: str = "",
+        spans: Spans = NO_SPANS,
     ) -> None:
         self._state = state
+        self._spans = spans
+        self._sample = Sample(log, settings.log_sample / settings.worker_concurrency, "ends of tasks")
         token = os.environ.get("DENZEL_TOKEN") or uuid.uuid4().hex
         self._claimant = claims.Claimant(token, node, model=version)
         self._queue_settings = queue_settings(settings)
@@ -146,7 +154,7 @@ class PredictionLoop:
             self._claims_are_left = True
             return []
         if lost:  # most have been cancelled in this moment
-            self._exchange([(task_id, *failure(LookupError(large.LOST))) for task_id in lost], -1)
+            self._exchange([(task_id, *failure(LookupError(large.LOST)), UNKNOWN) for task_id in lost], -1)
         return claimed
 
     def _store(self, ended: list[EndedTask], most: int | None) -> claims.Claimed:
@@ -174,9 +182,11 @@ class PredictionLoop:
         by_id = {task.id: task for task in tasks}
         # Tasks of the queue have just come from Redis. These must not wait for one that is frozen.
         told_at_once = self._last_call > _SLOW and self._redis.answers(0.1)
-        for part in self._parts([(task.id, task.request) for task in tasks], told_at_once):
+        origins = {task.id: task.origin for task in tasks if task.origin}
+        for part in self._parts([(task.id, task.request) for task in tasks], origins, told_at_once):
             in_next = self._size.plan.portion(MOST_CLAIMS)
-            untold = self._door.answer([by_id[task_id] for task_id, *_ in part], part, self._last_call, in_next)
+            tasks_of = [by_id[task_id] for task_id, *_ in part]
+            untold = self._door.answer(tasks_of, part, self._last_call, in_next, part[0][-1])
             to_store += part if time.monotonic() - began > _MAY_BE_KNOWN else untold
             if should_stop():
                 break  # the others go through the queue
@@ -230,9 +240,11 @@ class PredictionLoop:
         """
         began, left = time.monotonic(), len(claimed)
         self._tell_busy(self._last_call >= SHORT)
-        parts = self._parts(claimed, self._last_call > _SLOW)
+        origins = self._claimant.origins
+        parts = self._parts(claimed, origins, self._last_call > _SLOW)
         while True:
             ended = next(parts)
+            tell_ends(self._sample, ended, origins, self._last_call)
             left -= len(ended)
             if not left or should_stop():
                 break
@@ -240,10 +252,13 @@ class PredictionLoop:
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
-    def _parts(self, claimed: list[tuple[str, bytes]], told_at_once: bool) -> Iterator[list[EndedTask]]:
+    def _parts(
+        self, claimed: list[tuple[str, bytes]], origins: dict[str, str], told_at_once: bool
+    ) -> Iterator[list[EndedTask]]:
         """How claimed tasks end, as it comes about.
 
         Args:
+            origins: where they come from, as far as that is known.
             told_at_once: the monitor is told as they begin.
         """
         for call in self._runner.calls([request for _, request in claimed], [task_id for task_id, _ in claimed]):
@@ -252,11 +267,15 @@ class PredictionLoop:
             outcomes = self._runner.parts(call)
             while tasks:
                 self._current = tasks[0][0]
+                about.PROCESS.about = [(task_id, origins.get(task_id, "")) for task_id, _ in tasks]
                 began = time.monotonic()
                 part = next(outcomes)
                 self._last_call = time.monotonic() - began
+                about.PROCESS.about = ()
                 these, tasks = tasks[: len(part)], tasks[len(part) :]
-                ended = [(task_id, *outcome) for (task_id, _), outcome in zip(these, part, strict=True)]
+                watch = self._runner.watch
+                times = CallTimes(watch.process, watch.predict, len(part), self._last_call)
+                ended = [(task_id, *outcome, times) for (task_id, _), outcome in zip(these, part, strict=True)]
                 self.events.end(these, ended, self._last_call)
                 yield ended
 
@@ -274,8 +293,8 @@ class PredictionLoop:
         """One call of the pipeline, under the time limits."""
         self._state.begin(self._current)
         try:
-            with self._time_limit:
-                return stages.predictions(module, model, data)
+            with self._spans.call(about.current(), self._runner.watch), self._time_limit:
+                return stages.predictions(module, model, data, self._runner.watch)
         finally:
             self._state.end()
 
@@ -325,8 +344,8 @@ def _without_large_answers(ended: list[EndedTask]) -> list[EndedTask]:
     """The same, where answers that take much room have become failures."""
     reason = "Redis has no room for the answer ({} bytes; REDIS_MAXMEMORY in .env)"
     return [
-        (task_id, *failure(MemoryError(reason.format(len(result)))))
+        (task_id, *failure(MemoryError(reason.format(len(result)))), times)
         if len(result) > _LARGE
-        else (task_id, status, result, message)
-        for task_id, status, result, message in ended
+        else (task_id, status, result, message, times)
+        for task_id, status, result, message, times in ended
     ]

@@ -89,11 +89,12 @@ class TaskEvents:
             self.flush()
 
     def end(
-        self, tasks: Sequence[tuple[str, bytes]], ended: Sequence[tuple[str, str, bytes, bytes]], seconds: float
+        self, tasks: Sequence[tuple[str, bytes]], ended: Sequence[tuple[str, str, bytes, bytes, str]], seconds: float
     ) -> None:
-        """Tasks have run; `ended` holds (id, status, result, message) in the same order."""
+        """Tasks have run; `ended` holds an `EndedTask` of each, in the same order."""
         now, clock = time.monotonic(), time.time()
-        for (task_id, request), (_, status, result, message) in zip(tasks, ended, strict=True):
+        for (task_id, request), ending in zip(tasks, ended, strict=True):
+            _, status, result, message = ending[:4]
             failed = status == "FAILURE"
             if task_id not in self._shown:
                 if not (failed or seconds > SLOW) or not self._failures.take(now):

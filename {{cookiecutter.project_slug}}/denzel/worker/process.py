@@ -18,10 +18,12 @@ from typing import Any
 
 from denzel import card
 from denzel.edits import Edits
+from denzel.logs.configure import WITH_PROCESS, configure
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent
 from denzel.settings import get_settings
 from denzel.threads import limit_torch
+from denzel.tracing import switch
 from denzel.worker import process_state
 from denzel.worker.consumer import consume
 from denzel.worker.loop import PredictionLoop
@@ -37,10 +39,8 @@ def main() -> None:
     """Load the model, then consume until told to stop."""
     die_with_parent()
     settings = get_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s",
-    )
+    configure(settings, "denzel", text=WITH_PROCESS)
+    spans = switch.start(settings, "denzel")
     state = process_state.ProcessState.inherited()
     node = os.environ.get("DENZEL_NODE", f"worker@{settings.project_slug}")
     module, model, version = load(state)
@@ -49,12 +49,13 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     try:
-        consume(PredictionLoop(module, model, settings, state, node, version), state, settings, node)
+        consume(PredictionLoop(module, model, settings, state, node, version, spans), state, settings, node)
     except SystemExit as end:
         # Threads that user code has started would keep the process for ever, with the tasks that it has claimed.
         timer = threading.Timer(_LAST_SECONDS, os._exit, (end.code,))
         timer.daemon = True
         timer.start()
+        spans.stop()
         raise
 
 

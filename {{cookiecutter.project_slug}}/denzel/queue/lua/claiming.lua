@@ -35,7 +35,7 @@ local function nobody_waits(id, to)
     return seconds - tonumber(redis.call('GET', LAST_BEAT) or 0) <= 2
 end
 
--- Claims what waits for a process. Returns id, request, id, request, ...
+-- Claims what waits for a process. Returns of each: id, request, origin ('': nothing to tell).
 -- handed ('1' or ''): the process has not asked for it now, and may be at other work.
 -- A task that is to run alone comes alone.
 local function claim(of, handed)
@@ -44,7 +44,7 @@ local function claim(of, handed)
     local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
     for position, id in ipairs(taken) do
         local key = TASK .. id
-        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts', 'until')
+        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts', 'until', 'origin')
         if task[6] and nobody_waits(id, task[6]) then
             finish(id, 'REVOKED', '{"args":["its client has gone"],"type":"TaskRevokedError"}',
                    '"The client has gone."', SHORT, SHORT)
@@ -58,6 +58,7 @@ local function claim(of, handed)
             ids[#ids + 1] = id
             claimed[#claimed + 1] = id
             claimed[#claimed + 1] = task[2]
+            claimed[#claimed + 1] = task[7] or ''
             if task[4] then
                 for rest = #taken, position + 1, -1 do redis.call('RPUSH', WAITING, taken[rest]) end
                 break
@@ -83,10 +84,13 @@ local function unlist(token)
     end
 end
 
--- Puts claimed tasks into a process's hand: the number that wait still, then lines of `id request`.
+-- Puts claimed tasks into a process's hand: the number that wait still, then lines of `id origin request`.
 local function hand(to, waiting, claimed)
     local lines = {waiting}
-    for i = 1, #claimed, 2 do lines[#lines + 1] = claimed[i] .. ' ' .. claimed[i + 1] end
+    for i = 1, #claimed, 3 do
+        local origin = claimed[i + 2] == '' and '-' or claimed[i + 2]
+        lines[#lines + 1] = claimed[i] .. ' ' .. origin .. ' ' .. claimed[i + 1]
+    end
     redis.call('RPUSH', HAND .. to.token, table.concat(lines, '\n'))
 end
 

@@ -35,8 +35,8 @@ local woken = false  -- one message wakes the sender of callbacks for all tasks 
 
 -- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
 -- A task that is to be kept leaves its request, so that it can be run again. The model's version, where it has one, is
--- that of the process that has run the task.
-local function finish(id, status, result, message, sync_expires, expires, keep, model)
+-- that of the process that has run the task; so are the times of its call.
+local function finish(id, status, result, message, sync_expires, expires, keep, model, times)
     local key = TASK .. id
     local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept', 'beside')
     if not old[1] or final(old[1]) then return nil end
@@ -44,6 +44,7 @@ local function finish(id, status, result, message, sync_expires, expires, keep, 
     local done = {'status', status, 'result', result, 'ended', now, 'reply_to', '', 'token', ''}
     if message ~= '' then done[#done + 1] = 'message' done[#done + 1] = message end
     if model and model ~= '' then done[#done + 1] = 'model' done[#done + 1] = model end
+    if times and times ~= '' then done[#done + 1] = 'times' done[#done + 1] = times end
     if not keep then done[#done + 1] = 'request' done[#done + 1] = '' end
     redis.call('HSET', key, unpack(done))
     if old[6] and not keep then

@@ -2,7 +2,7 @@
 -- ARGV: most waiting tasks, most seconds that an asynchronous one may wait, default timeout, ticket queue, ticket,
 --       then for each task: id, request ('': it was put beside), mode (live|sync|async), callback_uri, reply_to,
 --       kept (1 or ''), wait (seconds, of a sync task), fault ('', alone: never again with others; death: its
---       process has died of it, too).
+--       process has died of it, too), origin (where it comes from, '' or see origin.py), verify (microseconds, or '').
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then of each that was refused: id, seconds of work that wait ('' if the queue
 -- is full) and after how many seconds its client is to come again (0: its request is gone).
@@ -31,7 +31,7 @@ speed, call = tonumber(speed or 0), tonumber(call or 0)
 local number = tonumber(live or '')
 live = number and number >= 0 and number < 1e9 and tostring(number) or default_timeout
 local waiting = redis.call('LLEN', WAITING)
-local count, room = (#ARGV - 5) / 8, tonumber(max_queue) - waiting
+local count, room = (#ARGV - 5) / 10, tonumber(max_queue) - waiting
 if full then return redis.error_reply('OOM Redis is almost full') end
 
 -- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue. Records are written
@@ -58,8 +58,8 @@ local function let_in(id, request, wait, kept)
     return not expected, expected, after
 end
 
-for i = 6, #ARGV, 8 do
-    local id, sent, mode, callback_uri, reply_to, kept, wait, fault = unpack(ARGV, i, i + 7)
+for i = 6, #ARGV, 10 do
+    local id, sent, mode, callback_uri, reply_to, kept, wait, fault, origin, verify = unpack(ARGV, i, i + 9)
     local key = TASK .. id
     if mode == 'live' then
         mode = tonumber(live) == 0 and 'async' or 'sync'
@@ -88,6 +88,8 @@ for i = 6, #ARGV, 8 do
         local function add(name, value) record[#record + 1] = name record[#record + 1] = value end
         if kept ~= '' then add('kept', kept) end
         if beside then add('beside', 1) end
+        if origin ~= '' then add('origin', origin) end
+        if verify ~= '' then add('verify', verify) end
         if fault ~= '' then add('alone', 1) add('attempts', 1) end
         if fault == 'death' then add('deaths', 1) end
         -- A wait that may outlive its API process: see `nobody_waits`.
@@ -98,6 +100,7 @@ for i = 6, #ARGV, 8 do
             ids[#ids + 1] = id
             claimed[#claimed + 1] = id
             claimed[#claimed + 1] = request
+            claimed[#claimed + 1] = origin
         else
             queued[#queued + 1] = id
         end

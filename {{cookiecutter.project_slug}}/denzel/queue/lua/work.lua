@@ -5,21 +5,25 @@
 --       quick (1: the process will be back at once), how it was listed as idle ('': not),
 --       how it is to be listed if there is nothing to do ('': not),
 --       the version of its model ('': none),
---       then for each ended task: id, status, result, message.
+--       then for each ended task: id, status, result, message, times of its call ('': none).
 -- Replies to one API process travel as one message: lines of `id status payload` (compact JSON has no newline), where
--- the model has a version of `id status/version payload`.
--- Returns the number that wait still, then the claimed tasks: id, request, ...
+-- the model has a version of `id status/version payload`. An API process that says so by its channel's name is told the
+-- times, too: `id status;times/version payload`.
+-- Returns the number that wait still, then of each claimed task: id, request, origin.
 local token, node, most, at_once, ratio, queue, ticket = unpack(ARGV, 1, 7)
 local sync_expires, expires, quick, listed, idle, model = unpack(ARGV, 8, 13)
 most, at_once, ratio, quick = tonumber(most), tonumber(at_once), tonumber(ratio), quick == '1'
 local claims = CLAIMS .. token
 local replies, ended = {}, {}
-for i = 14, #ARGV, 4 do
-    local id, status, result, message = unpack(ARGV, i, i + 3)
-    local channel = finish(id, status, result, message, sync_expires, expires, false, model)
+for i = 14, #ARGV, 5 do
+    local id, status, result, message, times = unpack(ARGV, i, i + 4)
+    local channel = finish(id, status, result, message, sync_expires, expires, false, model, times)
     if channel then
         local payload = status == 'SUCCESS' and result or message
         replies[channel] = replies[channel] or {}
+        if times ~= '' and string.find(channel, REPLIES .. WITH_TIMES, 1, true) == 1 then
+            status = status .. ';' .. times
+        end
         if model ~= '' then status = status .. '/' .. model end
         table.insert(replies[channel], id .. ' ' .. status .. ' ' .. payload)
     end

@@ -1,0 +1,44 @@
+"""What each process does first about its log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TextIO
+
+from denzel.logs import output
+from denzel.logs.forms import TEXT, JsonForm, TextForm
+from denzel.settings import Settings
+
+# With the process's id, where several processes write into one log.
+WITH_PROCESS = "%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
+
+
+def form(settings: Settings, service: str, text: str = TEXT) -> logging.Formatter:
+    """How lines look."""
+    return JsonForm(service) if settings.log_format == "json" else TextForm(text)
+
+
+def configure(settings: Settings, service: str, stream: str = "stderr", text: str = TEXT, printed: bool = True) -> None:
+    """Let this process log.
+
+    Args:
+        service: what it belongs to, for lines of JSON.
+        stream: where to, stdout or stderr; what is printed to either goes where it did.
+        text: the form of lines of text.
+        printed: what is printed becomes lines of the log, too; the process must be the service's own.
+    """
+    root = logging.getLogger()
+    if not root.handlers:  # a test may have its own
+        root.addHandler(handler(output.own_stream(stream), form(settings, service, text)))
+        root.setLevel(settings.log_level.upper())
+        if printed:
+            output.adopt(JsonForm(service) if settings.log_format == "json" else None)
+    if printed and settings.log_format == "json":
+        logging.captureWarnings(True)
+
+
+def handler(stream: TextIO, form: logging.Formatter) -> logging.Handler:
+    """Writes lines."""
+    made = logging.StreamHandler(stream)
+    made.setFormatter(form)
+    return made

@@ -1,0 +1,106 @@
+"""A line of the log as text, or as one object of JSON.
+
+What a message is made of may come from clients: it stays one line, with control characters escaped. Where the message
+itself goes on after a line break, as for tracebacks, the further lines are indented, or in a field of their own.
+A record may bring `about` (see `about`) and `fields`, a dictionary that JSON gets besides.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from datetime import datetime
+from typing import Any
+
+from denzel.logs import about
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_PLACE = re.compile(r"%(?!%)(?:\((\w+)\))?")
+
+
+def one_line(text: str) -> str:
+    """The same with control characters escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _without_control(text: str) -> str:
+    """The same but for tabs."""
+    return _CONTROL.sub(lambda found: "\t" if found[0] == "\t" else one_line(found[0]), text)
+
+
+def message_of(record: logging.LogRecord) -> tuple[str, str]:
+    """The message of a record, one line, and what follows it: further lines, tracebacks; as a rule empty."""
+    template, arguments = str(record.msg), record.args
+    head, line_break, rest = template.partition("\n")
+    if line_break and isinstance(arguments, tuple) and arguments:
+        count = len(_PLACE.findall(head))
+        first, more = arguments[:count], arguments[count:]
+        parts = [head % first if first else head.replace("%%", "%"), rest % more if more else rest.replace("%%", "%")]
+    elif line_break and not arguments:
+        parts = [head, rest]
+    else:
+        parts = [record.getMessage(), ""]
+    if record.exc_info and not record.exc_text:
+        record.exc_text = logging.Formatter().formatException(record.exc_info)
+    following = (parts[1].rstrip("\n"), record.exc_text, record.stack_info)
+    return one_line(parts[0]), "\n".join(text for text in following if text)
+
+
+class TextForm(logging.Formatter):
+    """For people."""
+
+    def __init__(self, form: str = TEXT, times: str | None = None) -> None:
+        super().__init__(form, times)
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message, following = message_of(record)
+        record.asctime = self.formatTime(record, self.datefmt)
+        ids = about.suffix(getattr(record, "about", None) or about.current())
+        lines = [f"  {_without_control(line)}" for line in following.split("\n")] if following else []
+        return "\n".join([self.formatMessage(record) + ids, *lines])
+
+
+class JsonForm(logging.Formatter):
+    """For machines: one object a line.
+
+    Args:
+        service: which one it is.
+    """
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, following = message_of(record)
+        body = self.body(record.created, record.levelname, record.name, record.process or 0, message)
+        if whose := getattr(record, "about", None) or about.current():
+            body.update(about.ids(whose))
+        body.update(getattr(record, "fields", {}))
+        if following:
+            body["traceback" if "Traceback" in following else "details"] = following
+        return self.dumps(body)
+
+    def body(self, created: float, level: str, name: str, pid: int, message: str) -> dict[str, Any]:
+        """What every line has."""
+        return {
+            "time": datetime.fromtimestamp(created).astimezone().isoformat(timespec="milliseconds"),
+            "level": level.lower(),
+            "service": self._service,
+            "logger": name,
+            "pid": pid,
+            "message": message,
+        }
+
+    @staticmethod
+    def dumps(body: dict[str, Any]) -> str:
+        """A line."""
+        return json.dumps(body, default=str)
+
+
+def is_json_line(text: str) -> bool:
+    """Whether a line that a process of ours has written is one of these objects already."""
+    return text.startswith('{"time": ') and text.endswith("}")

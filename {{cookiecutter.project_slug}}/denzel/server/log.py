@@ -1,0 +1,22 @@
+"""gunicorn's log, and uvicorn's, which takes its handlers: as JSON where all others are, and never torn into lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from denzel.logs.forms import JsonForm, TextForm
+from denzel.logs.output import own_stream
+from denzel.settings import get_settings
+
+
+class ServerLog(Logger):
+    """gunicorn's own, but for the form of its lines."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        is_json = get_settings().log_format == "json"
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonForm("api") if is_json else TextForm(self.error_fmt, self.datefmt))
+            handler.setStream(own_stream("stderr"))  # type: ignore[attr-defined]
