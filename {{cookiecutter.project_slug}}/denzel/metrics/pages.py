@@ -138,6 +138,7 @@ def inherited() -> tuple[Pages, int] | None:
         return None
     fd, count, number = map(int, words[:3])
     try:
+        os.set_inheritable(fd, False)  # not on to what user code starts
         return Pages(fd, count), number
     except (OSError, ValueError):
         return None
