@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from denzel.metrics import layout
+from denzel.metrics import layout, machine
 from denzel.metrics.counts import COUNTS, Counts, Measured
 from denzel.metrics.pages import Pages, inherited
 
@@ -198,3 +198,25 @@ def test_a_pipeline_is_measured_and_stays_what_it_is() -> None:
     for stage in ("process", "predict"):
         histogram = layout.STAGE[stage]
         assert sum(now[histogram.first : histogram.total]) - sum(before[histogram.first : histogram.total]) == 1
+
+
+def test_a_process_is_told_of_while_it_lives() -> None:
+    pages = Pages.create(3)
+    first, again = FORK.Event(), FORK.Event()
+
+    def live() -> None:
+        counting(pages, 2)
+        first.set()
+        again.wait(30)
+
+    process = FORK.Process(target=live)
+    process.start()
+    assert first.wait(30)
+    [told] = machine.told("denzel", pages)["processes"]
+    assert told["pid"] == process.pid
+    assert told["memory"] > 1_000_000
+    assert machine.told("denzel", pages)["memory"]["limit"] > 0
+    again.set()
+    process.join(30)
+    pages.own(2)[layout.PID] = os.getpid()  # whoever has its id now is another one
+    assert machine.told("denzel", pages)["processes"] == []

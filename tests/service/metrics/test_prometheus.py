@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.service.support import prometheus
-from tests.service.support.metrics import until
+from tests.service.support.metrics import total, until
 from tests.service.support.prometheus import RULES, Prometheus, names_in, promtool, queries
 from tests.support.receivers import Receivers, Reply
 from tests.support.services import Service
@@ -174,7 +174,9 @@ def test_alerts_fire(service: Service, watched: Prometheus) -> None:
     service.redis.zadd("denzel:dead", {"00000000-0000-0000-0000-000000000000": time.time()})
     fires("DenzelTaskGivenUp")
 
-    tasks = [service.submit(HOLDS) for _ in range(5)]
+    tasks = [service.submit(HOLDS) for _ in range(2)]
+    until(service, lambda now: total(now, "denzel_tasks_running") == 2, "both processes are at work")
+    tasks += [service.submit(HOLDS) for _ in range(3)]
     oldest = service.redis.lindex("denzel:waiting", -1).decode()
     service.redis.hset(f"denzel:task:{oldest}", "accepted", time.time() - 100)
     fires("DenzelQueueAge")

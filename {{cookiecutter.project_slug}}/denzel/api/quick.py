@@ -135,7 +135,9 @@ class QuickWay:
         finishing = asyncio.ensure_future(self._executor.finish(task))
         self._finishing.add(finishing)
         finishing.add_done_callback(self._finished)
-        if not connection.is_gone:
+        if connection.is_gone:
+            COUNTS.answered("gone", 0.0, 0.0)
+        else:
             cycle.scope[BEGUN] = task, finishing
             connection.take_usual_way(cycle)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from denzel.metrics import pages
+from denzel.metrics import machine, pages
 from denzel.metrics.layout import (
     BATCH,
     CALLBACK_ATTEMPTS,
@@ -27,6 +27,7 @@ from denzel.metrics.layout import (
     REQUESTS,
     RUNNING,
     STAGE,
+    STARTED,
     TITLE,
     TITLES,
     Histogram,
@@ -59,6 +60,8 @@ class Counts:
         self._values, self._own = shared.counted(number), shared.own(number)
         for place in range(PID + 1, OWN):
             self._own[place] = 0.0
+        found = machine.process(os.getpid())
+        self._own[STARTED] = found["started"] if found else 0.0
         self._own[TITLE], self._own[PID] = TITLES.index(title), os.getpid()
 
     def inherit(self, title: str) -> None:

@@ -70,7 +70,7 @@ RELOADS = {(who, result): _place(f"reloads:{who}:{result}") for who in RELOADING
 LOADS = {result: _place(f"model_loads:{result}") for result in RESULTS}
 
 # What a process tells of itself at the moment, beside what it counts.
-PID, TITLE, RUNNING, LOAD_SECONDS = range(4)
+PID, STARTED, TITLE, RUNNING, LOAD_SECONDS = range(5)
 # What a process is, by what stands at TITLE.
 TITLES = ("api", "master", "supervisor", "prediction", "callbacks")
 OWN = 8  # places for it

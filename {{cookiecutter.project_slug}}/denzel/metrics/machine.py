@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from denzel.metrics.layout import LOAD_SECONDS, RUNNING, TITLE, TITLES
+from denzel.metrics.layout import LOAD_SECONDS, RUNNING, STARTED, TITLE, TITLES
 from denzel.metrics.pages import Pages
 
 HOST = socket.gethostname()
@@ -15,7 +15,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def process(pid: int) -> dict[str, float] | None:
-    """Bytes of resident memory and seconds of CPU of a process that lives, else None."""
+    """Bytes of resident memory, seconds of CPU and the time of its start of a process that lives, else None."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -24,7 +24,11 @@ def process(pid: int) -> dict[str, float] | None:
     if fields[0] in (b"Z", b"X"):
         return None
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    return {"cpu": (int(fields[11]) + int(fields[12])) / ticks, "memory": int(fields[21]) * page}
+    return {
+        "cpu": (int(fields[11]) + int(fields[12])) / ticks,
+        "memory": int(fields[21]) * page,
+        "started": float(fields[19]),
+    }
 
 
 def memory() -> dict[str, int]:
@@ -57,8 +61,9 @@ def told(service: str, pages: Pages) -> dict[str, Any]:
     """
     processes = []
     for number, pid in pages.pids().items():
-        if found := process(pid):
-            own = pages.own(number)
+        own = pages.own(number)
+        found = process(pid)
+        if found and found.pop("started") == own[STARTED]:  # else another process has this id now
             title = TITLES[int(own[TITLE])]
             details = {"running": own[RUNNING], "load_seconds": own[LOAD_SECONDS]}
             processes.append({"title": title, "pid": pid, **found, **details})
