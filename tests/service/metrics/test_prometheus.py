@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import yaml
 from tests.service.support import prometheus
 from tests.service.support.metrics import total, until
 from tests.service.support.prometheus import RULES, Prometheus, names_in, promtool, queries
+from tests.support.bakery import TEMPLATE
 from tests.support.receivers import Receivers, Reply
 from tests.support.services import Service
 from tests.support.waiting import eventually
@@ -127,6 +129,12 @@ def test_what_it_tells_is_well_formed(service: Service) -> None:
     done = promtool("check", "metrics", stdin=service.get("/metrics").text)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout + done.stderr == ""
+
+
+def test_every_family_is_documented(service: Service) -> None:
+    told = set(re.findall(r"^# TYPE (\w+) ", service.get("/metrics").text, re.MULTILINE))
+    documented = re.findall(r"`(denzel_\w+)`", (TEMPLATE / "README.md").read_text(encoding="utf-8"))
+    assert set(documented) == told
 
 
 def test_every_query_of_the_dashboard_and_every_alert_finds_its_metrics(

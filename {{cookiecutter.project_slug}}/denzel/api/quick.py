@@ -122,13 +122,12 @@ class QuickWay:
         if future is None:
             cycle.scope[READY] = task
             return False
-        cycle.scope[BEGAN] = began
         connection.when_gone.add(withdraw)
-        future.add_done_callback(partial(self._take_usual_way, connection, cycle, task, withdraw))
+        future.add_done_callback(partial(self._take_usual_way, connection, cycle, task, withdraw, began))
         return True
 
     def _take_usual_way(
-        self, connection: Connection, cycle: Any, task: Task, withdraw: Callable[[], None], future: Any
+        self, connection: Connection, cycle: Any, task: Task, withdraw: Callable[[], None], began: float, future: Any
     ) -> None:
         connection.when_gone.discard(withdraw)
         # Falcon may find that the client has gone, and do nothing more.
@@ -138,7 +137,7 @@ class QuickWay:
         if connection.is_gone:
             COUNTS.answered("gone", 0.0, 0.0)
         else:
-            cycle.scope[BEGUN] = task, finishing
+            cycle.scope[BEGUN], cycle.scope[BEGAN] = (task, finishing), began
             connection.take_usual_way(cycle)
 
     def _finished(self, finishing: asyncio.Future[Outcome]) -> None:
