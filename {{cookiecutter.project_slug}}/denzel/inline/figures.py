@@ -32,6 +32,7 @@ class InlineFigures:
     async def stop(self) -> None:
         if self._noting:
             self._noting.cancel()
+            await asyncio.gather(self._noting, return_exceptions=True)
 
     async def known(self) -> Known:
         found = await self._executor.readiness()

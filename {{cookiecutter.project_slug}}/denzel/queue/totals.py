@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 # Seconds between two messages, and for which Redis is waited for.
 EVERY, PATIENCE = 1.0, 1.7
+# Seconds until it is tried again after an error that should not be.
+_AFTER_ERROR = 60.0
 
 _COUNT = script("count")
 _TOTALS = script("totals")
@@ -106,6 +108,9 @@ class QueueFigures:
                     await self._ask(_NOTE.call(self._client, recent.EVERY, recent.KEPT, *recent.NOTED))
                 except (RedisError, OSError, asyncio.TimeoutError) as error:
                     log.debug("What was counted waits for Redis: %s", error)
+                except Exception:
+                    log.exception("What was counted could not be passed on")
+                    await asyncio.sleep(_AFTER_ERROR)
 
     async def _send(self) -> None:
         await self._ask(send(self._client, self._pages, machine.told("api", self._pages)))

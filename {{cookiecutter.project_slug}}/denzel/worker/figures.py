@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,6 +18,9 @@ from denzel.queue import totals
 from denzel.settings import get_settings
 
 log = logging.getLogger("denzel.supervisor")
+
+# Seconds until it is tried again after an error that should not be.
+_AFTER_ERROR = 60.0
 
 
 class PageHolder:
@@ -75,7 +79,8 @@ async def watch(client: Any, versions: Callable[[], Iterable[str]]) -> None:
             await asyncio.sleep(totals.EVERY)
             await _send(client, pages, versions)
         except asyncio.CancelledError:
-            await asyncio.wait_for(_send(client, pages, versions), totals.PATIENCE)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(_send(client, pages, versions), totals.PATIENCE)
             raise
 
 
@@ -85,3 +90,6 @@ async def _send(client: Any, pages: Pages, versions: Callable[[], Iterable[str]]
         await totals.send(client, pages, {**machine.told("denzel", pages), "versions": told})
     except (RedisError, OSError) as error:
         log.debug("What was counted waits for Redis: %s", error)
+    except Exception:  # whatever it is, it ends neither the predictions nor the supervisor
+        log.exception("What was counted could not be passed on")
+        await asyncio.sleep(_AFTER_ERROR)
