@@ -135,6 +135,7 @@ GENERATED: dict[str, Callable[[Path], str]] = {
     "MONITOR_PASSWORD": lambda project: secrets.token_hex(24),
     "CALLBACK_SECRET": lambda project: webhook_secret(),
     "RABBITMQ_PASSWORD": lambda project: secrets.token_hex(24),
+    "GRAFANA_PASSWORD": lambda project: secrets.token_hex(24),
     "DENZEL_UID": lambda project: owner_id(project.stat().st_uid),
     "DENZEL_GID": lambda project: owner_id(project.stat().st_uid and project.stat().st_gid),
 }

@@ -48,7 +48,9 @@ def services(project: Project) -> dict[str, dict[str, Any]]:
     output = project.compose("config", "--format", "json")
     assert output.code == 0, output
     found = json.loads(output.out)["services"]
-    assert set(found) == {"api", "denzel", "monitor", "redis", "rabbitmq", "proxy", "nginx"}
+    assert set(found) == {
+        "api", "denzel", "monitor", "redis", "rabbitmq", "proxy", "nginx", "prometheus", "grafana",
+    }  # fmt: skip
     return found
 
 
@@ -74,6 +76,11 @@ def test_every_container_is_restarted_and_without_privileges(services: dict[str,
         # the second one with TLS
         ("docker-compose.proxy.yml:docker-compose.tls.yml", {"api": 1, "monitor": 1, "proxy": 2}),
         ("docker-compose.rabbitmq.yml:docker-compose.nginx.yml:docker-compose.nginx-tls.yml", {"nginx": 2}),
+        ("docker-compose.metrics.yml", {"api": 1, "monitor": 1, "prometheus": 1, "grafana": 1}),
+        (
+            "docker-compose.rabbitmq.yml:docker-compose.nginx.yml:docker-compose.metrics.yml",
+            {"nginx": 1, "prometheus": 1, "grafana": 1},
+        ),
     ],
 )
 def test_few_services_are_published_and_to_this_machine(

@@ -150,7 +150,7 @@ def test_logs_and_shell_know_rabbitmq_where_it_is_in_use(first: Project, second:
     assert first.run("shell", "SERVICE=rabbitmq", stdin="id -un\n").out.strip() == "rabbitmq"
     assert second.refuse("logs", "SERVICE=rabbitmq").startswith("SERVICE must be one of api, denzel, monitor, redis")
     everything = first.run("logs").out
-    for secret in ("RABBITMQ_PASSWORD", "REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET"):
+    for secret in ("RABBITMQ_PASSWORD", "REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET", "GRAFANA_PASSWORD"):
         assert first.env(secret) not in everything
 
 

@@ -13,7 +13,7 @@ from tests.template import options, source
 
 COMBINATIONS = options.combinations()
 
-SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET", "RABBITMQ_PASSWORD")
+SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET", "RABBITMQ_PASSWORD", "GRAFANA_PASSWORD")
 
 IRIS_FILES = {
     "app/assets/examples/missing_feature.json",

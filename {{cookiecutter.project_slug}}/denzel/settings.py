@@ -182,6 +182,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
+    "metrics": ("on", _choice("on", "off")),
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
     "log_format": ("text", _choice("text", "json")),
     "log_sample": ("100", _number(0, 10**6)),
@@ -230,6 +231,7 @@ class Settings:
     callback_timeout: float
     callback_retry_span: float
     monitor_rate: float
+    metrics: str
     log_level: str
     log_format: str
     log_sample: float

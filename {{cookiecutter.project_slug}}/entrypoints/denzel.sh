@@ -4,6 +4,6 @@ set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source-path=SCRIPTDIR/..
 . entrypoints/clean_environment.sh
-unset MONITOR_PASSWORD RABBITMQ_PASSWORD REDIS_PASSWORD # user code has no use for them
+unset GRAFANA_PASSWORD MONITOR_PASSWORD RABBITMQ_PASSWORD REDIS_PASSWORD # user code has no use for them
 
 exec python -m denzel.worker.supervisor

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 # In the environment and not among the arguments, where every user of the machine could read it.
 export FLOWER_BASIC_AUTH="admin:${MONITOR_PASSWORD:?is missing in .env}"
-unset MONITOR_PASSWORD
+unset MONITOR_PASSWORD GRAFANA_PASSWORD
 
 # What these programs read beside CELERY_* and FLOWER_*.
 unset APP CONFIG_MODULE LOADER PROMETHEUS_MULTIPROC_DIR RESULT_BACKEND SKIP_CHECKS

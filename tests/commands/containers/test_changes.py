@@ -19,6 +19,8 @@ from commands.shared.docker import Container
         ("denzel", "denzel/worker/process.py", "unhealthy", True),
         ("denzel", "app/assets/info.txt", "unhealthy", False),
         ("proxy", "proxy/nginx.conf", "healthy", True),
+        ("prometheus", "metrics/mine.user.yml", "healthy", True),
+        ("grafana", "metrics/grafana/dashboards/denzel.json", "healthy", True),
         ("monitor", "denzel/api/application.py", "starting", False),
         ("monitor", "denzel/api/application.py", "unhealthy", True),
     ],

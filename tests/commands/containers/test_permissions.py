@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,22 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(0o755)
     return tmp_path
+
+
+def test_prometheus_and_grafana_can_read_what_is_mounted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permissions, "_containers_user", lambda: (os.getuid(), os.getgid()))
+    monkeypatch.setattr(permissions, "update_env", lambda **values: None)
+    monkeypatch.setattr(
+        permissions, "read_env", lambda: {"COMPOSE_FILE": "docker-compose.yml:docker-compose.metrics.yml"}
+    )
+    (root / "logs").mkdir()
+    folder = root / "metrics/grafana"
+    folder.mkdir(parents=True)
+    write(folder / "denzel.yml", "a: 1", 0o600)
+    folder.chmod(0o700)
+    permissions.prepare()
+    assert permissions._allows(folder, 65534, 65534, 0o5)
+    assert permissions._allows(folder / "denzel.yml", 65534, 65534, 0o4)
 
 
 def write(path: Path, text: str, mode: int) -> None:

@@ -42,6 +42,12 @@ def use(env_file: Path) -> object:
             {"nginx": "8080"},
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/monitor/"),
         ),
+        (
+            f"{FULL}:docker-compose.metrics.yml",
+            ["denzel", "monitor", "api", "redis", "rabbitmq", "nginx", "prometheus", "grafana"],
+            {"nginx": "8080", "prometheus": "9090", "grafana": "3000"},
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/monitor/"),
+        ),
     ],
 )
 def test_what_is_there_and_where(use, files: str, services: list[str], ports: dict[str, str], urls: tuple) -> None:

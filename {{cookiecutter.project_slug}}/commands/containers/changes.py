@@ -15,6 +15,8 @@ _READS = {
     "api": ("denzel/**/*.py", "denzel/**/*.lua"),
     "denzel": ("denzel/**/*.py", "denzel/**/*.lua"),
     **dict.fromkeys(PROXIES, ("proxy/*", "entrypoints/proxy.sh")),
+    "prometheus": ("metrics/*.yml",),
+    "grafana": ("metrics/grafana/*/*",),
 }
 
 

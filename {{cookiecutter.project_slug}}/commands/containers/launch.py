@@ -17,7 +17,7 @@ from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, memory_note
 from commands.shared.running import BUILDING_FILE, api_url, read_marker, running_dev
 from commands.shared.screen import colour, say, warn
-from commands.shared.stack import container_urls, has_one_way_in, proxy_place
+from commands.shared.stack import container_urls, has_one_way_in, metrics_place, proxy_place
 
 
 def run(arguments: list[str]) -> int:
@@ -76,6 +76,14 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
             how = advice if name in place else "Set an available port in .env"
             _check_port(name, host, number, how, own, set(ports.values()))
             ports[name] = number
+    if metrics := metrics_place():
+        host = address(metrics["METRICS_HOST"], "METRICS_HOST")
+        for name in ("PROMETHEUS_PORT", "GRAFANA_PORT"):
+            number = port(metrics[name], name)
+            if number in ports.values():
+                raise CommandError(f"{name} in .env must differ from the other ports there, it is {number} too.")
+            _check_port(name, host, number, "Set an available port in .env", own, set(ports.values()))
+            ports[name] = number
 
 
 def _check_port(name: str, host: str, number: int, advice: str, own: frozenset[int], others: set[int]) -> None:
@@ -118,6 +126,11 @@ def announce() -> None:
         if number := proxy.get("PROXY_TLS_PORT"):
             say(f"           {url(proxy['PROXY_HOST'], number).replace('http:', 'https:')}")
         hosts["PROXY_HOST"] = proxy["PROXY_HOST"]
+    if metrics := metrics_place():
+        grafana, prometheus = (
+            url(metrics["METRICS_HOST"], metrics[f"{name}_PORT"]) for name in ("GRAFANA", "PROMETHEUS")
+        )
+        say(f"  Metrics  {grafana}  (user admin, password: GRAFANA_PASSWORD in .env; Prometheus: {prometheus})")
     if note := memory_note(fetch_ready(api)):
         warn(note)
     for name, host in hosts.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
@@ -26,10 +27,20 @@ def prepare() -> None:
     uid, gid = _containers_user()
     update_env(DENZEL_UID=uid, DENZEL_GID=gid)
     _make_writable(ROOT / "logs", uid, gid)
-    if "docker-compose.data.yml" in (read_env().get("COMPOSE_FILE") or "").split(os.pathsep):
+    files = (read_env().get("COMPOSE_FILE") or "").split(os.pathsep)
+    if "docker-compose.data.yml" in files:
         _make_writable(ROOT / "data", uid, gid, "*")
+    if "docker-compose.metrics.yml" in files:
+        _open_to_all(ROOT / "metrics")
     if problem := unreadable():
         raise CommandError(problem)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read a folder: Prometheus and Grafana run as users of their own."""
+    for path in [folder, *folder.rglob("*")]:
+        with contextlib.suppress(OSError):  # somebody else's
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o055 if path.is_dir() else 0o044))
 
 
 def unreadable() -> str | None:

@@ -24,6 +24,7 @@ COMPOSE_FILES = (
     "docker-compose.nginx.yml",
     "docker-compose.nginx-tls.yml",
     "docker-compose.data.yml",
+    "docker-compose.metrics.yml",
 )
 
 # What belongs to other programs, and would steer those that the services and pip run on; entrypoints/ removes more.

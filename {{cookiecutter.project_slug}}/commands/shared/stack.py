@@ -8,11 +8,12 @@ from commands.shared.env import listening, read_env
 from commands.shared.ports import url
 
 SERVICES = ("denzel", "monitor", "api", "redis")
-# A compose file that COMPOSE_FILE may name -> the service that it brings.
+# A compose file that COMPOSE_FILE may name -> the services that it brings.
 ADDED_BY = {
-    "docker-compose.rabbitmq.yml": "rabbitmq",
-    "docker-compose.proxy.yml": "proxy",
-    "docker-compose.nginx.yml": "nginx",
+    "docker-compose.rabbitmq.yml": ["rabbitmq"],
+    "docker-compose.proxy.yml": ["proxy"],
+    "docker-compose.nginx.yml": ["nginx"],
+    "docker-compose.metrics.yml": ["prometheus", "grafana"],
 }
 PROXIES = ("proxy", "nginx")
 TLS_FILES = ("docker-compose.tls.yml", "docker-compose.nginx-tls.yml")
@@ -28,7 +29,7 @@ def compose_files() -> list[str]:
 
 def services() -> list[str]:
     """The four services, and those that further compose files bring."""
-    return [*SERVICES, *(ADDED_BY[name] for name in compose_files() if name in ADDED_BY)]
+    return [*SERVICES, *(service for name in compose_files() for service in ADDED_BY.get(name, []))]
 
 
 def has_one_way_in() -> bool:
@@ -46,11 +47,21 @@ def proxy_place() -> dict[str, str] | None:
     return place | ({"PROXY_TLS_PORT": env.get("PROXY_TLS_PORT") or "8443"} if has_tls else {})
 
 
+def metrics_place() -> dict[str, str]:
+    """Where Prometheus and Grafana listen on this machine; nothing where they are not."""
+    if "grafana" not in services():
+        return {}
+    env = read_env()
+    defaults = {"METRICS_HOST": "127.0.0.1", "PROMETHEUS_PORT": "9090", "GRAFANA_PORT": "3000"}
+    return {name: env.get(name) or default for name, default in defaults.items()}
+
+
 def published() -> dict[str, str]:
     """The services that this machine reaches, each with its port."""
-    place, proxy = listening(), proxy_place() or {}
+    place, proxy, metrics = listening(), proxy_place() or {}, metrics_place()
     ports = {} if has_one_way_in() else {"api": place["API_PORT"], "monitor": place["MONITOR_PORT"]}
-    return ports | {name: proxy["PROXY_PORT"] for name in PROXIES if name in services()}
+    ports |= {name: proxy["PROXY_PORT"] for name in PROXIES if name in services()}
+    return ports | {name: metrics[f"{name.upper()}_PORT"] for name in ("prometheus", "grafana") if metrics}
 
 
 def container_urls() -> tuple[str, str]:

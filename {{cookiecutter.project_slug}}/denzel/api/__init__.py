@@ -4,8 +4,9 @@
     predict       POST /predict: reads, checks and verifies a request, submits it, answers
     resources     GET and DELETE /status; /info, /ping, /ready
     answers       how answers and errors are written
+    metrics       GET /metrics; how answers are counted
     task_id       ids that tell their age and origin
 
-May import: the top level of `denzel`, `pipeline`, and `server.board` for what /ping tells. Whatever runs the model is
-behind `denzel.executor`; only `application` knows which packages implement it.
+May import: the top level of `denzel`, `metrics`, `pipeline`, and `server.board` for what /ping tells. Whatever runs the
+model is behind `denzel.executor`; only `application` knows which packages implement it.
 """

@@ -1,4 +1,4 @@
-"""The HTTP interface: /predict, /status, /info, /ping and /ready as a Falcon ASGI application."""
+"""The HTTP interface: /predict, /status, /info, /ping, /ready and /metrics as a Falcon ASGI application."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from denzel.api.answers import (
 )
 from denzel.api.cors import Cors
 from denzel.api.exchange import EXCHANGE, Exchanges
+from denzel.api.metrics import Metrics, count
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
@@ -25,12 +26,14 @@ from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.logs import about
 from denzel.logs.configure import configure
+from denzel.metrics.figures import Figures
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings, get_settings
 from denzel.tracing import switch
 from denzel.tracing.spans import Spans
 
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
+METRICS = "/metrics"  # besides, unless METRICS=off
 
 
 def create_app(
@@ -42,15 +45,15 @@ def create_app(
     pipeline = pipeline or UserPipeline(settings.verify_timeout)
     ids = TaskIds(settings.callback_secret or settings.redis_url)
     spans = switch.start(settings, "api")
-    executor = executor or _create_executor(settings, pipeline, spans)
+    executor, figures = _create_executor(settings, pipeline, spans, executor)
 
     cors = Cors(settings.cors_origins)
     exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
     is_quick = not cors and settings.executor == "queue" and not spans.on
     quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges)
-    lifespan = _Lifespan(executor, pipeline, spans)
+    lifespan = _Lifespan(executor, pipeline, spans, figures)
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
-    app.set_error_serializer(partial(write_error, PATHS))
+    app.set_error_serializer(partial(write_error, (*PATHS, METRICS) if figures else PATHS))
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
@@ -62,18 +65,27 @@ def create_app(
     )
     for path, resource in zip(PATHS, resources, strict=True):
         app.add_route(path, resource)
+    if figures:
+        app.add_route(METRICS, Metrics(figures))
     return app
 
 
-def _create_executor(settings: Settings, pipeline: UserPipeline, spans: Spans) -> Executor:
+def _create_executor(
+    settings: Settings, pipeline: UserPipeline, spans: Spans, given: Executor | None
+) -> tuple[Executor, Figures | None]:
+    """What runs the model, unless it is given, and what tells of the whole service: nothing with METRICS=off."""
     # Only what is used is imported: without a queue neither Celery nor Redis is needed.
     if settings.executor == "inline":
         from denzel.inline.executor import InlineExecutor
+        from denzel.inline.figures import InlineFigures
 
-        return InlineExecutor(settings, pipeline, spans)
+        executor = given or InlineExecutor(settings, pipeline, spans)
+        return executor, InlineFigures(executor) if settings.metrics == "on" else None
     from denzel.queue.executor import QueueExecutor
+    from denzel.queue.totals import QueueFigures
 
-    return QueueExecutor(settings)
+    executor = given or QueueExecutor(settings)
+    return executor, QueueFigures(settings, executor.readiness) if settings.metrics == "on" else None
 
 
 class _App(falcon.asgi.App):
@@ -121,6 +133,8 @@ class _App(falcon.asgi.App):
                 await self._answer(scope, receive, self._exchanges.sending(exchange, send))
             finally:
                 self._exchanges.end(exchange)
+                if exchange.new_task:
+                    count(exchange, scope.get("denzel.connection"))
         else:
             await super().__call__(scope, receive, send)
 
@@ -161,18 +175,23 @@ def _closing(send: Any) -> Any:
 
 
 class _Lifespan:
-    """Starts and stops the executor with the API process."""
+    """Starts and stops the executor with the API process, and what tells of the service."""
 
-    def __init__(self, executor: Executor, pipeline: UserPipeline, spans: Spans) -> None:
+    def __init__(self, executor: Executor, pipeline: UserPipeline, spans: Spans, figures: Figures | None) -> None:
         self._executor = executor
         self._pipeline = pipeline
         self._spans = spans
+        self._figures = figures
 
     async def process_startup(self, scope: dict, event: dict) -> None:
         self._pipeline.start()
         await self._executor.start()
+        if self._figures:
+            await self._figures.start()
 
     async def process_shutdown(self, scope: dict, event: dict) -> None:
         self._pipeline.stop()
         await self._executor.stop()
         await asyncio.to_thread(self._spans.stop)
+        if self._figures:
+            await self._figures.stop()

@@ -49,6 +49,7 @@ class Exchange:
         timing: what Server-Timing tells instead.
         span: of this request.
         told: it has its line.
+        has_location: the answer says where its task is to be looked up.
         status: of the answer.
     """
 
@@ -67,6 +68,7 @@ class Exchange:
     status: int = 0
     span: Any = None
     told: bool = False
+    has_location: bool = False
 
     @property
     def about(self) -> About:
@@ -83,12 +85,13 @@ class Exchange:
         self.task_id = task_id
         REQUEST.set(self.about)
 
-    def measured(self, began: float) -> None:
-        """`verify_input` has ended."""
+    def measured(self, began: float) -> float:
+        """`verify_input` has ended; how many seconds it took."""
         self.verified = time.perf_counter()
         self.verify = self.verified - began
         if self.span is not None:  # its worker wants to know
             self.origin = replace(self.origin, since=time.time())
+        return self.verify
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Of every answer."""
@@ -127,7 +130,9 @@ class Exchanges:
         async def send_told(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), *exchange.headers()]}
+                headers = list(message.get("headers", ()))
+                exchange.has_location = any(name == b"location" for name, _ in headers)
+                message = {**message, "headers": headers + exchange.headers()}
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 self.end(exchange)

@@ -30,6 +30,7 @@ from denzel.api.answers import (
 from denzel.api.bodies import malformed, refuse_encoding
 from denzel.api.exchange import EXCHANGE, Exchange
 from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
+from denzel.metrics.counts import COUNTS, VERIFY
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
 from denzel.pipeline.in_api import UserPipeline
@@ -77,7 +78,7 @@ class Predict:
             try:
                 verified = await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
             finally:
-                exchange.measured(began)
+                COUNTS.observe(VERIFY, exchange.measured(began))
         request, verified_uri = verified
         callback_uri = verified_uri or callback_uri
         if callback_uri is not None:
@@ -104,8 +105,10 @@ class Predict:
             await self._answer_again(resp, exchange, mode, wait)
 
     def _answer(self, resp: falcon.asgi.Response, exchange: Exchange, task: Task, outcome: Outcome) -> None:
+        if outcome is not ACCEPTED and outcome is not GONE:
+            exchange.answered = time.perf_counter()
         resp.set_header("Denzel-Task-Id", task.id)
-        exchange.call, exchange.answered = outcome.times, time.perf_counter()
+        exchange.call = outcome.times
         if outcome is not GONE:
             write_outcome(resp, task.id, outcome)
 

@@ -19,6 +19,7 @@ from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
 from denzel.logs import about
 from denzel.logs.sample import tell_answer
+from denzel.metrics.counts import COUNTS, VERIFY
 from denzel.origin import HEADERS, NOWHERE, Origin, from_headers
 from denzel.pipeline import stages
 from denzel.pipeline.in_api import Doubtful, UserPipeline
@@ -119,6 +120,7 @@ class QuickWay:
             return False
         end = perf_counter()
         verify = end - began
+        COUNTS.observe(VERIFY, verify)
         if verified[1] is not None:  # a callback_uri
             scope[VERIFIED] = verified
             scope[EXCHANGE] = _exchange(task_id, came, source, verify, end)
@@ -138,6 +140,7 @@ class QuickWay:
             if model:
                 headers += f"denzel-model: {model}\r\n"
             connection.answer(cycle, headers.encode(), predictions)
+            COUNTS.predicted(came, now)
             if self._sample.admits(now):
                 tell_answer("POST", "/predict", 200, now - came, whose, verify, now - end, times)
 
@@ -165,7 +168,9 @@ class QuickWay:
         finishing = asyncio.ensure_future(self._executor.finish(task))
         self._finishing.add(finishing)
         finishing.add_done_callback(self._finished)
-        if not connection.is_gone:
+        if connection.is_gone:
+            COUNTS.answered("gone", 0.0, 0.0)
+        else:
             cycle.scope[BEGUN] = task, finishing
             cycle.scope[EXCHANGE] = exchange()
             connection.take_usual_way(cycle)

@@ -6,5 +6,6 @@
     sender       one signed POST
 
 A slow receiver never holds a model. Where callbacks may go is in `denzel.callback_addresses`. May import: the top level
-of `denzel` and `queue`; `sender` and `delivery` know nothing of Redis, so that the inline executor can use them.
+of `denzel`, `metrics` and `queue`; `sender` and `delivery` know nothing of Redis, so that the inline executor can use
+them.
 """

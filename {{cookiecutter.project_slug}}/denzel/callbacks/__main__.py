@@ -19,6 +19,7 @@ from denzel.callbacks.courier import Courier
 from denzel.callbacks.dispatcher import CONNECTIONS
 from denzel.callbacks.sender import Sender
 from denzel.logs.configure import configure
+from denzel.metrics.counts import COUNTS
 from denzel.processes import die_with_parent
 from denzel.settings import Settings, get_settings
 from denzel.tracing import switch
@@ -50,6 +51,7 @@ def _connections() -> int:
 def main() -> None:
     """Run the process."""
     die_with_parent()
+    COUNTS.inherit("callbacks")
     try:
         settings = get_settings()
         policy = CallbackPolicy(settings.callback_allow, settings.callback_ports)

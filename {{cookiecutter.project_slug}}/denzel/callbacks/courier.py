@@ -31,6 +31,7 @@ from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Disp
 from denzel.callbacks.sender import Attempt, Sender
 from denzel.logs import about
 from denzel.logs.sample import Sample
+from denzel.metrics.counts import COUNTS
 from denzel.queue import callbacks, keys
 from denzel.queue.pubsub import messages
 from denzel.record import FINAL
@@ -224,6 +225,7 @@ class Courier:
             headers = origin.for_receiver(delivery.id, attempt.origin)
             answer = await self._sender.send(delivery.id, delivery.uri, body_of(record), headers)
             attempt.end(answer.status, answer.error)
+        COUNTS.called_back(answer.error is None, answer.seconds)
         delivery.receiver.learn(answer)
         self._tell(delivery, answer)
         return self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
@@ -240,6 +242,7 @@ class Courier:
         """What follows from an attempt."""
         now = time.time()
         state, delay = advance(_read_state(before), answer, now, self._span)
+        COUNTS.delivery(state["state"], state["attempts"])
         name = receiver.name if receiver else "an address"
         if state["state"] == "failed":
             log.warning("Task %s: its callback to %s failed for good: %s", task_id, name, answer.error)
@@ -256,6 +259,7 @@ class Courier:
         state, delay = postpone(before, reason, time.time(), self._span)
         if delay is None and not before:
             return False
+        COUNTS.delivery(state["state"], state["attempts"])
         self._notes.append(DeliveryUpdate(delivery.id, delay, orjson.dumps(state)))
         return True
 

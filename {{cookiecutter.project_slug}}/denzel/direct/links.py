@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from denzel.direct import forks, frames
 from denzel.direct.place import Place
+from denzel.metrics.counts import COUNTS, QUEUE
 from denzel.record import Ending
 from denzel.timings import UNKNOWN, CallTimes
 
@@ -253,11 +254,14 @@ class Link(asyncio.Protocol):
     def _take_answers(self, body: bytes) -> None:
         seconds, in_call, self._in_next, process, predict, answers = frames.parse_ended(body)
         self.times = CallTimes(process, predict, in_call, seconds, self.model)
+        in_its_call = seconds
         if not self._merges:
             seconds /= in_call
         self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
+        now = self._links.loop.time()
         for task_id, ending in answers:
-            self.given.pop(task_id, None)
+            if given := self.given.pop(task_id, None):
+                COUNTS.observe(QUEUE, max(0.0, now - given.sent - in_its_call))
             try:
                 self._links.on_end(task_id, self, ending)
             except Exception:  # the others of this frame have been answered, too

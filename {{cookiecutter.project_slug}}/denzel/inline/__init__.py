@@ -2,6 +2,7 @@
 
     executor   runs the pipeline, sends callbacks
     records    the tasks' records, bounded
+    figures    what /metrics tells
 
-May import: the top level of `denzel`, `pipeline`, and `callbacks.sender`.
+May import: the top level of `denzel`, `metrics`, `pipeline`, and `callbacks.sender`.
 """

@@ -10,9 +10,10 @@
     redis_errors                     why Redis did not serve a request
     nodes                            the supervisor's side: heartbeats, processes that died
     callbacks                        the callback sender's side
+    totals                           what all containers count, added up
     given_up                         tasks that were given up: list them, run them again
     broker, ticket                   Celery, and its message that wakes a worker
     pubsub                           listening that notices a dead connection
 
-May import: the top level of `denzel`.
+May import: the top level of `denzel`, `direct` and `metrics`.
 """

@@ -8,8 +8,9 @@
     time_limit           the soft time limit
     process_state        what supervisor and process tell each other in shared memory
     monitoring           what Flower is told
+    figures              what the processes count
     ingesting            a process that brings the user's data; ingest_starter starts it when that is queued
 
 (The container has the name of the whole framework, for it is what the service is about.) May import: the top level of
-`denzel`, `pipeline` and `queue`.
+`denzel`, `direct`, `metrics`, `pipeline` and `queue`.
 """

@@ -19,6 +19,7 @@ from denzel.direct.frames import SHORT
 from denzel.direct.place import Place, folder_of
 from denzel.logs import about
 from denzel.logs.sample import Sample
+from denzel.metrics.counts import COUNTS
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
@@ -238,6 +239,7 @@ class PredictionLoop:
 
         Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
         """
+        COUNTS.waited([task_id for task_id, _ in claimed])
         began, left = time.monotonic(), len(claimed)
         self._tell_busy(self._last_call >= SHORT)
         origins = self._claimant.origins
@@ -268,9 +270,11 @@ class PredictionLoop:
             while tasks:
                 self._current = tasks[0][0]
                 about.PROCESS.about = [(task_id, origins.get(task_id, "")) for task_id, _ in tasks]
+                COUNTS.run(len(tasks))
                 began = time.monotonic()
                 part = next(outcomes)
                 self._last_call = time.monotonic() - began
+                COUNTS.ran(len(part))
                 about.PROCESS.about = ()
                 these, tasks = tasks[: len(part)], tasks[len(part) :]
                 watch = self._runner.watch
@@ -292,11 +296,13 @@ class PredictionLoop:
     def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
         """One call of the pipeline, under the time limits."""
         self._state.begin(self._current)
+        watch = self._runner.watch
         try:
-            with self._spans.call(about.current(), self._runner.watch), self._time_limit:
-                return stages.predictions(module, model, data, self._runner.watch)
+            with self._spans.call(about.current(), watch), self._time_limit:
+                return stages.predictions(module, model, data, watch)
         finally:
             self._state.end()
+            COUNTS.called(watch.process, watch.predict)
 
     def _send_ticket(self, at_most_every: float = 0.0) -> None:
         """Wake another process through the broker, where the script could not."""

@@ -19,6 +19,7 @@ from typing import Any
 from denzel import card
 from denzel.edits import Edits
 from denzel.logs.configure import WITH_PROCESS, configure
+from denzel.metrics.counts import COUNTS
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent
 from denzel.settings import get_settings
@@ -38,6 +39,7 @@ _LAST_SECONDS = 5.0
 def main() -> None:
     """Load the model, then consume until told to stop."""
     die_with_parent()
+    COUNTS.inherit("prediction")
     settings = get_settings()
     configure(settings, "denzel", text=WITH_PROCESS)
     spans = switch.start(settings, "denzel")
@@ -89,10 +91,12 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any, str]:
             else:
                 log.error("%s; trying again in %g s\n%s", problem, pause, errors.traceback_of(error))
             last = problem
+            COUNTS.not_loaded()
             state.set(process_state.ERROR, problem)
             edited = edits.in_code() or edits.wait(pause)
             pause = 1.0 if edited else min(60.0, pause * 2)
         else:
+            COUNTS.loaded(time.monotonic() - began)
             log.info("load_model returned after %.1f s", time.monotonic() - began)
             return module, model, version
 
