@@ -33,6 +33,7 @@ ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing":
 STANDARD_LIBRARY_ALONE = (
     "denzel.settings",
     "denzel.edits",
+    "denzel.examples",
     "denzel.requirements",
     "denzel.callback_addresses",
     "denzel.signing",
