@@ -16,7 +16,8 @@ OURS = ("app", "commands", "denzel", "pytest_denzel")
 
 # What each package of denzel/ may import of denzel/, besides the modules at the top level.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "api": ("denzel.pipeline", "denzel.server.board"),
+    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board"),
+    "openapi": ("denzel.pipeline",),
     "server": (),
     "pipeline": (),
     "direct": (),

@@ -1,4 +1,4 @@
-"""The HTTP interface: /predict, /status, /info, /ping and /ready as a Falcon ASGI application."""
+"""The HTTP interface as a Falcon ASGI application: /predict, /status, /info, /ping, /ready, and the pages."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from denzel.api.cors import Cors
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
+from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.pipeline.in_api import UserPipeline
@@ -45,7 +46,6 @@ def create_app(
         executor, pipeline, ids, settings.max_body_bytes, is_open=not cors and settings.executor == "queue"
     )
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, middleware=[_Lifespan(executor, pipeline)])
-    app.set_error_serializer(partial(write_error, PATHS))
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
@@ -55,8 +55,10 @@ def create_app(
         Ping(),
         Ready(executor, pipeline),
     )
-    for path, resource in zip(PATHS, resources, strict=True):
+    routes = {**dict(zip(PATHS, resources, strict=True)), **pages_of(settings, executor, pipeline)}
+    for path, resource in routes.items():
         app.add_route(path, resource)
+    app.set_error_serializer(partial(write_error, [path for path in routes if path not in BEHIND_PAGES]))
     return app
 
 
