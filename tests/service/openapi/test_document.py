@@ -101,7 +101,7 @@ def test_a_schema_of_a_class_begins_with_its_fields() -> None:
 
 def test_values_that_look_like_schemas_stay_values() -> None:
     schema = {"properties": {"a": {"enum": [{"$ref": "#/x"}], "default": {"$ref": "#/x"}}}}
-    found = of(declared=Declared(request=schema))
+    found = document(Project("Tested", declared=Declared(request=schema)))
     assert found["components"]["schemas"]["Request"]["properties"]["a"] == schema["properties"]["a"]
 
 
