@@ -16,15 +16,16 @@ OURS = ("app", "commands", "denzel", "pytest_denzel")
 
 # What each package of denzel/ may import of denzel/, besides the modules at the top level.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board"),
+    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board", "denzel.metrics"),
     "openapi": ("denzel.pipeline",),
-    "server": (),
+    "server": ("denzel.metrics",),
     "pipeline": (),
-    "direct": (),
-    "queue": ("denzel.direct",),
-    "inline": ("denzel.pipeline", "denzel.callbacks.sender"),
-    "worker": ("denzel.pipeline", "denzel.queue", "denzel.direct"),
-    "callbacks": ("denzel.queue",),
+    "direct": ("denzel.metrics",),
+    "queue": ("denzel.direct", "denzel.metrics"),
+    "inline": ("denzel.pipeline", "denzel.callbacks.sender", "denzel.metrics"),
+    "worker": ("denzel.pipeline", "denzel.queue", "denzel.direct", "denzel.metrics"),
+    "callbacks": ("denzel.queue", "denzel.metrics"),
+    "metrics": (),
     "monitor": ("denzel.queue",),
     "training": ("denzel.pipeline",),
 }
@@ -40,7 +41,7 @@ STANDARD_LIBRARY_ALONE = (
     "denzel.signing",
 )
 FACTORY = "denzel.api.application"
-EXECUTORS = ("denzel.inline.executor", "denzel.queue.executor")
+EXECUTORS = ("denzel.inline.executor", "denzel.queue.executor", "denzel.inline.figures", "denzel.queue.totals")
 LOADER = "denzel.pipeline.loading"
 DOOR = "denzel.testing"
 # What of commands/ is no command; `shadowing` stands above the others because it must run before they are imported.

@@ -187,6 +187,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
+    "metrics": ("on", _choice("on", "off")),
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
     "log_file": ("logs/worker.log", str),
     "log_max_bytes": ("10000000", _number(10_000, 10**10, int)),
@@ -238,6 +239,7 @@ class Settings:
     callback_timeout: float
     callback_retry_span: float
     monitor_rate: float
+    metrics: str
     log_level: str
     log_file: str
     log_max_bytes: int

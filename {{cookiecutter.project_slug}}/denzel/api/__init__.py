@@ -8,8 +8,9 @@
     front         what / answers
     inbox         the receiver of callbacks that /docs has, for development
     answers       how answers and errors are written
+    metrics       GET /metrics; how answers are counted
     task_id       ids that tell their age and origin
 
-May import: the top level of `denzel`, `pipeline`, `openapi`, and `server.board` for what /ping tells. Whatever runs the
-model is behind `denzel.executor`; only `application` knows which packages implement it.
+May import: the top level of `denzel`, `metrics`, `openapi`, `pipeline`, and `server.board` for what /ping tells.
+Whatever runs the model is behind `denzel.executor`; only `application` knows which packages implement it.
 """

@@ -1,4 +1,4 @@
-"""The HTTP interface as a Falcon ASGI application: /predict, /status, /info, /ping, /ready, and the pages."""
+"""The HTTP interface as a Falcon ASGI application: /predict, /status, /info, /ping, /ready, /metrics, and the pages."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from denzel.api.answers import (
     write_error,
 )
 from denzel.api.cors import Cors
+from denzel.api.metrics import Answer, Metrics
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
+from denzel.metrics.figures import Figures
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings, get_settings
 
 log = logging.getLogger("denzel.api")
 
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
+METRICS = "/metrics"  # besides, unless METRICS=off
 
 
 def create_app(
@@ -39,13 +42,14 @@ def create_app(
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     pipeline = pipeline or UserPipeline(settings.verify_timeout)
     ids = TaskIds(settings.callback_secret or settings.redis_url)
-    executor = executor or _create_executor(settings, pipeline)
+    executor, figures = _create_executor(settings, pipeline, executor)
 
     cors = Cors(settings.cors_origins)
     quick_way = QuickWay(
         executor, pipeline, ids, settings.max_body_bytes, is_open=not cors and settings.executor == "queue"
     )
-    app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, middleware=[_Lifespan(executor, pipeline)])
+    lifespan = _Lifespan(executor, pipeline, figures)
+    app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, middleware=[lifespan])
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
@@ -55,22 +59,33 @@ def create_app(
         Ping(),
         Ready(executor, pipeline),
     )
-    routes = {**dict(zip(PATHS, resources, strict=True)), **pages_of(settings, executor, pipeline)}
+    routes = {
+        **dict(zip(PATHS, resources, strict=True)),
+        **({METRICS: Metrics(figures)} if figures else {}),
+        **pages_of(settings, executor, pipeline, figures),
+    }
     for path, resource in routes.items():
         app.add_route(path, resource)
     app.set_error_serializer(partial(write_error, [path for path in routes if path not in BEHIND_PAGES]))
     return app
 
 
-def _create_executor(settings: Settings, pipeline: UserPipeline) -> Executor:
+def _create_executor(
+    settings: Settings, pipeline: UserPipeline, given: Executor | None
+) -> tuple[Executor, Figures | None]:
+    """What runs the model, unless it is given, and what tells of the whole service: nothing with METRICS=off."""
     # Only what is used is imported: without a queue neither Celery nor Redis is needed.
     if settings.executor == "inline":
         from denzel.inline.executor import InlineExecutor
+        from denzel.inline.figures import InlineFigures
 
-        return InlineExecutor(settings, pipeline)
+        executor = given or InlineExecutor(settings, pipeline)
+        return executor, InlineFigures(executor) if settings.metrics == "on" else None
     from denzel.queue.executor import QueueExecutor
+    from denzel.queue.totals import QueueFigures
 
-    return QueueExecutor(settings)
+    executor = given or QueueExecutor(settings)
+    return executor, QueueFigures(settings, executor.readiness) if settings.metrics == "on" else None
 
 
 class _App(falcon.asgi.App):
@@ -113,6 +128,15 @@ class _App(falcon.asgi.App):
                     await send({"type": "http.response.body", "body": b""})
                     return
                 send = self._cors.sending(scope, send)
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/predict":
+            return await self._answer(scope, receive, send)
+        answer = Answer(scope, send)
+        try:
+            await self._answer(scope, receive, answer.send)
+        finally:
+            answer.count()
+
+    async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
@@ -139,16 +163,21 @@ def _closing(send: Any) -> Any:
 
 
 class _Lifespan:
-    """Starts and stops the executor with the API process."""
+    """Starts and stops the executor with the API process, and what tells of the service."""
 
-    def __init__(self, executor: Executor, pipeline: UserPipeline) -> None:
+    def __init__(self, executor: Executor, pipeline: UserPipeline, figures: Figures | None) -> None:
         self._executor = executor
         self._pipeline = pipeline
+        self._figures = figures
 
     async def process_startup(self, scope: dict, event: dict) -> None:
         self._pipeline.start()
         await self._executor.start()
+        if self._figures:
+            await self._figures.start()
 
     async def process_shutdown(self, scope: dict, event: dict) -> None:
         self._pipeline.stop()
         await self._executor.stop()
+        if self._figures:
+            await self._figures.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import Any
 
 import falcon
@@ -11,27 +11,23 @@ import falcon.asgi
 from denzel.api.answers import write_json
 from denzel.api.pages import Description
 from denzel.executor import Executor
+from denzel.metrics.figures import Figures
+from denzel.metrics.recent import Interval
 from denzel.pipeline.in_api import UserPipeline
 
 # What is shown of a worker.
 _SHOWN = ("name", "state", "model_version", "processes", "busy")
-
-Figures = Callable[[], Awaitable[dict[str, Any] | None]]
-
-
-async def no_figures() -> None:
-    """In place of figures, where nobody counts."""
 
 
 class Front:
     """GET /: name, text, state of the model and of the workers, links, and the figures of the last minutes.
 
     Args:
-        figures: rate and latency of the last minutes; None: nothing is known.
+        figures: what is known of the whole service; None: nothing is counted.
     """
 
     def __init__(
-        self, description: Description, executor: Executor, pipeline: UserPipeline, figures: Figures = no_figures
+        self, description: Description, executor: Executor, pipeline: UserPipeline, figures: Figures | None = None
     ) -> None:
         self._description = description
         self._executor = executor
@@ -61,8 +57,26 @@ class Front:
             "workers": workers,
             "queue": ready["queue"],
             "links": {name: _address(req, link) for name, link in self._description.links.items()},
-            "recent": await self._figures(),
+            "recent": await self._recent(),
         }
+
+    async def _recent(self) -> dict[str, list[Any]] | None:
+        return _shown(await self._figures.recent()) if self._figures else None
+
+
+def _shown(intervals: Sequence[Interval]) -> dict[str, list[Any]]:
+    """The last minutes as columns, the oldest interval first: unix seconds, requests a second, milliseconds."""
+    return {
+        "ends": [round(one.end) for one in intervals],
+        "requests_per_second": [round(one.requests / one.seconds, 2) for one in intervals],
+        "failures_per_second": [round(one.failures / one.seconds, 2) for one in intervals],
+        "p50_ms": [_milliseconds(one.p50) for one in intervals],
+        "p95_ms": [_milliseconds(one.p95) for one in intervals],
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
 
 
 def _address(req: falcon.asgi.Request, link: str) -> str:

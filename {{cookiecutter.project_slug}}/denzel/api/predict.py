@@ -28,8 +28,10 @@ from denzel.api.answers import (
     write_task_id,
 )
 from denzel.api.bodies import malformed, refuse_encoding
+from denzel.api.metrics import ANSWER
 from denzel.api.task_id import TaskIds
 from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
+from denzel.metrics.counts import COUNTS, VERIFY
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
 from denzel.pipeline.in_api import UserPipeline
@@ -58,9 +60,9 @@ class Predict:
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         if begun := req.scope.get(quick.BEGUN):
             task, outcome = begun
-            return self._answer(resp, task, await _heeded(outcome))
+            return self._answer(req, resp, task, await _heeded(outcome))
         if task := req.scope.get(quick.READY):
-            return self._answer(resp, task, await _heeded(self._submit(req, task)))
+            return self._answer(req, resp, task, await _heeded(self._submit(req, task)))
         refuse_encoding(req)
         body = await self._read(req)
         mode, wait = _preference(req, self._settings.max_wait)
@@ -89,11 +91,13 @@ class Predict:
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
         if task.awaited:
-            self._answer(resp, task, outcome)
+            self._answer(req, resp, task, outcome)
         else:
             await self._answer_again(resp, task.id, mode, wait)
 
-    def _answer(self, resp: falcon.asgi.Response, task: Task, outcome: Outcome) -> None:
+    def _answer(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task: Task, outcome: Outcome) -> None:
+        if outcome is not ACCEPTED and outcome is not GONE:
+            req.scope[ANSWER].arrived = time.perf_counter()
         resp.set_header("Denzel-Task-Id", task.id)
         if outcome is not GONE:
             write_outcome(resp, task.id, outcome)
@@ -169,6 +173,7 @@ class Predict:
         return b"".join(parts)
 
     async def _verify(self, json_data: Any, body: bytes, doubtful: bool) -> tuple[bytes, Any]:
+        began = time.perf_counter()
         try:
             return await self._pipeline.verify(json_data, body, doubtful)
         except PipelineError as error:
@@ -185,6 +190,8 @@ class Predict:
             self._log_refusal(error)
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             raise falcon.HTTPBadRequest(title="Bad input format", description=message_of(error)) from None
+        finally:
+            COUNTS.observe(VERIFY, time.perf_counter() - began)
 
     def _log_refusal(self, error: Exception) -> None:
         """What looks like a mistake in the code rather than in the request is shown, as often as it helps."""

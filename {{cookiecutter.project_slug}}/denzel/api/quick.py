@@ -8,13 +8,16 @@ point where this one ends: both give the same answers.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 from denzel import jsonio
+from denzel.api.metrics import BEGAN
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
+from denzel.metrics.counts import COUNTS, VERIFY
 from denzel.pipeline import stages
 from denzel.pipeline.in_api import Doubtful, UserPipeline
 
@@ -85,10 +88,12 @@ class QuickWay:
         size = len(cycle.body)
         if size > self._most_bytes or not self._pipeline.may_verify_now(size):
             return False
+        began = time.perf_counter()
         try:
             json_data = jsonio.loads(bytes(cycle.body))
             if stages.callback_uri(json_data) is not None:
                 return False
+            parsed = time.perf_counter()
             verified = self._pipeline.verify_now(json_data)
         except Doubtful:
             cycle.scope[DOUBTFUL] = True
@@ -97,6 +102,7 @@ class QuickWay:
             return False
         if verified is None:
             return False
+        COUNTS.observe(VERIFY, time.perf_counter() - parsed)
         if verified[1] is not None:  # a callback_uri
             cycle.scope[VERIFIED] = verified
             return False
@@ -104,16 +110,19 @@ class QuickWay:
         withdraw = partial(self._executor.withdraw, task.id)
 
         def tell(predictions: bytes, model: str) -> None:
+            arrived = time.perf_counter()
             connection.when_gone.discard(withdraw)
             headers = b"content-type: application/json\r\ndenzel-task-id: %b\r\n" % task.id.encode()
             if model:
                 headers += b"denzel-model: %b\r\n" % model.encode()
             connection.answer(cycle, headers, predictions)
+            COUNTS.predicted(began, arrived)
 
         future = self._executor.begin(task, tell)
         if future is None:
             cycle.scope[READY] = task
             return False
+        cycle.scope[BEGAN] = began
         connection.when_gone.add(withdraw)
         future.add_done_callback(partial(self._take_usual_way, connection, cycle, task, withdraw))
         return True

@@ -18,6 +18,7 @@ from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.courier import Courier
 from denzel.callbacks.dispatcher import CONNECTIONS
 from denzel.callbacks.sender import Sender
+from denzel.metrics.counts import COUNTS
 from denzel.processes import die_with_parent
 from denzel.settings import Settings, get_settings
 
@@ -46,6 +47,7 @@ def _connections() -> int:
 def main() -> None:
     """Run the process."""
     die_with_parent()
+    COUNTS.inherit("callbacks")
     try:
         settings = get_settings()
         policy = settings.callback_policy

@@ -28,6 +28,7 @@ from denzel.callback_addresses import CallbackPolicy, CallbackUriError
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Dispatcher, LeasedCallback, Receiver
 from denzel.callbacks.sender import Attempt, Sender
+from denzel.metrics.counts import COUNTS
 from denzel.queue import callbacks, keys
 from denzel.queue.pubsub import messages
 from denzel.record import FINAL
@@ -211,6 +212,7 @@ class Courier:
         if record.get(b"status", b"").decode() not in FINAL:  # gone, or queued anew, meanwhile
             return DeliveryUpdate(delivery.id, None)
         answer = await self._sender.send(delivery.id, delivery.uri, body_of(record))
+        COUNTS.called_back(answer.error is None, answer.seconds)
         delivery.receiver.learn(answer)
         return self._conclude(delivery.id, delivery.receiver, delivery.state, answer)
 
@@ -218,6 +220,7 @@ class Courier:
         """What follows from an attempt."""
         now = time.time()
         state, delay = advance(_read_state(before), answer, now, self._span)
+        COUNTS.delivery(state["state"], state["attempts"])
         name = receiver.name if receiver else "an address"
         if state["state"] == "failed":
             log.warning("Task %s: its callback to %s failed for good: %s", task_id, name, answer.error)
@@ -234,6 +237,7 @@ class Courier:
         state, delay = postpone(before, reason, time.time(), self._span)
         if delay is None and not before:
             return False
+        COUNTS.delivery(state["state"], state["attempts"])
         self._notes.append(DeliveryUpdate(delivery.id, delay, orjson.dumps(state)))
         return True
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from denzel.direct import forks, frames
 from denzel.direct.place import Place
+from denzel.metrics.counts import COUNTS, QUEUE
 from denzel.record import Ending
 
 log = logging.getLogger("denzel.api")
@@ -242,11 +243,14 @@ class Link(asyncio.Protocol):
 
     def _take_answers(self, body: bytes) -> None:
         seconds, in_call, self._in_next, answers = frames.parse_ended(body)
+        in_its_call = seconds
         if not self._merges:
             seconds /= in_call
         self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
+        now = self._links.loop.time()
         for task_id, status, result, message in answers:
-            self.given.pop(task_id, None)
+            if given := self.given.pop(task_id, None):
+                COUNTS.observe(QUEUE, max(0.0, now - given.sent - in_its_call))
             self._links.on_end(task_id, self, (status, result, message))
 
     def connection_lost(self, error: Exception | None) -> None:

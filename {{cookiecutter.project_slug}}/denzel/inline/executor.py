@@ -21,6 +21,7 @@ from denzel.admission import Admission, Refused, why_refused
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Unavailable
 from denzel.inline.records import Record, Records, now
+from denzel.metrics.counts import COUNTS, QUEUE, Measured
 from denzel.pipeline import errors, loading
 from denzel.pipeline.batch import BatchRunner, Call, failure
 from denzel.pipeline.batch_size import BatchSize
@@ -150,6 +151,10 @@ class InlineExecutor:
         known_id, known_digest, _ = self._keys.setdefault(key, (task_id, digest, moment + IDEMPOTENCY_EXPIRES))
         return known_id, known_digest
 
+    def oldest(self) -> float:
+        """Seconds for which the oldest waiting task has waited; 0: none waits."""
+        return max(0.0, time.time() - float(self._waiting[0].fields[b"accepted"])) if self._waiting else 0.0
+
     async def response_timeout(self) -> float:
         return self._settings.sync_timeout
 
@@ -182,16 +187,19 @@ class InlineExecutor:
             await asyncio.sleep(0.5)
         while True:
             try:
+                began = time.monotonic()
                 model, self._version = await self._thread.run("load_model", None, card.load, module.load_model)
                 limit_torch()
             except Exception as error:
+                COUNTS.not_loaded()
                 self._error = loading.loading_problem(error)
                 log.error("%s; trying again in %g s\n%s", self._error, pause, errors.traceback_of(error))
                 await asyncio.sleep(pause)
                 pause = min(60.0, pause * 2)
             else:
+                COUNTS.loaded(time.monotonic() - began)
                 self._pipeline.model = model
-                self._runner = BatchRunner(module, model, self._settings.max_batch_size)
+                self._runner = BatchRunner(Measured(module), model, self._settings.max_batch_size)
                 self._size = BatchSize(MOST_TASKS if self._runner.merges else 1)
                 self._work()
                 return
@@ -206,11 +214,14 @@ class InlineExecutor:
                 count = self._size.plan.portion(len(self._waiting))
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 for record in batch:
+                    COUNTS.observe(QUEUE, max(0.0, time.time() - float(record.fields[b"accepted"])))
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
                 began, left, self._running = time.monotonic(), bool(self._waiting), len(batch)
                 limit = self._size.plan.most
                 for call in runner.calls([one.task.request for one in batch], [one.task.id for one in batch]):
+                    COUNTS.run(len(call.positions))
                     outcomes = await self._outcomes(runner, call)
+                    COUNTS.ran(len(call.positions))
                     for position, outcome in zip(call.positions, outcomes, strict=True):
                         self._finish(batch[position], *outcome, model=self._version)
                 self._size.record(len(batch), time.monotonic() - began)
@@ -260,11 +271,13 @@ class InlineExecutor:
             body = jsonio.dumps(status_body(record.fields), jsonio.DEEPER)
         for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
             answer = await self._sender.send(record.task.id, uri, body)
+            COUNTS.called_back(answer.error is None, answer.seconds)
             delivered = answer.status is not None and 200 <= answer.status < 300
             last = delivered or pause is None or answer.refused or answer.status == 410
             state = "delivered" if delivered else "gone" if answer.status == 410 else "failed" if last else "pending"
             shown = {"state": state, "attempts": attempt, "last_status": answer.status, "last_error": answer.error}
             record.fields[b"callback"] = orjson.dumps(shown)
+            COUNTS.delivery(state, attempt)
             if last:
                 return
             log.warning("The callback of %s failed (%s)", record.task.id, answer.error)

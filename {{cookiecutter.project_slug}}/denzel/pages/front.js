@@ -33,7 +33,7 @@
                 path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
                 pen = "L";
             });
-            parts.push(element("path", { d: path }));
+            parts.push(element("path", { d: path, class: `series-${parts.length}` }));
         }
         svg.replaceChildren(...parts);
     }
@@ -46,11 +46,19 @@
         find("figures").hidden = !recent;
         if (!recent) return;
         const rate = last(recent.requests_per_second) ?? 0;
-        const latency = last(recent.latency_ms);
-        find("rate").textContent = `Requests a second: ${rate.toFixed(rate < 10 ? 1 : 0)}`;
-        find("latency").textContent = `Latency, the mean: ${latency === undefined ? "none" : `${latency.toFixed(1)} ms`}`;
-        plot(find("rate-plot"), [recent.requests_per_second]);
-        plot(find("latency-plot"), [recent.latency_ms]);
+        const failures = last(recent.failures_per_second) ?? 0;
+        find("rate").textContent = `Requests a second: ${number(rate)}, failures: ${number(failures)}`;
+        const known = recent.p50_ms.map((value, index) => [value, recent.p95_ms[index]]).filter(([value]) => value !== null);
+        const [half, most] = known.at(-1) ?? [];
+        find("latency").textContent = known.length
+            ? `Milliseconds that half of them took: ${number(half)}, and 95 %: ${number(most)}`
+            : "Milliseconds until the answer: nobody has waited for one";
+        plot(find("rate-plot"), [recent.requests_per_second, recent.failures_per_second]);
+        plot(find("latency-plot"), [recent.p50_ms, recent.p95_ms]);
+    }
+
+    function number(value) {
+        return value.toFixed(value < 10 ? 1 : 0);
     }
 
     function cell(text, state) {

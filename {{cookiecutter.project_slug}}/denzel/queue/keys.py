@@ -63,6 +63,14 @@ RESPONSE = "synchronous_timeout"  # Denzel's own key: seconds to wait, 0 = async
 QUEUE = "denzel"  # the Celery queue, where the tickets lie
 TAKES_CHANGES = "denzel:takes_changes"  # written, for a millisecond, to see whether that can be done
 
+# ---- What is counted ----
+
+TOTALS = "denzel:metrics:totals"  # hash: what all containers have counted, by the names of metrics/layout.py
+MESSAGES = "denzel:metrics:messages"  # hash: who counts, and `number second` of the last message that was added
+CONTAINERS = "denzel:metrics:containers"  # hash: who counts, and `second JSON` of what its container told last
+NOTES = "denzel:metrics:notes"  # list of the totals of the last minutes, each `second number number ...`
+NOTED = "denzel:metrics:noted"  # there while the last note is recent
+
 # ---- Numbers ----
 
 # A heartbeat older than this means that the worker is gone or stuck (seconds; one is written every second).
@@ -85,6 +93,9 @@ QUICK_FOR = 5
 MAX_DEATHS = 3
 # The same where nobody was left to say how the process ended: the whole container was gone, perhaps for another reason.
 MAX_LOSSES = 10
+# What a container told of itself holds for this long (seconds); that its messages came is known for a day.
+TOLD = 15
+KNOWN = 86_400
 
 # What the scripts know by these names.
 LUA = {

@@ -6,5 +6,5 @@
     master          gunicorn's master: replaces all processes, stops them
     board           what master and processes tell each other
 
-May import: the top level of `denzel`.
+May import: the top level of `denzel`, and `metrics`.
 """

@@ -3,6 +3,8 @@
 import os
 from functools import partial
 
+from denzel.metrics.counts import COUNTS
+from denzel.metrics.pages import Pages
 from denzel.processes import die_with_parent
 from denzel.server import master
 from denzel.server.server import Worker as ServingWorker
@@ -26,16 +28,28 @@ os.environ.update(limits(_threads, automatic=not _settings.predict_threads))
 
 def on_starting(server):
     """On SIGHUP, new processes come up before the old ones leave; a stop cuts off nobody."""
+    COUNTS.use(_pages, 0, "master")
     server.log.error_log.addFilter(master.name_cause)
     server.kill_worker = partial(master.kill_worker, server)
     server.reload = partial(master.reload, server)
     server.stop = partial(master.stop, server)
 
 
+def pre_fork(server, worker):
+    """Give a process the first page of numbers that no other one has."""
+    taken = {other.page for other in server.WORKERS.values()}
+    worker.page = next((number for number in range(1, _pages.count) if number not in taken), None)
+
+
 def post_fork(server, worker):
     """Without its master a process would hold the port for ever."""
     die_with_parent()
+    if worker.page is not None:
+        COUNTS.use(_pages, worker.page, "api")
 
+
+# What the processes count; more pages than there are processes, as new ones come up before the old ones leave.
+_pages = Pages.create(3 * _processes + 8)
 
 bind = _settings.api_bind
 # The inline executor keeps its tasks in memory, where a second process would not find them.

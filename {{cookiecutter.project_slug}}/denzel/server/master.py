@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from denzel.metrics.counts import COUNTS
+from denzel.metrics.layout import RELOADS
 from denzel.processes import ending_of
 from denzel.server.board import ACCEPTING, BOARD, STARTING
 
@@ -46,6 +48,7 @@ def reload(server: Arbiter) -> None:
                 server.kill_worker(pid, signal.SIGTERM)
                 worker.tmp.close()
         BOARD.end(done=False)
+        COUNTS.add(RELOADS["api", "failed"])
         return
     for pid in old:
         server.kill_worker(pid, signal.SIGTERM)
@@ -54,6 +57,7 @@ def reload(server: Arbiter) -> None:
         time.sleep(0.02)
         server.reap_workers()
     BOARD.end(done=True)
+    COUNTS.add(RELOADS["api", "done"])
     server.log.info("New API processes have taken over")
 
 

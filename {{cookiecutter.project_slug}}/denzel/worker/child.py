@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from denzel.processes import ending_of, is_stopped
 from denzel.worker import process_state
+from denzel.worker.figures import PAGES
 
 log = logging.getLogger("denzel.supervisor")
 
@@ -54,12 +55,19 @@ class Child:
         self._once = once  # it is not started again when it has ended
         self.state: process_state.ProcessState | None = None
         self.token = ""
+        self._page = PAGES.take()  # where it counts
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self.killed = self._blameless = self._again = False
 
     async def run(self) -> None:
         """Keep the process running until `stop` is called."""
+        try:
+            await self._run()
+        finally:
+            PAGES.give_back(self._page)
+
+    async def _run(self) -> None:
         pause = 0.5
         while not self._stopping.is_set():
             began, self.killed, self._blameless = time.monotonic(), False, False
@@ -102,11 +110,12 @@ class Child:
         """One life of the process: its exit code."""
         # A pipe of our own: with asyncio's, the process counts as running for as long as a child of its has the pipe.
         source, sink = os.pipe()
+        page, page_fds = PAGES.handed_down(self._page)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self._module,
-                env={**os.environ, **self._environment, **shared, "PYTHONUNBUFFERED": "1"},
-                pass_fds=[self.state.fd] if self.state else [], stdout=sink, stderr=sink,
+                env={**os.environ, **self._environment, **shared, **page, "PYTHONUNBUFFERED": "1"},
+                pass_fds=[self.state.fd, *page_fds] if self.state else page_fds, stdout=sink, stderr=sink,
             )  # fmt: skip
         except BaseException:
             os.close(source)

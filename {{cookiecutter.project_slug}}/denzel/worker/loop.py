@@ -17,6 +17,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from denzel.direct.door import DirectTask, Door
 from denzel.direct.frames import SHORT
 from denzel.direct.place import Place, folder_of
+from denzel.metrics.counts import COUNTS, Measured
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure
 from denzel.pipeline.batch_size import BatchSize
@@ -72,7 +73,7 @@ class PredictionLoop:
         self._claimant = claims.Claimant(token, node, model=version)
         self._queue_settings = queue_settings(settings)
         self._redis = WorkerConnection(settings.redis_url)
-        self._runner = BatchRunner(module, model, settings.max_batch_size, self._watched)
+        self._runner = BatchRunner(Measured(module), model, settings.max_batch_size, self._watched)
         # Without merging, a task that was claimed early would wait behind another while a process is idle.
         limits = [limit for limit in (settings.task_soft_time_limit, settings.task_time_limit) if limit]
         longest = min(limits, default=math.inf) / 4  # some tasks take longer than others
@@ -227,6 +228,7 @@ class PredictionLoop:
 
         Whatever has ended is stored before the next call: it can be lost with no process, and nobody waits for others.
         """
+        COUNTS.waited([task_id for task_id, _ in claimed])
         began, left = time.monotonic(), len(claimed)
         self._tell_busy(self._last_call >= SHORT)
         parts = self._parts(claimed, self._last_call > _SLOW)
@@ -251,9 +253,11 @@ class PredictionLoop:
             outcomes = self._runner.parts(call)
             while tasks:
                 self._current = tasks[0][0]
+                COUNTS.run(len(tasks))
                 began = time.monotonic()
                 part = next(outcomes)
                 self._last_call = time.monotonic() - began
+                COUNTS.ran(len(part))
                 these, tasks = tasks[: len(part)], tasks[len(part) :]
                 ended = [(task_id, *outcome) for (task_id, _), outcome in zip(these, part, strict=True)]
                 self.events.end(these, ended, self._last_call)

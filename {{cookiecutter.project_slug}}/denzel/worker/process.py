@@ -18,6 +18,7 @@ from typing import Any
 
 from denzel import card
 from denzel.edits import Edits
+from denzel.metrics.counts import COUNTS
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent
 from denzel.settings import get_settings
@@ -36,6 +37,7 @@ _LAST_SECONDS = 5.0
 def main() -> None:
     """Load the model, then consume until told to stop."""
     die_with_parent()
+    COUNTS.inherit("prediction")
     settings = get_settings()
     logging.basicConfig(
         level=settings.log_level.upper(),
@@ -80,10 +82,12 @@ def load(state: process_state.ProcessState) -> tuple[ModuleType, Any, str]:
             else:
                 log.error("%s; trying again in %g s\n%s", problem, pause, errors.traceback_of(error))
             last = problem
+            COUNTS.not_loaded()
             state.set(process_state.ERROR, problem)
             edited = edits.in_code() or edits.wait(pause)
             pause = 1.0 if edited else min(60.0, pause * 2)
         else:
+            COUNTS.loaded(time.monotonic() - began)
             log.info("load_model returned after %.1f s", time.monotonic() - began)
             return module, model, version
 

@@ -29,7 +29,7 @@ from denzel.queue.broker import send_ticket
 from denzel.queue.pubsub import messages
 from denzel.queue.ticket import queue_settings
 from denzel.settings import Automatic, Settings, available_cores, get_settings
-from denzel.worker import ingest_starter
+from denzel.worker import figures, ingest_starter
 from denzel.worker.child import Child, gpu_of, versions_of
 from denzel.worker.log import configure_logging, log_to_file
 from denzel.worker.monitoring import HEARTBEAT_EVERY, BusyHeartbeats
@@ -64,12 +64,10 @@ class Supervisor:
         self._started = time.time()
         self._news = asyncio.Event()  # the heartbeat has something to tell that cannot wait
         self._reload = asyncio.Event()
-        self._reloads = 0
-        self._reloading = False
-        self._replaced = 0
+        self._reloads = self._replaced = 0
+        self._reloading = self._was_full = False
         self._reload_error: str | None = None
         self._loaded = self._asked = self._started  # when the code that serves, and the newest, was asked for
-        self._was_full = False
         self._told_speed = 0.0, 0.0
         self._unreleased: dict[str, tuple[bool, str, str]] = {}  # tokens of processes that ended while Redis was away
 
@@ -100,6 +98,7 @@ class Supervisor:
             self._watch_time,
             self._watch_cancelled,
             lambda: ingest_starter.watch(self._redis, self._start, self._stopping),
+            lambda: figures.watch(self._redis, lambda: versions_of(self._prediction_processes()).values()),
         )
         starting, reloading, *_ = loops = [asyncio.create_task(duty()) for duty in duties]
         await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
@@ -214,6 +213,7 @@ class Supervisor:
                 self._news.set()
             if not self._reload.is_set():  # else there is newer code
                 self._reloading = False
+                figures.count_reload(done=self._reload_error is None)
                 if self._reload_error is None:
                     self._loaded = self._asked
                 self._news.set()

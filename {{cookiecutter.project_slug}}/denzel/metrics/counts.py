@@ -1,0 +1,188 @@
+"""Where a process counts. A count is one memory write, a measured time two: about a fifth of a microsecond each.
+
+Each number is written by one thread of a process; two that did so at the same time could lose a count.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from denzel.metrics import pages
+from denzel.metrics.layout import (
+    BATCH,
+    CALLBACK_ATTEMPTS,
+    CALLBACK_TRIES,
+    CALLBACKS,
+    DURATION,
+    LOAD_SECONDS,
+    LOADS,
+    NAMES,
+    OWN,
+    PID,
+    REQUESTS,
+    RUNNING,
+    STAGE,
+    TITLE,
+    TITLES,
+    Histogram,
+)
+from denzel.metrics.pages import Pages
+
+VERIFY, QUEUE, PROCESS, PREDICT, REPLY, CALLBACK = (
+    STAGE[name] for name in ("verify", "queue", "process", "predict", "reply", "callback")
+)
+_SUCCESS = REQUESTS["success"]
+# A task that has waited for longer (seconds) was run again by hand, long after it had ended.
+_LONGEST_WAIT = 100_000.0
+
+
+class Counts:
+    """The numbers of this process; before it has a page of shared memory, they are its own affair.
+
+    Attributes:
+        pages: the shared memory.
+    """
+
+    def __init__(self) -> None:
+        self.pages: Pages | None = None
+        self._values: Any = [0.0] * len(NAMES)
+        self._own: Any = [0.0] * OWN
+
+    def use(self, shared: Pages, number: int, title: str) -> None:
+        """Count in this page from now; as what this process is known, `layout.TITLES` has."""
+        self.pages = shared
+        self._values, self._own = shared.counted(number), shared.own(number)
+        for place in range(PID + 1, OWN):
+            self._own[place] = 0.0
+        self._own[TITLE], self._own[PID] = TITLES.index(title), os.getpid()
+
+    def inherit(self, title: str) -> None:
+        """Count in the page that the parent has handed down, if it has."""
+        if found := pages.inherited():
+            self.use(*found, title)
+
+    def share(self) -> Pages:
+        """The shared memory; of a process without one a memory of its own, in which it counts from now."""
+        if self.pages is None:
+            before = self._values
+            self.use(Pages.create(1), 0, "api")
+            for place, number in enumerate(before):
+                self._values[place] = number
+        assert self.pages
+        return self.pages
+
+    def add(self, place: int) -> None:
+        """Count one more."""
+        self._values[place] += 1
+
+    def observe(self, histogram: Histogram, number: float) -> None:
+        """Count a measured number."""
+        values = self._values
+        values[histogram.first + bisect_left(histogram.bounds, number)] += 1
+        values[histogram.total] += number
+
+    # ---- The API -------------------------------------------------------------------------------------------
+
+    def answered(self, outcome: str, began: float, arrived: float) -> None:
+        """A request to /predict has been answered.
+
+        Args:
+            outcome: one of `layout.OUTCOMES`.
+            began: when it had come (`time.perf_counter`).
+            arrived: when its outcome was there; 0: it had none.
+        """
+        self._values[REQUESTS[outcome]] += 1
+        if arrived:
+            now = time.perf_counter()
+            self.observe(REPLY, now - arrived)
+            self.observe(DURATION, now - began)
+
+    def predicted(self, began: float, arrived: float) -> None:
+        """The same of one that was answered with predictions."""
+        values, now = self._values, time.perf_counter()
+        values[_SUCCESS] += 1
+        seconds = now - arrived
+        values[REPLY.first + bisect_left(REPLY.bounds, seconds)] += 1
+        values[REPLY.total] += seconds
+        seconds = now - began
+        values[DURATION.first + bisect_left(DURATION.bounds, seconds)] += 1
+        values[DURATION.total] += seconds
+
+    # ---- The pipeline --------------------------------------------------------------------------------------
+
+    def waited(self, task_ids: Sequence[str]) -> None:
+        """Tasks that have waited in the queue begin; since when, their ids tell, to the millisecond below."""
+        now = time.time() - 0.0005
+        for task_id in task_ids:
+            try:
+                seconds = now - int(task_id[:8] + task_id[9:13], 16) / 1000
+            except ValueError:
+                continue
+            if seconds < _LONGEST_WAIT:
+                self.observe(QUEUE, max(0.0, seconds))
+
+    def run(self, tasks: int) -> None:
+        """A call of so many tasks begins."""
+        self._own[RUNNING] = tasks
+
+    def ran(self, tasks: int) -> None:
+        """A call of so many tasks has ended."""
+        self._own[RUNNING] = 0.0
+        self.observe(BATCH, tasks)
+
+    def loaded(self, seconds: float) -> None:
+        """The model has been loaded."""
+        self._own[LOAD_SECONDS] = seconds
+        self.add(LOADS["done"])
+
+    def not_loaded(self) -> None:
+        """Loading it has failed."""
+        self.add(LOADS["failed"])
+
+    # ---- Callbacks -----------------------------------------------------------------------------------------
+
+    def called_back(self, delivered: bool, seconds: float) -> None:
+        """A callback has been tried."""
+        self.add(CALLBACK_ATTEMPTS["delivered" if delivered else "failed"])
+        self.observe(CALLBACK, seconds)
+
+    def delivery(self, state: str, attempts: int) -> None:
+        """How a callback stands after an attempt: once it is delivered or given up, it counts."""
+        if state in CALLBACKS:
+            self.add(CALLBACKS[state])
+            self.observe(CALLBACK_TRIES, attempts)
+
+
+COUNTS = Counts()
+
+
+class Measured(ModuleType):
+    """The user's module, whose `process` and `predict` are measured."""
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module.__name__)
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def process(self, model: Any, json_data: Any) -> Any:
+        """The user's `process`."""
+        return _measured(PROCESS, self._module.process, model, json_data)
+
+    def predict(self, model: Any, data: Any) -> Any:
+        """The user's `predict`."""
+        return _measured(PREDICT, self._module.predict, model, data)
+
+
+def _measured(stage: Histogram, function: Callable[[Any, Any], Any], model: Any, data: Any) -> Any:
+    began = time.perf_counter()
+    try:
+        return function(model, data)
+    finally:
+        COUNTS.observe(stage, time.perf_counter() - began)
