@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.service.openapi.conftest import BAKED
+from tests.service.support.baked import BAKED
 from tests.service.support.sending import SECRET
 from tests.support import browser
 from tests.support.browser import Browser
