@@ -20,7 +20,7 @@ RESULT = "document.querySelector('#result')"
 STEPS = "[...document.querySelectorAll('#steps li')].map((one) => one.dataset.step)"
 ENDED = "!!document.querySelector('#result').dataset.ended"
 # The answer that Swagger UI shows of a request that it has sent.
-EXECUTED = "document.querySelector('.live-responses-table .response-col_status')?.innerText"
+EXECUTED = "document.querySelector('.live-responses-table tr.response .response-col_status')?.innerText.trim()"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Each text of the page with its contrast to what is behind it (WCAG 2.2, 1.4.3), where that is too low.
 TOO_FAINT = """(() => {

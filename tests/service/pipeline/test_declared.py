@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import pytest
 
+from denzel import testing
 from denzel.pipeline import declared, stages
 from denzel.pipeline.errors import PipelineError
 
@@ -80,6 +81,11 @@ def test_verify_input_is_not_called_with_what_does_not_fit(root: Path) -> None:
 
     refused(module_of(verify_input), {})
     assert not calls
+
+
+def test_the_tests_of_a_project_are_refused_alike(root: Path) -> None:
+    with pytest.raises(declared.NotAsDeclared, match=r"^\$\.data: 5 is not of type"):
+        testing.verify_input(module_of(hinted), {"data": 5})
 
 
 def test_several_places_are_named_and_not_all(root: Path) -> None:

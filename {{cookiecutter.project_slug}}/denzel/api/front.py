@@ -38,6 +38,7 @@ class Front:
         if _is_for_people(req):
             (await self._description.content("front.html")).answer(req, resp)
         else:
+            resp.set_header("Cache-Control", "no-store")
             write_json(resp, await self._state(req))
         resp.append_header("Vary", "Accept")
 
