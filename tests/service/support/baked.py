@@ -11,7 +11,7 @@ from tests.support.bakery import bake
 # What a page would run, or lose, if it took texts of examples for its own.
 HOSTILE_NAMES = (
     "<img src=x onerror=window.hacked=1>",
-    "</script><script>window.hacked=2</script>",
+    "<svg onload=window.hacked=2>",
     '" onmouseover="window.hacked=3',
     "{{7*7}} ${7*7} #ref",
     "[a](javascript:window.hacked=4)",
@@ -20,14 +20,25 @@ HOSTILE_NAMES = (
     "constructor",
     "a'b%2fc",
 )
-HOSTILE_KEYS = (*HOSTILE_NAMES, "$ref", "", "a/b~c", "toString", "\\u0000 <b>")
+HOSTILE_KEYS = (
+    *HOSTILE_NAMES,
+    "</script><script>window.hacked=7</script>",
+    "$ref",
+    "",
+    "a/b~c",
+    "toString",
+    "\\u0000 <b>",
+)
 
 ECHO = """BATCHABLE = True
 
 
 def verify_input(json_data):
-    if not isinstance(json_data, dict) or "data" not in json_data:
+    data = json_data.get("data") if isinstance(json_data, dict) else None
+    if not isinstance(data, dict):
         raise ValueError("<b>no</b> data")
+    if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in data.values()):
+        raise ValueError("each needs a name")
     return json_data
 
 
