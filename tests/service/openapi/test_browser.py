@@ -14,6 +14,7 @@ from tests.service.support.sending import SECRET
 from tests.support import browser
 from tests.support.browser import Browser
 from tests.support.services import Service
+from tests.support.waiting import eventually
 
 OPEN = "document.body.dataset.open === 'yes' && !!document.querySelector('.opblock-body .execute')"
 RESULT = "document.querySelector('#result')"
@@ -194,6 +195,15 @@ def test_the_front_page_tells_how_the_service_is(page: Browser, serve: Callable[
     assert page.run("document.querySelector('#workers td[data-state]').innerText") == "UP"
     assert "window.hacked" in page.run("document.querySelector('.text').innerText")
     assert page.run("window.hacked") is None
+    request = {"data": {"a": {"name": "x"}}}
+
+    def rate() -> float:
+        assert service.predict(request).status_code == 200
+        return page.run("parseFloat(document.querySelector('#rate').innerText.match(/second: ([0-9.]+)/)?.[1] ?? 0)")
+
+    eventually(lambda: rate() > 0, page.told, 60)
+    page.wait("document.querySelector('#rate-plot path').getAttribute('d').length > 5")
+    assert "half of them took" in page.run("document.querySelector('#latency').innerText")
     page.click("nav a[href='docs']")
     page.wait(OPEN)
     assert page.run("window.hacked") is None

@@ -116,11 +116,20 @@ def test_the_front_page_is_html_for_browsers_and_json_for_others(client: Callabl
         assert body["links"] == {
             "Docs": "docs",
             "openapi.json": "openapi.json",
+            "Metrics": "metrics",
             "Monitor": "http://falconframework.org:5555/",
             "Service": "./",
         }
         assert (body["ready"], body["queue"]) == (False, 0)
+        assert body["recent"].keys() == {"ends", "requests_per_second", "failures_per_second", "p50_ms", "p95_ms"}
         assert [worker["state"] for worker in body["workers"]] == ["LOADING"]
+
+
+def test_without_metrics_there_are_no_figures(client: Callable[..., Client]) -> None:
+    asked = client(METRICS="off")
+    assert asked.simulate_get("/").json["recent"] is None
+    assert "Metrics" not in asked.simulate_get("/").json["links"]
+    assert "/metrics" not in asked.simulate_get("/openapi.json").json["paths"]
 
 
 @pytest.mark.parametrize(
