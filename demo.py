@@ -125,8 +125,9 @@ def project_commands(project: Path) -> SimpleNamespace:
     sys.dont_write_bytecode = True
     from commands.local import embedded_redis, install, processes, venv
     from commands.service import receiver
-    from commands.shared import env, examples, http, inbox, ports, running, screen
+    from commands.shared import env, http, inbox, ports, running, screen
     from commands.shared import project as base
+    from denzel import examples
 
     return SimpleNamespace(
         embedded_redis=embedded_redis,

@@ -16,7 +16,8 @@ OURS = ("app", "commands", "denzel", "pytest_denzel")
 
 # What each package of denzel/ may import of denzel/, besides the modules at the top level.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "api": ("denzel.pipeline", "denzel.server.board", "denzel.metrics"),
+    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board", "denzel.metrics"),
+    "openapi": ("denzel.pipeline",),
     "server": ("denzel.metrics",),
     "pipeline": (),
     "direct": ("denzel.metrics",),
@@ -38,6 +39,7 @@ ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing":
 STANDARD_LIBRARY_ALONE = (
     "denzel.settings",
     "denzel.edits",
+    "denzel.examples",
     "denzel.requirements",
     "denzel.callback_addresses",
     "denzel.signing",

@@ -73,7 +73,22 @@ def test_own_variables_reach_user_code_and_no_more(project: Path) -> None:
 def test_what_concerns_no_container_replaces_none(project: Path) -> None:
     """`make scale` and the updates of requirements write their settings; ports are published, and not inside."""
     before = api(project)
-    write(project, WORKERS="3", MONITOR_PORT="5999", REDIS_IMAGE="redis:7", LAUNCH_TIMEOUT="9", PROXY_PORT="81")
+    write(project, WORKERS="3", REDIS_IMAGE="redis:7", LAUNCH_TIMEOUT="9", PROXY_PORT="81")
     assert api(project) == before
     write(project, MY_SECRET="x")
     assert api(project) != before
+
+
+def test_the_port_of_the_monitor_concerns_the_api_that_links_to_it_and_no_model(project: Path) -> None:
+    def environments() -> dict[str, dict[str, str]]:
+        services = json.loads(config(project, "--format", "json"))["services"]
+        return {name: services[name]["environment"] for name in ("api", "denzel")}
+
+    before = environments()
+    assert before["api"]["MONITOR_URL"] == ":5555"
+    write(project, MONITOR_PORT="5999")
+    after = environments()
+    assert after["api"] == {**before["api"], "MONITOR_URL": ":5999"}
+    assert after["denzel"] == before["denzel"]
+    write(project, MONITOR_URL="https://monitor.example.com/")
+    assert environments()["api"]["MONITOR_URL"] == "https://monitor.example.com/"

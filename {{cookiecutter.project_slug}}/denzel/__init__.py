@@ -1,6 +1,8 @@
 """The service around the pipeline of `app/logic/pipeline.py`: a room for each part of a request's way.
 
     api/        what a client talks to: /predict, /status, /info, /ping, /ready          the API's processes
+    openapi/    the service described for its callers: /openapi.json, /docs              the API's processes
+    pages/      what browsers get of that: HTML, scripts, styles
     server/     how these processes are served and replaced, under gunicorn              the API's processes
     pipeline/   the user's four functions, however they are called                       API and prediction processes
     queue/      the durable queue in Redis: tasks, claims, heartbeats, callbacks due     all processes
@@ -11,10 +13,10 @@
     training/   fitting the model anew, and judging it                                   a process of its own
 
 At this level: `settings` (every setting, its default and limits), `callback_addresses` (where callbacks may go),
-`signing`, `edits` (of the user's code) and `requirements` (the user's files of them), which need the standard library
-alone, for the commands of the Makefile use them too; `executor`, the interface between the API and what runs the model;
-`card` (the version of the model), `record`, `jsonio`, `processes` and `threads`, which several rooms share; `control`,
-the commands that run where the service runs; `testing`, the door for pytest-denzel.
+`signing`, `edits` (of the user's code), `examples` (of requests) and `requirements` (the user's files of them), which
+need the standard library alone, for the commands of the Makefile use them too; `executor`, the interface between the
+API and what runs the model; `card` (the version of the model), `record`, `jsonio`, `processes` and `threads`, which
+several rooms share; `control`, the commands that run where the service runs; `testing`, the door for pytest-denzel.
 
 Who may import whom is in the docstring of each package, and kept by a test of the template. This level imports none of
 the packages (but `control` and `testing`, which are ends), and no package imports in a circle.

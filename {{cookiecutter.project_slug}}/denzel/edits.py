@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CODE, ASSETS = ("app/logic", "app/data", "app/model"), "app/assets"
-_EXAMPLES = "app/assets/examples"  # what `make test` and `make predict` read; the service does not
+_EXAMPLES = "app/assets/examples"  # what `make test`, `make predict` and /docs read anew each time
 LOOK_EVERY = 0.5  # seconds between two looks, longer where a look takes long
 _SHARE = 20  # of the time, looking takes at most this part
 

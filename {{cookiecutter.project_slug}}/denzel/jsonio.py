@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from enum import Enum
 from typing import Any
@@ -239,6 +239,14 @@ def _key(key: Any, path: str) -> str:
 def _join(path: str, key: Any) -> str:
     text = str(key)
     return f"{path}.{text}" if re.fullmatch(r"[\w-]{1,80}", text) else f"{path}[{json.dumps(text[:80])}]"
+
+
+def path_of(keys: Iterable[str | int]) -> str:
+    """The path of a value inside another one, by the keys that lead to it: `$.data.a123[0]`."""
+    path = "$"
+    for key in keys:
+        path = f"{path}[{key}]" if isinstance(key, int) else _join(path, key)
+    return path
 
 
 def _float_name(value: float) -> str:

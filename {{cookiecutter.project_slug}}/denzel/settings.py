@@ -175,6 +175,11 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
     "cors_origins": ("", _origins),
+    "front_page": ("on", _choice("on", "off")),
+    "docs": ("on", _choice("on", "off")),
+    "docs_inbox": ("off", _choice("on", "off")),
+    "docs_inbox_url": ("", str),  # this service as the sender of callbacks reaches it; empty: by api_bind
+    "monitor_url": ("", str),  # what the pages link to; `:PORT` is one of the same host
     "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
     "callback_ca": ("", _certificates),
     "callback_ports": ("80,443,8080,8443", _checked_by(lambda text: CallbackPolicy(ports=text))),
@@ -224,6 +229,11 @@ class Settings:
     task_soft_time_limit: float
     stop_grace: float
     cors_origins: str
+    front_page: str
+    docs: str
+    docs_inbox: str
+    docs_inbox_url: str
+    monitor_url: str
     callback_allow: str
     callback_ca: str
     callback_ports: str
@@ -249,6 +259,19 @@ class Settings:
     def tickets_in_redis(self) -> bool:
         """True when tasks and messages live in the same Redis, so that both are written in one step."""
         return self.broker_url == self.redis_url
+
+    @property
+    def inbox_url(self) -> str:
+        """Where the sender of callbacks reaches the inbox of /docs; empty while that is switched off."""
+        if self.docs_inbox == "off" or self.docs == "off":
+            return ""
+        return self.docs_inbox_url or f"http://{self.api_bind.replace('0.0.0.0', '127.0.0.1')}"
+
+    @property
+    def callback_policy(self) -> CallbackPolicy:
+        """Where callbacks may go: as CALLBACK_ALLOW and CALLBACK_PORTS say, and to the inbox of /docs."""
+        own = urlsplit(self.inbox_url).netloc
+        return CallbackPolicy(",".join(filter(None, (self.callback_allow, own))), self.callback_ports)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

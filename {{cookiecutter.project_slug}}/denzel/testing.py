@@ -63,7 +63,7 @@ def image() -> str:
 
 def example_files() -> list[Path]:
     """The files of the example requests, in the order of their names."""
-    from commands.shared.examples import FOLDER, names
+    from denzel.examples import FOLDER, names
 
     folder = ROOT / FOLDER
     return [folder / f"{name}.json" for name in names(folder)]
@@ -71,18 +71,18 @@ def example_files() -> list[Path]:
 
 def is_example(path: Path) -> bool:
     """Whether a file is one of `example_files`."""
-    from commands.shared.examples import FOLDER, is_example
+    from denzel.examples import FOLDER, is_example
 
     return path.resolve().parent == ROOT / FOLDER and is_example(path)
 
 
 def read_example(path: Path) -> Any:
-    """A request and what it should be answered, which may be left open: the `Example` of commands/shared/examples.py.
+    """A request and what it should be answered, which may be left open: the `Example` of denzel/examples.py.
 
     Raises:
         Refusal: the file does not hold an example; names it and says what is wrong.
     """
-    from commands.shared.examples import BadExample, read_example
+    from denzel.examples import BadExample, read_example
 
     try:
         return read_example(path, request_alone=True)
@@ -92,7 +92,7 @@ def read_example(path: Path) -> Any:
 
 def differences(expected: Any, actual: Any, tolerance: float) -> Iterator[str]:
     """Where two JSON values differ, one line each; numbers may differ by the relative tolerance."""
-    from commands.shared.examples import differences
+    from denzel.examples import differences
 
     return differences(expected, actual, tolerance)
 

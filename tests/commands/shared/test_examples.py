@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.shared import examples
-from commands.shared.examples import BadExample, Example, differences, find_example, names, read_example
+from denzel import examples
+from denzel.examples import BadExample, Example, differences, find_example, names, read_example
 
 ALONE = '{"request": 1}'
 

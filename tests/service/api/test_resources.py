@@ -43,7 +43,7 @@ def test_info_says_what_to_do_when_its_file_is_missing(waiting: Service) -> None
     assert waiting.get("/info").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/predict/", "/Predict", "/status", "/status/a/b", "/%00", "/é?a=b"])
+@pytest.mark.parametrize("path", ["/nowhere", "/predict/", "/Predict", "/status", "/status/a/b", "/%00", "/é?a=b"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_path_names_the_paths(waiting: Service, path: str, method: str) -> None:
     status, title, description = error_of(waiting.request(method, path, headers={"Accept": "text/html"}))

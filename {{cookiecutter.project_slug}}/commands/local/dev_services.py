@@ -86,6 +86,7 @@ class Dev:
             "API_BIND": f"{bracketed}:{self.ports['API_PORT']}",
             "MONITOR_BIND_HOST": "127.0.0.1",
             "MONITOR_PORT": str(self.ports["MONITOR_PORT"]),
+            "MONITOR_URL": settings.get("MONITOR_URL") or f":{self.ports['MONITOR_PORT']}",
             "READY_FILE": str(MARKERS / "ready"),
             "DIRECT_FOLDER": str(MARKERS / "direct"),
             # the supervisor ends its processes in time to give back what they were at

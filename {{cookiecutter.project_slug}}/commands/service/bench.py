@@ -14,15 +14,15 @@ import sys
 
 from commands.local.install import ensure_installed
 from commands.service.bench_figures import MOST, Plan, PlannedRequest
-from commands.shared import examples
 from commands.shared.arguments import parse_arguments, positive_number
 from commands.shared.env import read_env
-from commands.shared.examples import FOLDER, TOLERANCE, BadExample, Example, differences
 from commands.shared.http import send, shown
 from commands.shared.project import ROOT, CommandError
 from commands.shared.readiness import fetch_ready
 from commands.shared.running import api_url
 from commands.shared.screen import warn
+from denzel import examples
+from denzel.examples import FOLDER, TOLERANCE, BadExample, Example, differences
 
 
 def run(arguments: list[str]) -> int:

@@ -6,15 +6,16 @@ import json
 import time
 from typing import Any
 
-from commands.shared import advice, examples
+from commands.shared import advice
 from commands.shared.arguments import parse_arguments, switch
-from commands.shared.examples import TOLERANCE, BadExample, Example, differences, in_short
 from commands.shared.http import Response, pretty, printable, send, shown
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.readiness import fetch_ready, indented, worker_states
 from commands.shared.running import api_url, running_dev
 from commands.shared.screen import colour, say
 from commands.shared.waiting import growing, wait_for
+from denzel import examples
+from denzel.examples import TOLERANCE, BadExample, Example, differences, in_short
 
 EXAMPLES = ROOT / examples.FOLDER
 WAIT = 600.0  # seconds for an asynchronous task

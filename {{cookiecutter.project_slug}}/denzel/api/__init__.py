@@ -3,10 +3,14 @@
     application   the Falcon application: its paths, and which executor it has
     predict       POST /predict: reads, checks and verifies a request, submits it, answers
     resources     GET and DELETE /status; /info, /ping, /ready
+    routes        which pages there are: /, /docs, /openapi.json
+    pages         what /docs and /openapi.json answer, from memory
+    front         what / answers
+    inbox         the receiver of callbacks that /docs has, for development
     answers       how answers and errors are written
     metrics       GET /metrics; how answers are counted
     task_id       ids that tell their age and origin
 
-May import: the top level of `denzel`, `metrics`, `pipeline`, and `server.board` for what /ping tells. Whatever runs the
-model is behind `denzel.executor`; only `application` knows which packages implement it.
+May import: the top level of `denzel`, `metrics`, `openapi`, `pipeline`, and `server.board` for what /ping tells.
+Whatever runs the model is behind `denzel.executor`; only `application` knows which packages implement it.
 """

@@ -1,4 +1,4 @@
-"""The HTTP interface: /predict, /status, /info, /ping, /ready and /metrics as a Falcon ASGI application."""
+"""The HTTP interface as a Falcon ASGI application: /predict, /status, /info, /ping, /ready, /metrics, and the pages."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from denzel.api.metrics import Metrics, count
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
+from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.logs import about
@@ -53,7 +54,6 @@ def create_app(
     quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
-    app.set_error_serializer(partial(write_error, (*PATHS, METRICS) if figures else PATHS))
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
@@ -63,10 +63,14 @@ def create_app(
         Ping(),
         Ready(executor, pipeline),
     )
-    for path, resource in zip(PATHS, resources, strict=True):
+    routes = {
+        **dict(zip(PATHS, resources, strict=True)),
+        **({METRICS: Metrics(figures)} if figures else {}),
+        **pages_of(settings, executor, pipeline, figures),
+    }
+    for path, resource in routes.items():
         app.add_route(path, resource)
-    if figures:
-        app.add_route(METRICS, Metrics(figures))
+    app.set_error_serializer(partial(write_error, [path for path in routes if path not in BEHIND_PAGES]))
     return app
 
 

@@ -53,7 +53,7 @@ class Predict:
         self._settings = settings
         self._executor = executor
         self._pipeline = pipeline
-        self._allowed = callback_addresses.CallbackPolicy(settings.callback_allow, settings.callback_ports)
+        self._allowed = settings.callback_policy
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:

@@ -54,7 +54,7 @@ def main() -> None:
     COUNTS.inherit("callbacks")
     try:
         settings = get_settings()
-        policy = CallbackPolicy(settings.callback_allow, settings.callback_ports)
+        policy = settings.callback_policy
         sender = Sender(policy, settings.callback_secret, settings.callback_timeout, ca=settings.callback_ca)
     except ValueError as error:
         sys.exit(str(error))

@@ -18,7 +18,6 @@ import orjson
 
 from denzel import card, jsonio, origin
 from denzel.admission import Admission, Refused, why_refused
-from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.inline.records import Record, Records, now
@@ -68,9 +67,9 @@ class InlineExecutor:
 
     async def start(self) -> None:
         log.warning("EXECUTOR=inline: the model runs in the API process; tasks do not survive a restart")
-        policy = CallbackPolicy(self._settings.callback_allow, self._settings.callback_ports)
+        settings = self._settings
         self._sender = await Sender(
-            policy, self._settings.callback_secret, self._settings.callback_timeout, ca=self._settings.callback_ca
+            settings.callback_policy, settings.callback_secret, settings.callback_timeout, ca=settings.callback_ca
         ).__aenter__()
         self._spawn(self._load())
 

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
+from denzel.pipeline import declared
 from denzel.pipeline.errors import FILE, PipelineError, describe, place_of, project_path
 
 MODULE = "app.logic.pipeline"
@@ -18,7 +19,8 @@ def import_pipeline() -> ModuleType:
     """Import the user's module anew, so that a corrected file is seen by the next try.
 
     Raises:
-        PipelineError: it cannot be imported (with the line at fault), or one of the four functions is missing.
+        PipelineError: it cannot be imported (with the line at fault), one of the four functions is missing, or the
+            declared schema cannot be used.
     """
     for name in [name for name in sys.modules if name.startswith("app.")]:
         del sys.modules[name]
@@ -36,6 +38,7 @@ def import_pipeline() -> ModuleType:
         raise PipelineError(f"{FILE} must define {', '.join(FUNCTIONS)}; missing: {', '.join(missing)}")
     if not isinstance(getattr(module, "BATCHABLE", False), bool):
         raise PipelineError(f"{FILE}: BATCHABLE must be True or False, not {module.BATCHABLE!r:.40}")
+    declared.of(module)
     return module
 
 

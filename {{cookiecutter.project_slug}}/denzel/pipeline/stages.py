@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from denzel import jsonio
+from denzel.pipeline import declared
 from denzel.pipeline.errors import BadAnswer, describe
 from denzel.timings import Stopwatch
 
@@ -20,9 +21,11 @@ def verified(module: ModuleType, json_data: Any) -> Any:
     """What `verify_input` made of a request.
 
     Raises:
+        NotAsDeclared: the request does not fit the schema that the project declares (`declared`).
         Exception: whatever `verify_input` raised: the request is bad.
         BadAnswer: `verify_input` returned nothing: the function is at fault, not the request.
     """
+    declared.check(module, json_data)
     value = module.verify_input(json_data)
     if value is None and json_data is not None:
         raise BadAnswer("verify_input returned None; end it with `return json_data`")

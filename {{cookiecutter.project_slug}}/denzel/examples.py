@@ -1,7 +1,8 @@
 """The one reader of the example files: requests with the answer or the error that is expected of them.
 
-`make predict` and `make bench` send them to the running service; pytest-denzel makes a test of each. Both import
-this module, so it prints nothing, reads no settings, and takes files and folders of any project.
+`make predict` and `make bench` send them to the running service; pytest-denzel makes a test of each; the service's
+own description (/openapi.json) has them. All import this module, so it prints nothing, reads no settings, takes files
+and folders of any project, and needs the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,0 +1,6 @@
+"use strict";
+// Links to another port of the same host: the service does not know under which name it is reached.
+for (const link of document.querySelectorAll("a[data-port]")) {
+    link.href = `${location.protocol}//${location.hostname}:${link.dataset.port}/`;
+    link.hidden = false;
+}
