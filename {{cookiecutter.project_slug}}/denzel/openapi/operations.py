@@ -13,7 +13,8 @@ _TASK = {
     "description": "The id that /predict has answered, in its body or in the header `Denzel-Task-Id`.",
     "schema": {"type": "string"},
 }
-_TASK_HEADERS = {name: header(name) for name in ("Denzel-Task-Id", "Preference-Applied")}
+_TOLD = {name: header(name) for name in ("X-Request-Id", "Server-Timing")}
+_TASK_HEADERS = {**{name: header(name) for name in ("Denzel-Task-Id", "Preference-Applied")}, **_TOLD}
 _PREFER = {
     "name": "Prefer",
     "in": "header",
@@ -27,6 +28,18 @@ _KEY = {
     "description": "A key of your own, such as a UUID: for a day the same request with it is answered as the first "
     "one was, and is not run again. With another request it is refused (422).",
     "schema": {"type": "string", "maxLength": 255},
+}
+_REQUEST_ID = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "An id of your own for this request: the answer, the log and the callback have it, too.",
+    "schema": {"type": "string"},
+}
+_TRACE = {
+    "name": "traceparent",
+    "in": "header",
+    "description": "The trace that this request belongs to (W3C Trace Context): the callback has it, too.",
+    "schema": {"type": "string"},
 }
 _PREDICT = """Send one JSON document.
 
@@ -77,7 +90,7 @@ def _predict(examples: Part) -> Part:
         "tags": ["Predictions"],
         "summary": "Predict",
         "description": _PREDICT,
-        "parameters": [_PREFER, _KEY],
+        "parameters": [_PREFER, _KEY, _REQUEST_ID, _TRACE],
         "requestBody": {"required": True, "content": body},
         "responses": _answers(),
         "callbacks": {"predictions": {"{$request.body#/callback_uri}": {"post": _callback()}}},
@@ -156,7 +169,7 @@ def _status() -> Part:
         "responses": {
             "200": {
                 "description": "Its state, and the result once it has ended.",
-                "headers": {"Denzel-Model": header("Denzel-Model")},
+                "headers": {"Denzel-Model": header("Denzel-Model"), **_TOLD},
                 "content": content(schema("Status")),
             },
             **_unknown(),

@@ -52,6 +52,15 @@ HEADERS: Part = {
         "description": "The version of the model that has answered; missing where the model has none.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"},
     },
+    "X-Request-Id": {
+        "description": "The request's own header of this name, or an id that was made for it; the log has it, too.",
+        "schema": {"type": "string"},
+    },
+    "Server-Timing": {
+        "description": "Where the time went (W3C Server Timing): verify, queue, process and predict in milliseconds, "
+        "the number of requests in the call, the version of the model.",
+        "schema": {"type": "string"},
+    },
     "Location": {
         "description": "The path of the task's status.",
         "schema": {"type": "string", "format": "uri-reference"},
@@ -139,6 +148,14 @@ SCHEMAS: Part = {
             "done": {"type": "integer", "description": "Of an ingesting: items that are done."},
             "total": {"type": "integer", "description": "Of an ingesting: items in all."},
             "waiting_for": {"type": "string", "description": "Why no worker can take it at the moment."},
+            "timings": {
+                "type": "object",
+                "description": "Where the time went: seconds of each stage, and how many requests its call had.",
+                "properties": {
+                    **{name: {"type": "number"} for name in ("verify", "queue", "process", "predict")},
+                    "batch": {"type": "integer"},
+                },
+            },
             "callback": schema("Delivery"),
         },
     },
