@@ -98,7 +98,7 @@ def test_a_request_that_is_sent_again_tells_of_the_first_time(ways: Service) -> 
 def test_inline_too(new_service: Callable[..., Service]) -> None:
     service = new_service(EXECUTOR="inline", SYNC_TIMEOUT=5)
     service.start("api")
-    service.wait_ready(processes=0)
+    eventually(lambda: service.get("/ready").status_code == 200, "the model is loaded")
     found = timing(service.predict(SLEEPS))
     assert float(found["process"]) >= 30
     assert float(found["predict"]) >= 60

@@ -19,4 +19,4 @@ class ServerLog(Logger):
         is_json = get_settings().log_format == "json"
         for handler in self.error_log.handlers:
             handler.setFormatter(JsonForm("api") if is_json else TextForm(self.error_fmt, self.datefmt))
-            handler.setStream(own_stream("stderr"))  # type: ignore[attr-defined]
+            handler.setStream(own_stream("stderr"))

@@ -88,9 +88,7 @@ class TaskEvents:
         if may_take_long and self._shown:
             self.flush()
 
-    def end(
-        self, tasks: Sequence[tuple[str, bytes]], ended: Sequence[tuple[str, str, bytes, bytes, str]], seconds: float
-    ) -> None:
+    def end(self, tasks: Sequence[tuple[str, bytes]], ended: Sequence[tuple[Any, ...]], seconds: float) -> None:
         """Tasks have run; `ended` holds an `EndedTask` of each, in the same order."""
         now, clock = time.monotonic(), time.time()
         for (task_id, request), ending in zip(tasks, ended, strict=True):
