@@ -18,6 +18,7 @@ from denzel.openapi import project
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings
 from tests.support.services import Service
+from tests.support.waiting import eventually
 
 Client = falcon.testing.TestClient
 
@@ -39,7 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def client(root: Path) -> Callable[..., Client]:
-    """Call it with settings: a client of an API in this process, whose model is not loaded."""
+    """Call it with settings: a client of an API in this process, that nothing else runs for."""
 
     def create(**settings: str) -> Client:
         module = ModuleType("pipeline")
@@ -120,9 +121,10 @@ def test_the_front_page_is_html_for_browsers_and_json_for_others(client: Callabl
             "Monitor": "http://falconframework.org:5555/",
             "Service": "./",
         }
-        assert (body["ready"], body["queue"]) == (False, 0)
+        assert body["queue"] == 0
         assert body["recent"].keys() == {"ends", "requests_per_second", "failures_per_second", "p50_ms", "p95_ms"}
-        assert [worker["state"] for worker in body["workers"]] == ["LOADING"]
+        [worker] = body["workers"]
+        assert worker["state"] == ("UP" if body["ready"] else "LOADING")
 
 
 def test_without_metrics_there_are_no_figures(client: Callable[..., Client]) -> None:
@@ -205,7 +207,7 @@ def test_the_paths_of_an_unknown_path_name_the_pages(new_service: Callable[..., 
     service = new_service(EXECUTOR="inline", FRONT_PAGE="off")
     service.start("api")
     description = service.get("/nowhere").json()["description"]
-    assert re.search(r"/ready, /docs, /openapi\.json\.$", description)
+    assert re.search(r"/ready, /metrics, /docs, /openapi\.json\.$", description)
 
 
 DECLARING = """
@@ -226,7 +228,7 @@ def test_a_declared_schema_is_enforced_on_every_way(
     service = new_service(**settings)
     (service.project / "app/logic/pipeline.py").write_text(DECLARING)
     service.start(*(("api",) if "EXECUTOR" in settings else ("redis", "api", "denzel")))
-    service.wait_ready(processes=0)
+    eventually(lambda: service.get("/ready").status_code == 200, "it is ready", 30)
     for _ in range(40):  # until verify_input has come to the event loop, and after
         assert service.predict({"a": 1}).json() == {"a": 1, "seen": 1}
         found = service.predict({"a": "x", "callback_uri": "http://127.0.0.1/"}, prefer="wait=5")

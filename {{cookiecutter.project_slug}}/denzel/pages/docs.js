@@ -32,6 +32,7 @@
             this.began = performance.now();
             find("steps").replaceChildren();
             find("result").textContent = "";
+            delete find("result").dataset.ended;
             find("cancel").hidden = true;
             task = null;
         }
