@@ -56,6 +56,42 @@ class Connection(Protocol):
         """Let the application have a request."""
 
 
+class _Asked:
+    """A request that was verified.
+
+    Attributes:
+        source: where it comes from.
+        came: when it had come (perf_counter).
+        verified: when `verify_input` had ended.
+        verify: seconds of that.
+        withdraw: what is to be called when its client goes.
+    """
+
+    __slots__ = ("came", "connection", "cycle", "source", "task_id", "verified", "verify", "withdraw")
+
+    def __init__(
+        self, connection: Connection, cycle: Any, task_id: str, source: Origin, came: float, verified: float
+    ) -> None:
+        self.connection, self.cycle, self.task_id, self.source = connection, cycle, task_id, source
+        self.came, self.verified, self.verify = came, verified, 0.0
+        self.withdraw: Callable[[], None] = _nothing
+
+    @property
+    def request_id(self) -> str:
+        """The client's own, or its task's."""
+        return self.source.request_id or self.task_id
+
+    def exchange(self) -> Exchange:
+        """What the usual way goes on with."""
+        return Exchange(
+            "POST", "/predict", self.came, self.source, self.request_id, self.task_id, "", self.verify, self.verified
+        )
+
+
+def _nothing() -> None:
+    pass
+
+
 class QuickWay:
     """Takes requests from the server, and gives back those that it does not answer.
 
@@ -73,7 +109,7 @@ class QuickWay:
         exchanges: Exchanges,
     ) -> None:
         self.is_open = is_open
-        self._sample = exchanges.sample
+        self._exchanges, self._sample = exchanges, exchanges.sample
         self._most_bytes = most_bytes
         self._executor = executor
         self._pipeline = pipeline
@@ -118,70 +154,59 @@ class QuickWay:
             about.THREAD.about = ()
         if verified is None:
             return False
-        end = perf_counter()
-        verify = end - began
-        COUNTS.observe(VERIFY, verify)
+        asked = _Asked(connection, cycle, task_id, source, came, perf_counter())
+        asked.verify = asked.verified - began
+        COUNTS.observe(VERIFY, asked.verify)
         if verified[1] is not None:  # a callback_uri
-            scope[VERIFIED] = verified
-            scope[EXCHANGE] = _exchange(task_id, came, source, verify, end)
+            scope[VERIFIED], scope[EXCHANGE] = verified, asked.exchange()
             return False
-        task = Task(task_id, verified[0], "live", None, origin=whose[0][1], verify=verify)
-        withdraw = partial(self._executor.withdraw, task_id)
+        return self._give(asked, Task(task_id, verified[0], "live", None, origin=whose[0][1], verify=asked.verify))
 
-        def tell(predictions: bytes, model: str, times: CallTimes) -> None:
-            connection.when_gone.discard(withdraw)
-            now = perf_counter()
-            queue = times.queue(now - end) * 1e3
-            headers = (
-                f"content-type: application/json\r\ndenzel-task-id: {task_id}\r\n"
-                f"x-request-id: {source.request_id or task_id}\r\n"
-                f"server-timing: verify;dur={verify * 1e3:.3f}, queue;dur={queue:.3f}{times.header}\r\n"
-            )
-            if model:
-                headers += f"denzel-model: {model}\r\n"
-            connection.answer(cycle, headers.encode(), predictions)
-            COUNTS.predicted(came, now)
-            if self._sample.admits(now):
-                tell_answer("POST", "/predict", 200, now - came, whose, verify, now - end, times)
-
-        future = self._executor.begin(task, tell)
+    def _give(self, asked: _Asked, task: Task) -> bool:
+        """Have a task run; False when no process takes it at once."""
+        future = self._executor.begin(task, partial(self._tell, asked))
         if future is None:
-            scope[READY] = task
-            scope[EXCHANGE] = _exchange(task_id, came, source, verify, end)
+            asked.cycle.scope[READY], asked.cycle.scope[EXCHANGE] = task, asked.exchange()
             return False
-        connection.when_gone.add(withdraw)
-        exchange = partial(_exchange, task_id, came, source, verify, end)
-        future.add_done_callback(partial(self._take_usual_way, connection, cycle, task, withdraw, exchange))
+        asked.withdraw = partial(self._executor.withdraw, task.id)
+        asked.connection.when_gone.add(asked.withdraw)
+        future.add_done_callback(partial(self._take_usual_way, asked, task))
         return True
 
-    def _take_usual_way(
-        self,
-        connection: Connection,
-        cycle: Any,
-        task: Task,
-        withdraw: Callable[[], None],
-        exchange: Callable[[], Exchange],
-        future: Any,
-    ) -> None:
-        connection.when_gone.discard(withdraw)
+    def _tell(self, asked: _Asked, predictions: bytes, model: str, times: CallTimes) -> None:
+        """Answer a request."""
+        asked.connection.when_gone.discard(asked.withdraw)
+        now = perf_counter()
+        passed = now - asked.verified
+        headers = (
+            f"content-type: application/json\r\ndenzel-task-id: {asked.task_id}\r\n"
+            f"x-request-id: {asked.request_id}\r\n"
+            f"server-timing: verify;dur={asked.verify * 1e3:.3f}, queue;dur={times.queue(passed) * 1e3:.3f}"
+            f"{times.header}\r\n"
+        )
+        if model:
+            headers += f"denzel-model: {model}\r\n"
+        asked.connection.answer(asked.cycle, headers.encode(), predictions)
+        COUNTS.predicted(asked.came, now)
+        if self._sample.admits(now):
+            about_it = ((asked.task_id, asked.source.text),)
+            tell_answer("POST", "/predict", 200, now - asked.came, about_it, asked.verify, passed, times)
+
+    def _take_usual_way(self, asked: _Asked, task: Task, future: Any) -> None:
+        connection, scope = asked.connection, asked.cycle.scope
+        connection.when_gone.discard(asked.withdraw)
         # Falcon may find that the client has gone, and do nothing more.
         finishing = asyncio.ensure_future(self._executor.finish(task))
         self._finishing.add(finishing)
         finishing.add_done_callback(self._finished)
         if connection.is_gone:
+            self._exchanges.end(asked.exchange())
             COUNTS.answered("gone", 0.0, 0.0)
         else:
-            cycle.scope[BEGUN] = task, finishing
-            cycle.scope[EXCHANGE] = exchange()
-            connection.take_usual_way(cycle)
+            scope[BEGUN], scope[EXCHANGE] = (task, finishing), asked.exchange()
+            connection.take_usual_way(asked.cycle)
 
     def _finished(self, finishing: asyncio.Future[Outcome]) -> None:
         self._finishing.discard(finishing)
         if not finishing.cancelled():
             finishing.exception()  # whoever waits for it is told
-
-
-def _exchange(task_id: str, came: float, source: Origin, verify: float, verified: float) -> Exchange:
-    """What the usual way goes on with."""
-    request_id = source.request_id or task_id
-    return Exchange("POST", "/predict", came, source, request_id, task_id, "", verify, verified)
