@@ -153,8 +153,8 @@ class _Converter:
             items = [self.convert(one) for one in arguments]
             return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
         if origin in _LISTS or origin is tuple:
-            items = self.convert(arguments[0]) if arguments else {}
-            return {"type": "array", **({"items": items} if items else {})}
+            each = self.convert(arguments[0]) if arguments else {}
+            return {"type": "array", **({"items": each} if each else {})}
         return {}
 
     def _annotated(self, hint: Any, extras: tuple[Any, ...]) -> Schema:
