@@ -46,9 +46,10 @@ class Stopwatch:
     def stop(self) -> None:
         """The call has ended, in whatever way."""
         now = time.perf_counter()
-        processed = now if self._processed is None else self._processed
-        self.process = processed - self._began
-        self.predict = now - processed
+        if self._processed is None:
+            self.process = now - self._began
+        else:
+            self.process, self.predict = self._processed - self._began, now - self._processed
 
 
 class CallTimes:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import types
 from typing import Any
 
 import pytest
 
 from denzel.metrics import layout, machine
-from denzel.metrics.counts import COUNTS, Counts, Measured
+from denzel.metrics.counts import Counts
 from denzel.metrics.pages import Pages, inherited
+from denzel.pipeline import stages
+from denzel.timings import Stopwatch
 
 SUCCESS = layout.REQUESTS["success"]
 FORK = multiprocessing.get_context("fork")
@@ -177,27 +180,18 @@ def test_the_waits_of_tasks_are_told_by_their_ids(monkeypatch: pytest.MonkeyPatc
     assert totals["stage:queue:2.5"] == 1
 
 
-def test_a_pipeline_is_measured_and_stays_what_it_is() -> None:
-    import types
-
-    module = types.ModuleType("pipeline")
-    module.BATCHABLE = True  # type: ignore[attr-defined]
-    module.process = lambda model, data: (model, data)  # type: ignore[attr-defined]
-
-    def predict(model: Any, data: Any) -> Any:
-        raise ValueError("no")
-
-    module.predict = predict  # type: ignore[attr-defined]
-    measured = Measured(module)
-    before = COUNTS.share().totals()
-    assert measured.BATCHABLE is True
-    assert measured.process(1, 2) == (1, 2)
-    with pytest.raises(ValueError, match="no"):
-        measured.predict(1, 2)
-    now = COUNTS.share().totals()
-    for stage in ("process", "predict"):
-        histogram = layout.STAGE[stage]
-        assert sum(now[histogram.first : histogram.total]) - sum(before[histogram.first : histogram.total]) == 1
+def test_a_stage_that_fails_is_measured_and_one_that_is_not_reached_is_not() -> None:
+    counts, module = Counts(), types.ModuleType("pipeline")
+    module.predict = lambda model, data: data[model]  # type: ignore[attr-defined]
+    for process, error in ((lambda model, data: data, KeyError), (lambda model, data: data.no, AttributeError)):
+        module.process = process  # type: ignore[attr-defined]
+        watch = Stopwatch()
+        with pytest.raises(error):
+            stages.predictions(module, 1, {}, watch)
+        counts.called(watch.process, watch.predict)
+    totals = counts.share().totals()
+    counted = {name: sum(totals[layout.STAGE[name].first : layout.STAGE[name].total]) for name in layout.STAGE}
+    assert {name: number for name, number in counted.items() if number} == {"process": 2, "predict": 1}
 
 
 def test_a_process_is_told_of_while_it_lives() -> None:
