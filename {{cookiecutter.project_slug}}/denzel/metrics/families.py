@@ -149,8 +149,9 @@ def _containers(known: Known) -> Iterator[Metric]:
     limit = GaugeMetricFamily(
         "denzel_memory_limit_bytes", "Memory that it may use at the most", labels=["service", "host"]
     )
+    places: dict[tuple[str, ...], tuple[set[str], Mapping[str, float]]] = {}
     for container in known.containers:
-        place = [container["service"], container["host"]]
+        place = container["service"], container["host"]
         for process in container["processes"]:
             labels = [*place, process["title"], str(process["pid"])]
             cpu.add_metric(labels, process["cpu"])
@@ -158,11 +159,14 @@ def _containers(known: Known) -> Iterator[Metric]:
             if process.get("load_seconds"):  # it holds a model
                 running.add_metric(labels, process["running"])
                 load.add_metric(labels, process["load_seconds"])
-        for version in sorted(set(container.get("versions", ()))):
-            model.add_metric(place, {"version": version})
-        if container["memory"]:
-            used.add_metric(place, container["memory"]["used"])
-            limit.add_metric(place, container["memory"]["limit"])
+        versions, _ = places.get(place, (set(), {}))
+        places[place] = {*versions, *container.get("versions", ())}, container["memory"]
+    for where, (versions, bytes_of) in places.items():
+        for version in sorted(versions):
+            model.add_metric(where, {"version": version})
+        if bytes_of:
+            used.add_metric(where, bytes_of["used"])
+            limit.add_metric(where, bytes_of["limit"])
     yield from (family for family in (cpu, memory, running, load, model, used, limit) if family.samples)
 
 

@@ -96,7 +96,7 @@ MAX_DEATHS = 3
 # The same where nobody was left to say how the process ended: the whole container was gone, perhaps for another reason.
 MAX_LOSSES = 10
 # What a container told of itself holds for this long (seconds); that its messages came is known for a day.
-TOLD = 15
+TOLD = 5
 KNOWN = 86_400
 
 # What the scripts know by these names.

@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis import asyncio as redis
@@ -129,7 +129,7 @@ class QueueFigures:
         return Known(
             here,
             {name.decode(): int(value) for name, value in zip(totals[::2], totals[1::2], strict=True)},
-            [json.loads(text) for text in told],
+            _containers(told),
             ready,
             queue,
             [_node(*nodes[at : at + 3]) for at in range(0, len(nodes), 3)],
@@ -147,6 +147,15 @@ class QueueFigures:
         """Await a request to Redis, within the time that a scraper can be kept waiting."""
         async with timeout(PATIENCE):
             return await request
+
+
+def _containers(told: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What containers tell of themselves; of one that has just been restarted what it told last."""
+    found = {}
+    for text in told:
+        container = json.loads(text)
+        found[container["service"], container["host"], container.get("node")] = container
+    return list(found.values())
 
 
 def _node(name: bytes, age: int, heartbeat: bytes) -> dict[str, Any]:

@@ -63,11 +63,12 @@ def count_reload(done: bool) -> None:
     COUNTS.add(RELOADS["denzel", "done" if done else "failed"])
 
 
-async def watch(client: Any, versions: Callable[[], Iterable[str]]) -> None:
+async def watch(client: Any, node: str, versions: Callable[[], Iterable[str]]) -> None:
     """Pass on what is counted, once a second, until cancelled; once more then.
 
     Args:
         client: of Redis.
+        node: the name of this supervisor's node.
         versions: tells the versions of the models that serve.
     """
     if COUNTS.pages is None:
@@ -77,17 +78,17 @@ async def watch(client: Any, versions: Callable[[], Iterable[str]]) -> None:
     while True:
         try:
             await asyncio.sleep(totals.EVERY)
-            await _send(client, pages, versions)
+            await _send(client, pages, node, versions)
         except asyncio.CancelledError:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(_send(client, pages, versions), totals.PATIENCE)
+                await asyncio.wait_for(_send(client, pages, node, versions), totals.PATIENCE)
             raise
 
 
-async def _send(client: Any, pages: Pages, versions: Callable[[], Iterable[str]]) -> None:
+async def _send(client: Any, pages: Pages, node: str, versions: Callable[[], Iterable[str]]) -> None:
     try:
         told = [version for text in versions() for version in text.split(", ")]
-        await totals.send(client, pages, {**machine.told("denzel", pages), "versions": told})
+        await totals.send(client, pages, {**machine.told("denzel", pages), "node": node, "versions": told})
     except (RedisError, OSError) as error:
         log.debug("What was counted waits for Redis: %s", error)
     except Exception:  # whatever it is, it ends neither the predictions nor the supervisor

@@ -94,7 +94,7 @@ class Supervisor:
             self._watch_time,
             self._watch_cancelled,
             lambda: ingest_starter.watch(self._redis, self._start, self._stopping),
-            lambda: figures.watch(self._redis, lambda: versions_of(self._prediction_processes()).values()),
+            lambda: figures.watch(self._redis, self._name, lambda: versions_of(self._prediction_processes()).values()),
         )
         starting, reloading, *_ = loops = [asyncio.create_task(duty()) for duty in duties]
         await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,5 @@
 -- KEYS: none; the names of all keys stand in keys.py.
--- Returns the totals; what containers tell of themselves; the heartbeats (name, age in seconds, JSON); then how many
+-- Returns the totals; what containers tell of themselves, the last one last; the heartbeats (name, age in seconds, JSON); then how many
 -- tasks wait, for how long the oldest of them has, how many are claimed, were given up, how many callbacks are to be
 -- sent, and the measured speed.
 local claimed = 0
@@ -9,8 +9,10 @@ end
 local told = {}
 for _, text in ipairs(redis.call('HVALS', CONTAINERS)) do
     local second, json = string.match(text, '^(%d+) (.*)$')
-    if tonumber(second) >= seconds - TOLD then told[#told + 1] = json end
+    if tonumber(second) >= seconds - TOLD then told[#told + 1] = {tonumber(second), json} end
 end
+table.sort(told, function(one, other) return one[1] < other[1] end)
+for place, one in ipairs(told) do told[place] = one[2] end
 local nodes = {}
 local beats = redis.call('HGETALL', NODES)
 for i = 1, #beats, 2 do
