@@ -38,7 +38,7 @@ class Browser:
     """One page in a browser of its own; leaving the `with` block ends it.
 
     Attributes:
-        complaints: what the browser has logged as errors: scripts', blocked by the page's policy, not found.
+        complaints: what the browser has logged as errors: of scripts, blocked by the page's policy, files not found.
         asked: the URLs that the page has requested.
     """
 
@@ -168,10 +168,16 @@ class Browser:
             self.asked.append(parameters["request"]["url"])
         elif event.get("method") == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(parameters["exceptionDetails"])[:1000])
-        elif event.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+        elif event.get("method") == "Log.entryAdded" and _is_complaint(parameters["entry"]):
             self.complaints.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
         elif event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] == "error":
             self.complaints.append(json.dumps(parameters["args"])[:1000])
+
+
+def _is_complaint(entry: dict[str, Any]) -> bool:
+    """Whether the browser logs an error of the page; an answer of the API with a status of 400 or more is none."""
+    answered = entry["text"].startswith("Failed to load resource: the server responded with a status of")
+    return entry["level"] == "error" and not (answered and "/docs" not in entry.get("url", ""))
 
 
 def _seen(selector: str) -> str:

@@ -105,6 +105,12 @@ def test_values_that_look_like_schemas_stay_values() -> None:
     assert found["components"]["schemas"]["Request"]["properties"]["a"] == schema["properties"]["a"]
 
 
+def test_the_text_of_the_project_is_no_markup() -> None:
+    text = "<b>\n# no heading ``` [a](javascript:b)"
+    assert of(text=text)["info"]["description"] == f"````text\n{text}\n````"
+    assert of()["info"]["description"] == ""
+
+
 NAMES = ("<script>", "a/b", "", "$ref", "{x}", "naïve 花", "__proto__")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,12 +40,21 @@ def document(project: Project, metrics: bool = False) -> dict[str, Any]:
     }
     return {
         "openapi": VERSION,
-        "info": {"title": project.title, "description": project.text, "version": project.version or "1"},
+        "info": {"title": project.title, "description": _as_it_is(project.text), "version": project.version or "1"},
         "servers": [{"url": "./", "description": "This service, under whatever path it is reached."}],
         "tags": list(operations.TAGS),
         "paths": operations.paths(_shown(project.examples), metrics),
         "components": {"schemas": schemas, "headers": HEADERS},
     }
+
+
+def _as_it_is(text: str) -> str:
+    """Plain text in CommonMark, as descriptions are: nothing of it is a tag, a link or a heading."""
+    if not text:
+        return ""
+    runs = [len(run) for run in re.findall("`+", text)]
+    fence = "`" * max(3, *(length + 1 for length in runs)) if runs else "```"
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _request(project: Project, inferred_schema: Part) -> Part:
