@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable
 
@@ -41,11 +42,13 @@ def ways(request: pytest.FixtureRequest, new_service: Callable[..., Service]) ->
 
 
 def test_an_answer_tells_where_its_time_went(ways: Service) -> None:
+    began = time.monotonic()
     found = timing(ways.predict(SLEEPS))
+    passed = 1e3 * (time.monotonic() - began)
     assert list(found) == ["verify", "queue", "process", "predict", "batch", "model"]
     assert float(found["process"]) >= 30
     assert float(found["predict"]) >= 60
-    assert float(found["queue"]) < 60
+    assert sum(float(found[stage]) for stage in ("verify", "queue", "process", "predict")) < passed
     assert (found["batch"], found["model"]) == ("1", "v1.2")
 
 
