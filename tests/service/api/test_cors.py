@@ -49,7 +49,8 @@ def test_a_preflight_is_answered(named: Service) -> None:
         assert response.headers["Vary"] == "Origin"
         assert {"POST", "GET", "DELETE"} <= set(response.headers["Access-Control-Allow-Methods"].split(", "))
         allowed = {name.lower() for name in response.headers["Access-Control-Allow-Headers"].split(", ")}
-        assert allowed == {"content-type", "prefer", "idempotency-key", "authorization", "x-api-key"}
+        own = {"content-type", "prefer", "idempotency-key", "authorization", "x-api-key"}
+        assert allowed == {*own, "x-request-id", "traceparent", "tracestate"}
 
 
 def test_answers_and_errors_may_be_read(named: Service) -> None:

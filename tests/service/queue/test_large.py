@@ -79,7 +79,7 @@ def test_an_idle_process_is_handed_the_name_only(tasks: LargeTasks, worker: Work
     tasks.put("a")
     pair = [Task("a", b"", "sync", None), Task("b", b"{}", "sync", None)]
     tasks.call(store.submit, TERMS, pair, 1000, 5.0)
-    assert tasks.redis.lrange("denzel:hand:one", 0, -1) == [b"0\na \nb {}"]
+    assert tasks.redis.lrange("denzel:hand:one", 0, -1) == [b"0\na - \nb - {}"]
     handed, _ = take(worker, claimant) or ([], 0)
     assert large.complete(worker, handed) == ([("a", REQUEST), ("b", b"{}")], [])
     tasks.release("one")
@@ -182,7 +182,7 @@ def test_a_direct_task_that_becomes_known_has_its_request_beside_it(tasks: Large
         node, token = "worker@tested", "one"
 
     class Given:
-        id, request, link, accepted = "a", REQUEST, Link(), time.time()
+        id, request, link, accepted, origin, verify = "a", REQUEST, Link(), time.time(), "", None
 
     for _ in range(2):
         tasks.call(store.promote, TERMS, Given(), "channel", True)

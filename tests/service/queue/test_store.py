@@ -148,8 +148,8 @@ def test_detaching_too_late_gives_the_outcome_and_keeps_it(tasks: Tasks, end: An
     tasks.work("token")
     outcome = end("a")
     tasks.work("token", outcome)
-    assert tasks.detach("a") == [outcome[1].encode(), outcome[2], outcome[3] or None, None]
-    assert tasks.call(store.ending, "a") == [outcome[1].encode(), outcome[2], outcome[3] or None, None]
+    assert tasks.detach("a") == [outcome[1].encode(), outcome[2], outcome[3] or None, None, None]
+    assert tasks.call(store.ending, "a") == [outcome[1].encode(), outcome[2], outcome[3] or None, None, None]
     assert tasks.expiry("a") > 60
 
 
@@ -177,7 +177,7 @@ def test_a_cancelled_task_frees_its_place_and_tells_who_waits(tasks: Tasks, hear
     assert tasks.cancel("a") == "PENDING"
     assert tasks.waiting == ["b"]
     assert heard() == [("channel", 'a REVOKED "The task was cancelled."')]
-    assert tasks.call(store.ending, "a") == [*REVOKED, None]
+    assert tasks.call(store.ending, "a") == [*REVOKED, None, None]
     assert not tasks.record("a")["request"]
     assert tasks.submit("c", most=2)[1] == 2
     assert tasks.cancel("a") == "REVOKED"
