@@ -7,7 +7,7 @@ import uuid
 
 from tests.support.services import Service
 
-VARYING = ("date", "content-length")  # the time; a heartbeat's age
+VARYING = ("date", "content-length", "x-request-id")  # the time; a heartbeat's age; made for each request
 
 
 def paths(service: Service) -> list[str]:
