@@ -107,8 +107,13 @@ class Browser:
         return found["result"].get("value")
 
     def wait(self, script: str, timeout: float = 30.0) -> Any:
-        """Wait until an expression is true; its value."""
-        return eventually(lambda: self.run(script), lambda: f"{script}\n{self.told()}", timeout)
+        """Wait until an expression is true; its value. While a page is left or comes, expressions may fail."""
+
+        def look() -> Any:
+            with contextlib.suppress(AssertionError):
+                return self.run(script)
+
+        return eventually(look, lambda: f"{script}\n{self.told()}", timeout)
 
     def told(self) -> str:
         """What the page shows, and what the browser says of it."""

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.service.support.baked import BAKED
-from tests.service.support.sending import SECRET
 from tests.support import browser
 from tests.support.browser import Browser
 from tests.support.services import Service
@@ -79,8 +78,8 @@ def shown(page: Browser) -> dict:
 
 
 @pytest.mark.parametrize("name", sorted(BAKED))
-def test_everything_is_clicked_through(page: Browser, serve: Callable[..., Service], name: str) -> None:
-    service = serve(name, DOCS_INBOX="on", CALLBACK_SECRET=SECRET)
+def test_everything_is_clicked_through(page: Browser, serve: Callable[[str], Service], name: str) -> None:
+    service = serve(name)
     at_docs(page, service)
     page.wait("document.querySelector('#readiness').dataset.ready === 'true'")
 
@@ -143,9 +142,9 @@ def test_a_task_is_followed_while_it_waits_and_can_be_cancelled(
 @pytest.mark.parametrize("width", [360, 1400])
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_is_readable_light_and_dark_wide_and_narrow(
-    page: Browser, serve: Callable[..., Service], width: int, dark: bool
+    page: Browser, serve: Callable[[str], Service], width: int, dark: bool
 ) -> None:
-    service = serve("iris", DOCS_INBOX="on", CALLBACK_SECRET=SECRET)
+    service = serve("iris")
     page.resize(width)
     page.colour(dark)
     for path, ready in (("/docs", OPEN), ("/", "document.querySelector('#readiness').dataset.ready === 'true'")):
@@ -165,8 +164,8 @@ def test_it_is_readable_light_and_dark_wide_and_narrow(
         assert page.run(theirs) == []
 
 
-def test_keys_alone_are_enough(page: Browser, serve: Callable[..., Service]) -> None:
-    service = serve("iris", DOCS_INBOX="on", CALLBACK_SECRET=SECRET)
+def test_keys_alone_are_enough(page: Browser, serve: Callable[[str], Service]) -> None:
+    service = serve("iris")
     at_docs(page, service)
     page.tab_to(".skip")
     page.tab_to("#example")
@@ -188,8 +187,8 @@ def test_keys_alone_are_enough(page: Browser, serve: Callable[..., Service]) -> 
     page.wait(f"{EXECUTED} === '200'")
 
 
-def test_the_front_page_tells_how_the_service_is(page: Browser, serve: Callable[..., Service]) -> None:
-    service = serve("hostile", DOCS_INBOX="on", CALLBACK_SECRET=SECRET)
+def test_the_front_page_tells_how_the_service_is(page: Browser, serve: Callable[[str], Service]) -> None:
+    service = serve("hostile")
     page.open(f"{service.url}/")
     page.wait("document.querySelector('#readiness').dataset.ready === 'true'")
     assert page.run("document.querySelector('#workers td[data-state]').innerText") == "UP"
@@ -209,7 +208,9 @@ def test_the_front_page_tells_how_the_service_is(page: Browser, serve: Callable[
     assert page.run("window.hacked") is None
 
 
-def test_everything_works_under_a_path_of_a_proxy(page: Browser, serve: Callable[..., Service], prefixed: str) -> None:
+def test_everything_works_under_a_path_of_a_proxy(page: Browser, prefixed: str) -> None:
+    page: Browser, serve: Callable[[str], Service], prefixed: str
+) -> None:
     """A proxy that serves the API at /models/iris/."""
     page.open(f"{prefixed}/docs")
     page.wait(OPEN)
@@ -223,14 +224,14 @@ def test_everything_works_under_a_path_of_a_proxy(page: Browser, serve: Callable
 
 
 @pytest.fixture
-def prefixed(serve: Callable[..., Service]) -> Iterator[str]:
+def prefixed(serve: Callable[[str], Service]) -> Iterator[str]:
     """Where a proxy serves the Iris project, which takes /models/iris off each path."""
     import http.server
     import threading
 
     import requests
 
-    service = serve("iris", DOCS_INBOX="on", CALLBACK_SECRET=SECRET)
+    service = serve("iris")
 
     class Proxy(http.server.BaseHTTPRequestHandler):
         def pass_on(self) -> None:

@@ -19,7 +19,7 @@ CHECKS = (
 
 
 @pytest.mark.parametrize("name", ["iris", "hostile"])
-def test_every_answer_is_as_described(serve: Callable[..., Service], name: str, tmp_path: Path) -> None:
+def test_every_answer_is_as_described(serve: Callable[[str], Service], name: str, tmp_path: Path) -> None:
     service = serve(name)
     words = ["run", f"{service.url}/openapi.json", "--url", service.url, "--checks", CHECKS]
     words += ["--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--mode", "all", "--seed", "1"]
@@ -32,7 +32,7 @@ def test_every_answer_is_as_described(serve: Callable[..., Service], name: str, 
     assert "Traceback" not in service.log("api"), service.log("api")[-3000:]
 
 
-def test_the_examples_are_answered_as_described(serve: Callable[..., Service]) -> None:
+def test_the_examples_are_answered_as_described(serve: Callable[[str], Service]) -> None:
     for name in ("iris", "regression", "hostile"):
         service = serve(name)
         content = service.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
