@@ -17,7 +17,7 @@ TOX := tox>=4.30,<5
 
 help:  ## List these commands
 	@printf 'denzel-template: turns four functions into a model service\n\n'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.demo  ## Bake the Iris example, run it without Docker and ask it for predictions (KEEP=1: keep it running)
 	@exec $(IN_VENV) demo.py $(if $(KEEP),KEEP=$(KEEP))
