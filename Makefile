@@ -13,11 +13,11 @@ IN_VENV := $(VENV)/bin/python
 COOKIECUTTER := cookiecutter>=2.7,<3
 TOX := tox>=4.30,<5
 
-.PHONY: help demo test lint chaos compare clean
+.PHONY: help demo test lint docs pictures chaos compare clean
 
 help:  ## List these commands
 	@printf 'denzel-template: turns four functions into a model service\n\n'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.demo  ## Bake the Iris example, run it without Docker and ask it for predictions (KEEP=1: keep it running)
 	@exec $(IN_VENV) demo.py $(if $(KEEP),KEEP=$(KEEP))
@@ -28,6 +28,12 @@ test: $(VENV)/.tox  ## Run every test (ENV=template,plugin picks some); what nee
 lint: $(VENV)/.tox  ## Check style and types, inside the template too
 	@$(IN_VENV) -m tox run -e lint
 
+docs: $(VENV)/.tox  ## Build the documentation as a site, into site/
+	@$(IN_VENV) -m tox run -q -e site && printf 'Look at it: site/index.html\n'
+
+pictures: $(VENV)/.demo  ## Make the pictures of the documentation anew, from a running service; needs chromium (ONLY=monitor,terminal)
+	@PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 exec $(IN_VENV) docs/_source/pictures.py $(if $(ONLY),ONLY=$(ONLY))
+
 chaos: $(VENV)/.tox  ## Kill whatever can die while clients ask: MINUTES=5 and TASKS=1500 on each of four services (SEED=n)
 	@DENZEL_CHAOS_MINUTES=$(or $(MINUTES),5) DENZEL_CHAOS_TASKS=$(or $(TASKS),1500) DENZEL_CHAOS_SEED=$(SEED) \
 	  $(IN_VENV) -m tox run -e chaos
@@ -37,7 +43,7 @@ compare:  ## Measure the service beside other model servers, bench/README.md (WO
 	  $(if $(filter command,$(firstword $(origin $(name)))),$(name)=$($(name))))
 
 clean:  ## Remove what these commands made
-	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(VENV)/.demo: $(VENV)/.created Makefile

@@ -36,10 +36,10 @@ def main(words: Sequence[str]) -> None:
 
 
 def publish(files: Iterable[Path], write: str) -> None:
-    """Print the tables; with WRITE=1 put them into RESULTS.md, and the sentence of the top README into that."""
+    """Print the tables; with WRITE=1 put them into RESULTS.md, and the summary of the top README into that."""
     figures = Figures([json.loads(path.read_text(encoding="utf-8")) for path in files])
     report.publish("comparison", tables(figures), write)
-    if text := sentence(figures):
+    if text := summary(figures):
         report.publish("measured", text, write, README)
 
 
@@ -121,20 +121,37 @@ def tables(figures: Figures) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def sentence(figures: Figures) -> str:
-    """What the top README says; nothing until everything that it needs was measured."""
-    forest, iris, bulk = (figures.ratio((name, 64), "fastapi", "rate") for name in ("forest", "iris", "bulk"))
-    lone = figures.ratio(("iris", 1), "fastapi", "p50")
-    if not (forest and iris and bulk and lone):
+# What the top README tells of: rows of the table, and the servers beside this one.
+_SHOWN: tuple[tuple[str, Key], ...] = (
+    ("small support vector machine, 1 client", ("iris", 1)),
+    ("the same, 64 clients", ("iris", 64)),
+    ("random forest of 200 trees, 64 clients", ("forest", 64)),
+    ("tables of 10,000 rows, 64 clients", ("bulk", 64)),
+)
+_BESIDE = ("fastapi", "mosec32", "litserve", "bentoml")
+
+
+def summary(figures: Figures) -> str:
+    """The six lines of the top README's table, and what they say; nothing until all of FastAPI was measured."""
+    if not all(figures.ratio(key, "fastapi", "rate") for _, key in _SHOWN):
         return ""
+    peers = [name for name in _BESIDE if name in figures.peers]
+    rows = []
+    for title, key in _SHOWN:
+        ratios = [figures.ratio(key, name, "rate") for name in peers]
+        cells = [f"{found.median:.2f}" if found else NOT_MEASURED for found in ratios]
+        rows.append([title, f"{figures.median(key, OURS, 'rate'):.0f}", *cells])
     text = (
-        f"With 64 clients at once, against FastAPI that has the model in {servers.PROCESSES} processes and no queue: "
-        f"{forest.median:.1f} times the requests per second for a random forest, whose call takes milliseconds however "
-        f"many rows it gets; {iris.median:.1f} times for a small support vector machine; {bulk.median:.1f} times for "
-        f"tables of 10,000 rows. A lone client of the small model waits {lone.median:.1f} times as long. "
-        "[All figures](bench/RESULTS.md), mosec, LitServe and BentoML among them."
+        f"Requests per second, and by how much that is more (or, below 1, less) than the others answer, each with the "
+        f"model in {servers.PROCESSES} processes on the same machine, in turns. Of these, only here does what was "
+        "accepted with a task id survive a restart. [All figures](bench/RESULTS.md), and how they were measured."
     )
-    return "\n".join(textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False))
+    head = ["requests per second; times those of", "denzel-template", *map(_title, peers)]
+    return "\n\n".join([report.table(head, rows), "\n".join(_wrapped(text))])
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _ratios(figures: Figures) -> str:

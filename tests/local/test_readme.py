@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def test_five_minutes_from_a_trained_model_to_a_running_service(tmp_path: Path) 
     folder, project = tmp_path, tmp_path / "wine_cellar"
     scripts = {block.attributes["run"]: block.text for block in STEPS if "run" in block.attributes}
     answers = [json.loads(block.text) for block in STEPS if block.language == "json" and not block.attributes]
-    assert list(scripts) == ["bake", "install", "train", "predict", "refused", "async"]
+    assert list(scripts) == ["bake", "install", "train", "predict", "refused", "async", "twice"]
 
     bash(scripts["bake"], folder)
     for block in STEPS:
@@ -69,6 +70,9 @@ def test_five_minutes_from_a_trained_model_to_a_running_service(tmp_path: Path) 
         assert accepted["data"].pop("task_id")
         answers[1]["data"].pop("task_id")
         assert accepted == answers[1]
+        twice = re.findall(r"^denzel-task-id: (\S+)", run("twice"), re.MULTILINE | re.IGNORECASE)
+        assert len(twice) == 2
+        assert len(set(twice)) == 1
 
 
 @needs_curl

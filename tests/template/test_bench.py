@@ -104,7 +104,7 @@ def test_a_later_run_replaces_what_it_measured_again(bench: Any) -> None:
     assert "Old.\n\nNew." in comparison.tables(figures)
 
 
-def test_the_results_and_the_sentence_of_the_readme_are_written_from_the_figures(
+def test_the_results_and_the_table_of_the_readme_are_written_from_the_figures(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparison, report = bench("comparison"), bench("report")
@@ -122,13 +122,19 @@ def test_the_results_and_the_sentence_of_the_readme_are_written_from_the_figures
     raw.write_text(json.dumps(run(*turns[:-1])))
     comparison.main([str(raw), "WRITE=1"])
     assert "| iris | 64 | 300, 213.3 | 3.00 (3.00-3.00) |" in results.read_text()
-    assert "\nold\n" in readme.read_text()  # a figure of the sentence is missing
+    assert "\nold\n" in readme.read_text()  # a figure of the table is missing
     raw.write_text(json.dumps(run(*turns)))
     comparison.main([str(raw), "WRITE=1"])
-    text = " ".join(readme.read_text().split())
-    assert "12.3 times the requests per second for a random forest" in text
-    assert "3.0 times for a small support vector machine; 2.0 times for tables" in text
-    assert "A lone client of the small model waits 2.0 times as long." in text
+    text = readme.read_text()
+    assert [line for line in text.splitlines() if line.startswith("|")] == [
+        "| requests per second; times those of | denzel-template | FastAPI |",
+        "|---|---:|---:|",
+        "| small support vector machine, 1 client | 50 | 0.50 |",
+        "| the same, 64 clients | 300 | 3.00 |",
+        "| random forest of 200 trees, 64 clients | 1230 | 12.30 |",
+        "| tables of 10,000 rows, 64 clients | 20 | 2.00 |",
+    ]
+    assert "[All figures](bench/RESULTS.md)" in text
 
 
 class Forgetful(http.server.BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ import pytest
 from tests.support import markdown
 from tests.support.bakery import REPOSITORY, TEMPLATE
 
-DOCUMENTS = [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/*.md")), TEMPLATE / "README.md"]
+DOCUMENTS = [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/**/*.md")), TEMPLATE / "README.md"]
 IDS = [path.relative_to(REPOSITORY).as_posix() for path in DOCUMENTS]
 
 TARGET = re.compile(r"^([a-z0-9]+):.*## ", re.MULTILINE)

@@ -57,4 +57,4 @@ def test_the_repository_keeps_its_own(tmp_path: Path) -> None:
             (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, tmp_path / "copy" / name)
     turned = with_carriage_returns(tmp_path / "copy", home, tmp_path / "clone")
-    assert not [name for name in turned if not name.endswith((".md", ".svg", "LICENSE"))]
+    assert not [name for name in turned if not name.endswith((".md", ".png", ".svg", "LICENSE"))]
