@@ -31,7 +31,7 @@ from denzel.api.bodies import malformed, refuse_encoding
 from denzel.api.metrics import ANSWER
 from denzel.api.task_id import TaskIds
 from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
-from denzel.metrics.counts import COUNTS, VERIFY
+from denzel.metrics.counts import COUNTS
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
 from denzel.pipeline.in_api import UserPipeline
@@ -191,7 +191,7 @@ class Predict:
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             raise falcon.HTTPBadRequest(title="Bad input format", description=message_of(error)) from None
         finally:
-            COUNTS.observe(VERIFY, time.perf_counter() - began)
+            COUNTS.verified(time.perf_counter() - began)
 
     def _log_refusal(self, error: Exception) -> None:
         """What looks like a mistake in the code rather than in the request is shown, as often as it helps."""
