@@ -30,7 +30,7 @@ from denzel.api.answers import (
 from denzel.api.bodies import malformed, refuse_encoding
 from denzel.api.exchange import EXCHANGE, Exchange
 from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
-from denzel.metrics.counts import COUNTS, VERIFY
+from denzel.metrics.counts import COUNTS
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
 from denzel.pipeline.in_api import UserPipeline
@@ -78,7 +78,7 @@ class Predict:
             try:
                 verified = await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
             finally:
-                COUNTS.observe(VERIFY, exchange.measured(began))
+                COUNTS.verified(exchange.measured(began))
         request, verified_uri = verified
         callback_uri = verified_uri or callback_uri
         if callback_uri is not None:

@@ -19,7 +19,7 @@ from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
 from denzel.logs import about
 from denzel.logs.sample import tell_answer
-from denzel.metrics.counts import COUNTS, VERIFY
+from denzel.metrics.counts import COUNTS
 from denzel.origin import HEADERS, NOWHERE, Origin, from_headers
 from denzel.pipeline import stages
 from denzel.pipeline.in_api import Doubtful, UserPipeline
@@ -156,7 +156,7 @@ class QuickWay:
             return False
         asked = _Asked(connection, cycle, task_id, source, came, perf_counter())
         asked.verify = asked.verified - began
-        COUNTS.observe(VERIFY, asked.verify)
+        COUNTS.verified(asked.verify)
         if verified[1] is not None:  # a callback_uri
             scope[VERIFIED], scope[EXCHANGE] = verified, asked.exchange()
             return False

@@ -9,12 +9,13 @@ import logging
 import mmap
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from denzel.direct import forks, frames
 from denzel.direct.place import Place
-from denzel.metrics.counts import COUNTS, QUEUE
+from denzel.metrics.counts import COUNTS
 from denzel.record import Ending
 from denzel.timings import UNKNOWN, CallTimes
 
@@ -258,10 +259,10 @@ class Link(asyncio.Protocol):
         if not self._merges:
             seconds /= in_call
         self._call += (seconds - self._call) * (0.5 if seconds > self._call else 0.25)
-        now = self._links.loop.time()
+        now = time.time()  # the event loop's clock may count whole milliseconds
         for task_id, ending in answers:
             if given := self.given.pop(task_id, None):
-                COUNTS.observe(QUEUE, max(0.0, now - given.sent - in_its_call))
+                COUNTS.queued(max(0.0, now - given.accepted - in_its_call))
             try:
                 self._links.on_end(task_id, self, ending)
             except Exception:  # the others of this frame have been answered, too

@@ -22,7 +22,7 @@ from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.inline.records import Record, Records, now
 from denzel.logs import about
-from denzel.metrics.counts import COUNTS, QUEUE
+from denzel.metrics.counts import COUNTS
 from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.batch import BatchRunner, Call, failure
 from denzel.pipeline.batch_size import BatchSize
@@ -218,7 +218,7 @@ class InlineExecutor:
                 count = self._size.plan.portion(len(self._waiting))
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 for record in batch:
-                    COUNTS.observe(QUEUE, max(0.0, time.time() - float(record.fields[b"accepted"])))
+                    COUNTS.queued(max(0.0, time.time() - float(record.fields[b"accepted"])))
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})
                 began, left, self._running = time.monotonic(), bool(self._waiting), len(batch)
                 limit = self._size.plan.most

@@ -36,7 +36,6 @@ from denzel.metrics.pages import Pages
 VERIFY, QUEUE, PROCESS, PREDICT, REPLY, CALLBACK = (
     STAGE[name] for name in ("verify", "queue", "process", "predict", "reply", "callback")
 )
-_SUCCESS = REQUESTS["success"]
 # A task that has waited for longer (seconds) was run again by hand, long after it had ended.
 _LONGEST_WAIT = 100_000.0
 
@@ -46,17 +45,21 @@ class Counts:
 
     Attributes:
         pages: the shared memory.
+        verified, queued: called with the seconds that `verify_input` took, that a task waited.
+        predicted: called when a request has been answered with predictions, with when it had come and when they were
+            there (`time.perf_counter`).
     """
 
     def __init__(self) -> None:
         self.pages: Pages | None = None
-        self._values: Any = [0.0] * len(NAMES)
         self._own: Any = [0.0] * OWN
+        self._count_in([0.0] * len(NAMES))
 
     def use(self, shared: Pages, number: int, title: str) -> None:
         """Count in this page from now; as what this process is known, `layout.TITLES` has."""
         self.pages = shared
-        self._values, self._own = shared.counted(number), shared.own(number)
+        self._own = shared.own(number)
+        self._count_in(shared.counted(number))
         for place in range(PID + 1, OWN):
             self._own[place] = 0.0
         found = machine.process(os.getpid())
@@ -77,6 +80,11 @@ class Counts:
                 self._values[place] = number
         assert self.pages
         return self.pages
+
+    def _count_in(self, values: Any) -> None:
+        self._values = values
+        self.verified, self.queued = _observer(values, VERIFY), _observer(values, QUEUE)
+        self.predicted = _observer_of_predictions(values)
 
     def add(self, place: int) -> None:
         """Count one more."""
@@ -103,17 +111,6 @@ class Counts:
             now = time.perf_counter()
             self.observe(REPLY, now - arrived)
             self.observe(DURATION, now - began)
-
-    def predicted(self, began: float, arrived: float) -> None:
-        """The same of one that was answered with predictions."""
-        values, now = self._values, time.perf_counter()
-        values[_SUCCESS] += 1
-        seconds = now - arrived
-        values[REPLY.first + bisect_left(REPLY.bounds, seconds)] += 1
-        values[REPLY.total] += seconds
-        seconds = now - began
-        values[DURATION.first + bisect_left(DURATION.bounds, seconds)] += 1
-        values[DURATION.total] += seconds
 
     # ---- The pipeline --------------------------------------------------------------------------------------
 
@@ -164,6 +161,35 @@ class Counts:
         if state in CALLBACKS:
             self.add(CALLBACKS[state])
             self.observe(CALLBACK_TRIES, attempts)
+
+
+def _observer(values: Any, histogram: Histogram) -> Callable[[float], None]:
+    """What counts a measured number there: a closure, as that spares a third of the time, on each request's way."""
+    first, bounds, total = histogram.first, histogram.bounds, histogram.total
+
+    def observe(number: float) -> None:
+        values[first + bisect_left(bounds, number)] += 1
+        values[total] += number
+
+    return observe
+
+
+def _observer_of_predictions(values: Any) -> Callable[[float, float], None]:
+    first_reply, reply_total = REPLY.first, REPLY.total
+    first_duration, duration_total, bounds = DURATION.first, DURATION.total, DURATION.bounds
+    clock, success = time.perf_counter, REQUESTS["success"]
+
+    def predicted(began: float, arrived: float) -> None:
+        now = clock()
+        values[success] += 1
+        arrived = now - arrived
+        values[first_reply + bisect_left(bounds, arrived)] += 1
+        values[reply_total] += arrived
+        began = now - began
+        values[first_duration + bisect_left(bounds, began)] += 1
+        values[duration_total] += began
+
+    return predicted
 
 
 COUNTS = Counts()

@@ -1,7 +1,7 @@
 -- KEYS: none; the names of all keys stand in keys.py.
--- Returns the totals; what containers tell of themselves, the last one last; the heartbeats (name, age in seconds, JSON); then how many
--- tasks wait, for how long the oldest of them has, how many are claimed, were given up, how many callbacks are to be
--- sent, and the measured speed.
+-- Returns the totals; what containers tell of themselves, the last one last; the heartbeats (name, age in seconds,
+-- JSON); then how many tasks wait, for how long the oldest of them has, how many are claimed, were given up, how many
+-- callbacks are to be sent, and the measured speed.
 local claimed = 0
 for _, token in ipairs(redis.call('SMEMBERS', CLAIMANTS)) do
     claimed = claimed + redis.call('SCARD', CLAIMS .. token)
