@@ -209,8 +209,6 @@ def test_the_front_page_tells_how_the_service_is(page: Browser, serve: Callable[
 
 
 def test_everything_works_under_a_path_of_a_proxy(page: Browser, prefixed: str) -> None:
-    page: Browser, serve: Callable[[str], Service], prefixed: str
-) -> None:
     """A proxy that serves the API at /models/iris/."""
     page.open(f"{prefixed}/docs")
     page.wait(OPEN)
