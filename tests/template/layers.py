@@ -28,11 +28,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metrics": (),
     "monitor": ("denzel.queue",),
     "training": ("denzel.pipeline",),
-    "logs": (),
+    "log": (),
     "tracing": (),
 }
 # What every package may import.
-FOR_ALL = ("denzel.logs", "denzel.tracing")
+FOR_ALL = ("denzel.log", "denzel.tracing")
 # The modules at the top level that import packages, and which; nobody imports these modules.
 ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing": ("denzel", "commands")}
 # What the commands, which run before anything is installed, may import.

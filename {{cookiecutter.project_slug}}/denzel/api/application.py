@@ -25,8 +25,8 @@ from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
-from denzel.logs import about
-from denzel.logs.configure import configure
+from denzel.log import about
+from denzel.log.configure import configure
 from denzel.metrics.figures import Figures
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings, get_settings

@@ -15,8 +15,8 @@ from typing import Any
 
 from denzel import origin
 from denzel.api.task_id import TaskIds
-from denzel.logs.about import REQUEST, About
-from denzel.logs.sample import ANSWERED, Sample, tell_answer
+from denzel.log.about import REQUEST, About
+from denzel.log.sample import ANSWERED, Sample, tell_answer
 from denzel.origin import Origin
 from denzel.timings import UNKNOWN, CallTimes, server_timing
 from denzel.tracing.spans import NO_SPANS, Spans

@@ -17,8 +17,8 @@ from denzel import jsonio
 from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
-from denzel.logs import about
-from denzel.logs.sample import tell_answer
+from denzel.log import about
+from denzel.log.sample import tell_answer
 from denzel.metrics.counts import COUNTS
 from denzel.origin import HEADERS, NOWHERE, Origin, from_headers
 from denzel.pipeline import stages

@@ -18,7 +18,7 @@ from denzel.callback_addresses import CallbackPolicy
 from denzel.callbacks.courier import Courier
 from denzel.callbacks.dispatcher import CONNECTIONS
 from denzel.callbacks.sender import Sender
-from denzel.logs.configure import configure
+from denzel.log.configure import configure
 from denzel.metrics.counts import COUNTS
 from denzel.processes import die_with_parent
 from denzel.settings import Settings, get_settings

@@ -29,8 +29,8 @@ from denzel.callback_addresses import CallbackPolicy, CallbackUriError
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
 from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Dispatcher, LeasedCallback, Receiver
 from denzel.callbacks.sender import Attempt, Sender
-from denzel.logs import about
-from denzel.logs.sample import Sample
+from denzel.log import about
+from denzel.log.sample import Sample
 from denzel.metrics.counts import COUNTS
 from denzel.queue import callbacks, keys
 from denzel.queue.pubsub import messages

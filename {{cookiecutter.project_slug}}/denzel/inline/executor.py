@@ -21,7 +21,7 @@ from denzel.admission import Admission, Refused, why_refused
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.inline.records import Record, Records, now
-from denzel.logs import about
+from denzel.log import about
 from denzel.metrics.counts import COUNTS
 from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.batch import BatchRunner, Call, failure

@@ -9,7 +9,7 @@ import sys
 
 from celery.bin.celery import main as celery
 
-from denzel.logs.configure import configure
+from denzel.log.configure import configure
 from denzel.monitor import pages
 from denzel.settings import get_settings
 

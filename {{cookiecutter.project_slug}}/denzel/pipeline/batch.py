@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from denzel import jsonio
-from denzel.logs import about
+from denzel.log import about
 from denzel.pipeline import errors, stages
 from denzel.pipeline.errors import BadAnswer
 from denzel.pipeline.on_loop import Overdue

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from denzel.logs import about
+from denzel.log import about
 from denzel.pipeline import errors
 from denzel.pipeline.on_loop import LoopCalls, Overdue
 from denzel.pipeline.signals import UserSignals

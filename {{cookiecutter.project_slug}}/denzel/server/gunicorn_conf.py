@@ -3,7 +3,7 @@
 import os
 from functools import partial
 
-from denzel.logs.configure import configure
+from denzel.log.configure import configure
 from denzel.metrics.counts import COUNTS
 from denzel.metrics.pages import Pages
 from denzel.processes import die_with_parent

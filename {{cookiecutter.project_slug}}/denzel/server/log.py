@@ -6,8 +6,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from denzel.logs.forms import JsonForm, TextForm
-from denzel.logs.output import own_stream
+from denzel.log.forms import JsonForm, TextForm
+from denzel.log.output import own_stream
 from denzel.settings import get_settings
 
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from denzel.logs.sample import Sample
+from denzel.log.sample import Sample
 from denzel.record import EndedTask
 
 log = logging.getLogger("denzel.worker")

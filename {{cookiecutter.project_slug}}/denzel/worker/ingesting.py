@@ -23,8 +23,8 @@ import redis
 from redis.exceptions import RedisError
 
 from denzel import jsonio
-from denzel.logs import about
-from denzel.logs.configure import WITH_PROCESS, configure
+from denzel.log import about
+from denzel.log.configure import WITH_PROCESS, configure
 from denzel.pipeline import errors
 from denzel.pipeline.loading import import_training
 from denzel.processes import die_with_parent

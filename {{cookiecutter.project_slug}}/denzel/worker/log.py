@@ -7,8 +7,8 @@ import logging.handlers
 import sys
 from pathlib import Path
 
-from denzel.logs.configure import form
-from denzel.logs.forms import JsonForm, is_json_line
+from denzel.log.configure import form
+from denzel.log.forms import JsonForm, is_json_line
 from denzel.settings import Settings
 
 log = logging.getLogger("denzel.supervisor")

@@ -17,8 +17,8 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from denzel.direct.door import DirectTask, Door
 from denzel.direct.frames import SHORT
 from denzel.direct.place import Place, folder_of
-from denzel.logs import about
-from denzel.logs.sample import Sample
+from denzel.log import about
+from denzel.log.sample import Sample
 from denzel.metrics.counts import COUNTS
 from denzel.pipeline import stages
 from denzel.pipeline.batch import BatchRunner, failure

@@ -18,7 +18,7 @@ from typing import Any
 
 from denzel import card
 from denzel.edits import Edits
-from denzel.logs.configure import WITH_PROCESS, configure
+from denzel.log.configure import WITH_PROCESS, configure
 from denzel.metrics.counts import COUNTS
 from denzel.pipeline import errors, loading
 from denzel.processes import die_with_parent

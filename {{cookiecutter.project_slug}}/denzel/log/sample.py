@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Any
 
-from denzel.logs.about import About
+from denzel.log.about import About
 from denzel.timings import UNKNOWN, CallTimes
 
 ANSWERED = logging.getLogger("denzel.requests")

@@ -13,7 +13,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from denzel.logs import about
+from denzel.log import about
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from denzel.logs import about
-from denzel.logs.forms import JsonForm, is_json_line, one_line
+from denzel.log import about
+from denzel.log.forms import JsonForm, is_json_line, one_line
 
 # A line without an end is cut here (characters).
 _LONGEST = 100_000

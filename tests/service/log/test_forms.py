@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from denzel.logs import about
-from denzel.logs.forms import JsonForm, TextForm, is_json_line
-from denzel.logs.output import Output
+from denzel.log import about
+from denzel.log.forms import JsonForm, TextForm, is_json_line
+from denzel.log.output import Output
 
 FORGED = "x\n2026-01-01 00:00:00,000 ERROR denzel.api: forged\x1b[2J\u2028"
 

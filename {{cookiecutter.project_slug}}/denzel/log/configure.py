@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TextIO
 
-from denzel.logs import output
-from denzel.logs.forms import TEXT, JsonForm, TextForm
+from denzel.log import output
+from denzel.log.forms import TEXT, JsonForm, TextForm
 from denzel.settings import Settings
 
 # With the process's id, where several processes write into one log.

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from denzel.logs.sample import Sample
+from denzel.log.sample import Sample
 from tests.support.waiting import eventually
 
 
