@@ -150,8 +150,8 @@ class _Converter:
             values = self.convert(arguments[1]) if len(arguments) == 2 else {}
             return {"type": "object", **({"additionalProperties": values} if values else {})}
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-            each = [self.convert(one) for one in arguments]
-            return {"type": "array", "prefixItems": each, "minItems": len(each), "maxItems": len(each)}
+            parts = [self.convert(one) for one in arguments]
+            return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
         if origin in _LISTS or origin is tuple:
             each = self.convert(arguments[0]) if arguments else {}
             return {"type": "array", **({"items": each} if each else {})}
