@@ -82,7 +82,9 @@ def _env() -> str:
 
 def _groups() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     """Each group of `.env`; settings that follow one another without a comment share what is said before them."""
-    title, rows, comment = "", [], []
+    title = ""
+    rows: list[tuple[str, str, str]] = []
+    comment: list[str] = []
     names: list[tuple[str, str]] = []
 
     def told() -> list[tuple[str, str, str]]:
