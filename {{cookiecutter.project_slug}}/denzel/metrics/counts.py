@@ -46,7 +46,8 @@ class Counts:
 
     Attributes:
         pages: the shared memory.
-        verified, queued: called with the seconds that `verify_input` took, that a task waited.
+        verified, queued, processed, had_predicted: called with the seconds that `verify_input` took, that a task
+            waited, that `process` and `predict` took.
         predicted: called when a request has been answered with predictions, with when it had come and when they were
             there (`time.perf_counter`).
     """
@@ -85,6 +86,8 @@ class Counts:
     def _count_in(self, values: Any) -> None:
         self._values = values
         self.verified, self.queued = _observer(values, VERIFY), _observer(values, QUEUE)
+        self.processed, self.had_predicted = _observer(values, PROCESS), _observer(values, PREDICT)
+        self.ran_tasks = _observer(values, BATCH)
         self.predicted = _observer_of_predictions(values)
 
     def add(self, place: int) -> None:
@@ -133,7 +136,7 @@ class Counts:
     def ran(self, tasks: int) -> None:
         """A call of so many tasks has ended."""
         self._own[RUNNING] = 0.0
-        self.observe(BATCH, tasks)
+        self.ran_tasks(tasks)
 
     def loaded(self, seconds: float) -> None:
         """The model has been loaded."""
@@ -202,16 +205,16 @@ class Measured(ModuleType):
 
     def process(self, model: Any, json_data: Any) -> Any:
         """The user's `process`."""
-        return _measured(PROCESS, self._module.process, model, json_data)
+        began = time.perf_counter()
+        try:
+            return self._module.process(model, json_data)
+        finally:
+            COUNTS.processed(time.perf_counter() - began)
 
     def predict(self, model: Any, data: Any) -> Any:
         """The user's `predict`."""
-        return _measured(PREDICT, self._module.predict, model, data)
-
-
-def _measured(stage: Histogram, function: Callable[[Any, Any], Any], model: Any, data: Any) -> Any:
-    began = time.perf_counter()
-    try:
-        return function(model, data)
-    finally:
-        COUNTS.observe(stage, time.perf_counter() - began)
+        began = time.perf_counter()
+        try:
+            return self._module.predict(model, data)
+        finally:
+            COUNTS.had_predicted(time.perf_counter() - began)
