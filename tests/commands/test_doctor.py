@@ -170,8 +170,7 @@ def test_settings_that_only_some_use_are_checked_too(project: Path, name: str, v
             "COMPOSE_FILE in .env names 'docker-compose.gpus.yml', which does not exist. There are: "
             "docker-compose.data.yml, docker-compose.gpu.yml, docker-compose.metrics.yml, "
             "docker-compose.nginx-tls.yml, docker-compose.nginx.yml, docker-compose.proxy.yml, "
-            "docker-compose.rabbitmq.yml, docker-compose.tls.yml, "
-            "docker-compose.yml",
+            "docker-compose.rabbitmq.yml, docker-compose.tls.yml, docker-compose.yml",
         ),
         (
             "docker-compose.proxy.yml",

@@ -45,7 +45,8 @@ class Counts:
 
     Attributes:
         pages: the shared memory.
-        verified, queued: called with the seconds that `verify_input` took, that a task waited.
+        verified, queued, processed, had_predicted: called with the seconds that `verify_input` took, that a task
+            waited, that `process` and `predict` took.
         predicted: called when a request has been answered with predictions, with when it had come and when they were
             there (`time.perf_counter`).
     """
@@ -84,6 +85,8 @@ class Counts:
     def _count_in(self, values: Any) -> None:
         self._values = values
         self.verified, self.queued = _observer(values, VERIFY), _observer(values, QUEUE)
+        self.processed, self.had_predicted = _observer(values, PROCESS), _observer(values, PREDICT)
+        self.ran_tasks = _observer(values, BATCH)
         self.predicted = _observer_of_predictions(values)
 
     def add(self, place: int) -> None:
@@ -132,13 +135,13 @@ class Counts:
     def ran(self, tasks: int) -> None:
         """A call of so many tasks has ended."""
         self._own[RUNNING] = 0.0
-        self.observe(BATCH, tasks)
+        self.ran_tasks(tasks)
 
     def called(self, process: float, predict: float) -> None:
         """The pipeline was called: seconds of each stage; 0: it did not come to that one."""
-        self.observe(PROCESS, process)
+        self.processed(process)
         if predict:
-            self.observe(PREDICT, predict)
+            self.had_predicted(predict)
 
     def loaded(self, seconds: float) -> None:
         """The model has been loaded."""
