@@ -31,11 +31,19 @@
                 const x = (index / Math.max(1, values.length - 1)) * WIDTH;
                 const y = HEIGHT - 2 - (value / highest) * (HEIGHT - 6);
                 path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+                if (pen === "M" && (values[index + 1] ?? null) === null) path += "h0.1"; // alone: a dot
                 pen = "L";
             });
             parts.push(element("path", { d: path, class: `series-${parts.length}` }));
         }
         svg.replaceChildren(...parts);
+        return highest;
+    }
+
+    // From when to when a plot goes, and its upper edge.
+    function scale(ends, highest, unit) {
+        const minutes = Math.max(1, Math.round((ends.at(-1) - ends[0]) / 60));
+        return ends.length ? `from ${minutes} min ago until now; the upper edge: ${number(highest)} ${unit}` : "";
     }
 
     function last(values) {
@@ -53,8 +61,10 @@
         find("latency").textContent = known.length
             ? `Milliseconds that half of them took: ${number(half)}, and 95 %: ${number(most)}`
             : "Milliseconds until the answer: nobody has waited for one";
-        plot(find("rate-plot"), [recent.requests_per_second, recent.failures_per_second]);
-        plot(find("latency-plot"), [recent.p50_ms, recent.p95_ms]);
+        const rates = plot(find("rate-plot"), [recent.requests_per_second, recent.failures_per_second]);
+        find("rate-scale").textContent = scale(recent.ends, rates, "a second");
+        const times = plot(find("latency-plot"), [recent.p50_ms, recent.p95_ms]);
+        find("latency-scale").textContent = scale(recent.ends, times, "ms");
     }
 
     function number(value) {
