@@ -22,6 +22,16 @@ SENT = (
 )
 
 
+def test_another_form_has_another_version() -> None:
+    """Both sides of the same version meet, also during an update: change VERSION with these, and then this test."""
+    forms = [frames._HEAD, frames._TASK, frames._CALL, frames._ENDED, frames._SEQUENCE]
+    assert (frames.VERSION, [form.format for form in forms], frames.PAGE_SIZE) == (
+        4,
+        ["<IB", "<BH", "<dIIdd", "<BBII", "@Q"],
+        64 * 129 * 8 + 8,
+    )
+
+
 @pytest.mark.parametrize("piece", [1, 7, 64, len(SENT)])
 def test_frames_arrive_in_whatever_pieces_they_come(piece: int) -> None:
     reader = frames.Reader()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.service.support.tasks import Tasks, failure, success
+from denzel.executor import Task
+from denzel.queue import claims, store
+from tests.service.support.tasks import TERMS, Tasks, failure, new_claimant, success
 
 
 def test_claiming_starts_tasks_in_order(tasks: Tasks) -> None:
@@ -103,6 +105,18 @@ def test_claims_that_are_still_to_be_run_are_kept(tasks: Tasks) -> None:
     assert tasks.record("b")["status"] == "STARTED"
     assert tasks.waiting == ["c"]
     assert tasks.work("token", success("b"), most=2) == ["c"]
+
+
+def test_where_claimed_tasks_come_from_is_known_until_the_next_claim(tasks: Tasks) -> None:
+    """Also while some of them are ended that are not going to be run."""
+    for task_id in ("a", "b"):
+        task = Task(task_id, b'{"id":"%s"}' % task_id.encode(), "sync", None, reply_to="channel")
+        task.origin = f"request-{task_id},,,"
+        tasks.call(store.submit, TERMS, [task], 10, 5.0)
+    claimant = new_claimant("token", 2)
+    claims.work(tasks.redis, TERMS, claimant, [], 2)
+    claims.work(tasks.redis, TERMS, claimant, [success("a")], -1)
+    assert claimant.origins == {"a": "request-a,,,", "b": "request-b,,,"}
 
 
 def test_the_last_one_of_several_tasks_is_alone_when_the_others_have_ended(tasks: Tasks, heard: Any) -> None:

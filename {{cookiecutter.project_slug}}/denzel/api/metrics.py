@@ -5,6 +5,8 @@ Those of the quick way are counted where it writes them (`quick`).
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -44,7 +46,9 @@ class Metrics:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         known = await self._figures.known()
-        resp.data, resp.content_type = families.text(known, req.get_header("Accept") or "")
+        # It takes some milliseconds, in which this process would answer nobody.
+        text = partial(families.text, known, req.get_header("Accept") or "")
+        resp.data, resp.content_type = await asyncio.to_thread(text)
         resp.set_header("Cache-Control", "no-store")
 
     on_head = on_get

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator
 from denzel.record import EndedTask, Ending
 
 # What both sides must agree upon; those of different versions do not meet (see `place`).
-VERSION = 3
+VERSION = 4
 
 TASK, RECALL, HELLO, ENDED, BYE, REFUSED = range(1, 7)
 

@@ -27,6 +27,7 @@ from denzel.pipeline import errors, loading, stages
 from denzel.pipeline.batch import BatchRunner, Call, failure
 from denzel.pipeline.batch_size import BatchSize
 from denzel.pipeline.in_api import UserPipeline
+from denzel.pipeline.on_loop import Overdue
 from denzel.pipeline.speed import Speed
 from denzel.pipeline.thread import Stuck
 from denzel.record import FINAL, Ending, status_body
@@ -240,12 +241,17 @@ class InlineExecutor:
     def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
         """One call of the pipeline."""
         assert self._runner
-        watch = self._runner.watch
+        watch, again = self._runner.watch, False
+        watch.start()  # whatever comes before it does by itself
         try:
             with self._spans.call(about.current(), watch):
                 return stages.predictions(module, model, data, watch)
+        except Overdue:  # it is called once more, in the thread
+            again = True
+            raise
         finally:
-            COUNTS.called(watch.process, watch.predict)
+            if not again:
+                COUNTS.called(watch.process, watch.predict)
 
     async def _outcomes(self, runner: BatchRunner, call: Call) -> list[Ending]:
         """How the requests of a call ended; each of them has an outcome, whatever goes wrong."""

@@ -1,9 +1,14 @@
-"""Lines that may come by the thousand: some a second are written; how many were left out is told once a second."""
+"""Lines that may come by the thousand: some a second are written; how many were left out is told once a second.
+
+Where an event loop runs, it tells; elsewhere the next line that comes does, or whoever calls `tell` now and then.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import logging
-import threading
 from typing import Any
 
 from denzel.log.about import About
@@ -32,19 +37,26 @@ class Sample:
         if not self._on:
             return False
         if now >= self._until:
+            self.tell(now)
             self._until, self._left = now + 1.0, self._rate
         if self._left:
             self._left -= 1
             return True
         self._left_out += 1
         if self._left_out == 1:
-            timer = threading.Timer(1.0, self._tell)
-            timer.daemon = True
-            timer.start()
+            with contextlib.suppress(RuntimeError):  # no event loop runs here
+                asyncio.get_running_loop().call_later(1.0, self._tell, context=contextvars.Context())
         return False
+
+    def tell(self, now: float) -> None:
+        """Tell how many were left out, once their second is over; now by the clock of `admits`."""
+        if self._left_out and now >= self._until:
+            self._tell()
 
     def _tell(self) -> None:
         count, self._left_out = self._left_out, 0
+        if not count:  # told already
+            return
         self._log.info("%d %s were not logged (LOG_SAMPLE)", count, self._what, extra={"fields": {"left_out": count}})
 
 

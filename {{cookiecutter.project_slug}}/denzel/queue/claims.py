@@ -101,10 +101,11 @@ def work(
     except BaseException:
         claimant.listed = idle or claimant.listed  # it may have been done, though the answer never came
         raise
+    ids = [task_id.decode() for task_id in flat[::3]]
     if most >= 0:
         claimant.listed = "" if flat else idle
-    ids = [task_id.decode() for task_id in flat[::3]]
-    claimant.origins = {task_id: origin.decode() for task_id, origin in zip(ids, flat[2::3], strict=True) if origin}
+        origins = zip(ids, flat[2::3], strict=True)
+        claimant.origins = {task_id: origin.decode() for task_id, origin in origins if origin}
     return list(zip(ids, flat[1::3], strict=True)), waiting
 
 

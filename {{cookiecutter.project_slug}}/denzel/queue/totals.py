@@ -119,13 +119,14 @@ class QueueFigures:
         ready, here = (await self._readiness())["ready"], self._pages.totals()
         try:
             found = await self._ask(_TOTALS.call(self._client))
-            memory = await self._ask(self._client.info("memory"))
         except (RedisError, OSError, asyncio.TimeoutError):
             return Known(here, None, [machine.told("api", self._pages)], ready, redis=False)
         totals, told, nodes, *numbers, speed = found
         queue = dict(zip(("waiting", "oldest", "claimed", "dead", "callbacks"), map(float, numbers), strict=True))
         queue["capacity"] = float(speed.split()[0])
-        queue["redis_used"], queue["redis_limit"] = memory["used_memory"], memory.get("maxmemory", 0)
+        with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):  # not everybody may ask for that
+            memory = await self._ask(self._client.info("memory"))
+            queue["redis_used"], queue["redis_limit"] = memory["used_memory"], memory.get("maxmemory", 0)
         return Known(
             here,
             {name.decode(): int(value) for name, value in zip(totals[::2], totals[1::2], strict=True)},

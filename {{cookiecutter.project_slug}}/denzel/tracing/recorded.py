@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -127,8 +128,10 @@ class Recorded(Spans):
         if watch.predict:
             self._tracer.start_span("predict", inside, start_time=processed).end(end)
         if error is not None:
-            span.record_exception(error)
-            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"[:300]))
+            with contextlib.suppress(Exception):
+                span.record_exception(error)
+            with contextlib.suppress(Exception):  # some errors fail when they are asked what they say
+                span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"[:300]))
         span.end()
         for task_id, _, request in requests:
             merged = self._tracer.start_span("merged", request, links=[Link(span.get_span_context())], start_time=began)

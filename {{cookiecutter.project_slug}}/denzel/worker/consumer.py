@@ -50,7 +50,7 @@ def consume(loop: PredictionLoop, state: process_state.ProcessState, settings: S
             dispatcher.buffer_limit, dispatcher.on_send_buffered = math.inf, None
             loop.events.dispatcher = dispatcher
             state.set(process_state.READY)
-            self._timer = consumer.timer.call_repeatedly(1.0, state.tick)
+            self._timer = consumer.timer.call_repeatedly(1.0, loop.tick)
             if loop.descriptor is not None:
                 consumer.hub.add_reader(loop.descriptor, work)
 

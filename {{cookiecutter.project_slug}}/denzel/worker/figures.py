@@ -89,7 +89,7 @@ async def _send(client: Any, pages: Pages, node: str, versions: Callable[[], Ite
     try:
         told = [version for text in versions() for version in text.split(", ")]
         await totals.send(client, pages, {**machine.told("denzel", pages), "node": node, "versions": told})
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, asyncio.TimeoutError) as error:
         log.debug("What was counted waits for Redis: %s", error)
     except Exception:  # whatever it is, it ends neither the predictions nor the supervisor
         log.exception("What was counted could not be passed on")

@@ -105,6 +105,11 @@ class PredictionLoop:
         """Readable when there is something to `run`, besides tickets."""
         return self._door.fileno() if self._door else None
 
+    def tick(self) -> None:
+        """What is due once a second while there is nothing to run."""
+        self._state.tick()
+        self._sample.tell(time.monotonic())
+
     def close(self) -> None:
         """Take nothing more directly."""
         if self._door:
@@ -297,6 +302,7 @@ class PredictionLoop:
         """One call of the pipeline, under the time limits."""
         self._state.begin(self._current)
         watch = self._runner.watch
+        watch.start()  # whatever comes before it does by itself
         try:
             with self._spans.call(about.current(), watch), self._time_limit:
                 return stages.predictions(module, model, data, watch)
