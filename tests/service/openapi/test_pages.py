@@ -31,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "one.json").write_text('{"request": {"a": 1}, "response": {"b": 2}}')
     (tmp_path / "app/assets/info.txt").write_text("A <b>title</b>\n\nAnd more.\n")
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    for name in ("read", "state"):
+    for name in ("read", "state", "words"):
         monkeypatch.setattr(
             getattr(project, name), "__defaults__", (tmp_path,)
         )  # fmt: skip
@@ -69,6 +69,29 @@ def test_the_description_is_made_once_and_anew_when_a_file_has_changed(
         "one", "two",
     }  # fmt: skip
     assert len(made) == 2
+
+
+def test_the_front_page_needs_no_document(client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    def costly(*_: Any) -> Any:
+        raise AssertionError("the front page has the project's title and text alone")
+
+    for module, name in ((pages.document, "document"), (project, "read"), (project, "state")):
+        monkeypatch.setattr(module, name, costly)
+    asked = client()
+    assert asked.simulate_get("/").json["name"] == "A <b>title</b>"
+    assert asked.simulate_get("/").json["description"] == "A <b>title</b>\n\nAnd more."
+    assert "A &lt;b&gt;title" in asked.simulate_get("/", headers={"Accept": "text/html"}).text
+
+
+def test_the_words_of_the_pages_are_those_of_now(client: Callable[..., Client], root: Path) -> None:
+    asked = client()
+    browser = {"Accept": "text/html"}
+    for title in ("First", "Second"):
+        (root / "app/assets/info.txt").write_text(title)
+        assert asked.simulate_get("/").json["name"] == title
+        for path in ("/", "/docs"):
+            assert f"<title>{title}" in asked.simulate_get(path, headers=browser).text
+        assert asked.simulate_get("/openapi.json").json["info"]["title"] == title
 
 
 def test_pages_are_guarded_and_say_what_they_are(client: Callable[..., Client]) -> None:
