@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import falcon.testing
 import pytest
 
-from denzel.api import pages
+from denzel.api import inbox, pages
 from denzel.api.application import create_app
 from denzel.openapi import project
 from denzel.pipeline.in_api import UserPipeline
@@ -197,6 +198,51 @@ def test_an_inbox_takes_what_was_sent_to_it_and_nothing_else(client: Callable[..
     for unknown in (other, "/docs/inbox/..%2f..%2fx", "/docs/inbox/x"):
         assert asked.simulate_post(unknown, body=b"{}").status_code == 404
         assert asked.simulate_get(unknown).status_code == 404
+
+
+def test_an_inbox_that_goes_meanwhile_is_unknown(
+    client: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    asked = client(DOCS_INBOX="on")
+    path = f"/{asked.simulate_post('/docs/inbox').json['arrivals']}"
+    is_open = inbox.Inboxes.is_open
+
+    def gone_after_the_look(self: inbox.Inboxes, token: str) -> bool:
+        found = is_open(self, token)
+        self._path(token).unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(inbox.Inboxes, "is_open", gone_after_the_look)
+    assert asked.simulate_get(path).status_code == 404
+    again = f"/{asked.simulate_post('/docs/inbox').json['arrivals']}"
+    found = asked.simulate_post(again, body=b"{}")
+    assert (found.status_code, found.json["title"]) == (404, "Unknown inbox")
+
+
+@pytest.mark.parametrize("kind", ["another user's", "a link"])
+def test_a_folder_that_somebody_else_made_is_no_place_for_inboxes(
+    client: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    place = inbox.folder("mine")
+    if kind == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        place.symlink_to(tmp_path / "elsewhere")
+    else:
+        place.mkdir(mode=0o777)
+        make, mine = inbox.Inboxes.new, os.getuid()
+
+        def as_another(self: inbox.Inboxes) -> str:
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "getuid", lambda: mine + 1)
+                return make(self)
+
+        monkeypatch.setattr(inbox.Inboxes, "new", as_another)
+    found = client(DOCS_INBOX="on", PROJECT_SLUG="mine").simulate_post("/docs/inbox")
+    assert (found.status_code, found.json["title"]) == (503, "No inbox")
+    assert str(place) in found.json["description"]
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_the_inbox_is_a_place_that_callbacks_may_go_to_while_it_is_on() -> None:
