@@ -90,6 +90,21 @@ def test_a_wrong_value_is_named_with_what_is_expected(name: str, text: str, expe
     assert "correct them in .env" in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["", "http://api:8000", "https://example.com/below/", "http://[::1]:8000"])
+def test_the_address_of_the_inbox_is_taken(text: str) -> None:
+    assert read(DOCS_INBOX="on", DOCS_INBOX_URL=text).docs_inbox_url == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["api:8000", "api", "ftp://api", "http://", "http:///x", "http://api:port", "http://api:99999", "http://[::1",
+     "http://user:secret@api", "http://api/?a=b", "http://api#x", "http://a b", "http://api,10.0.0.0/8", "http://10.0.0.*"],
+)  # fmt: skip
+def test_a_wrong_address_of_the_inbox_is_named(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"DOCS_INBOX_URL.*: expected a URL such as http://api:8000"):
+        read(DOCS_INBOX="on", DOCS_INBOX_URL=text)
+
+
 def test_all_wrong_values_are_named_at_once_and_no_password() -> None:
     with pytest.raises(SettingsError) as caught:
         read(REDIS_URL="http://:secret@x/", BROKER_URL="secret", MAX_WAIT="x", API_WORKERS="-1")

@@ -54,6 +54,19 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _url_of_a_service(text: str) -> str:
+    """Where a service is reached by HTTP, maybe below a path; empty: nowhere is named."""
+    try:
+        parts = urlsplit(text)
+        CallbackPolicy(allow=parts.netloc)  # which also looks at the port
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not set(text) & set("?#@,")
+    except ValueError:
+        good = False
+    if text and not good:
+        raise ValueError("expected a URL such as http://api:8000, without user, query and fragment")
+    return text
+
+
 def _origins(text: str) -> str:
     """Origins of web pages as browsers send them, separated by commas; `*` is any."""
     origins = []
@@ -178,7 +191,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "front_page": ("on", _choice("on", "off")),
     "docs": ("on", _choice("on", "off")),
     "docs_inbox": ("off", _choice("on", "off")),
-    "docs_inbox_url": ("", str),  # this service as the sender of callbacks reaches it; empty: by api_bind
+    "docs_inbox_url": ("", _url_of_a_service),  # this service as the sender of callbacks reaches it; empty: by api_bind
     "monitor_url": ("", str),  # what the pages link to; `:PORT` is one of the same host
     "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
     "callback_ca": ("", _certificates),

@@ -120,6 +120,18 @@ def test_everything_is_clicked_through(page: Browser, serve: Callable[[str], Ser
     assert {urlsplit(url).netloc for url in page.asked if url.startswith("http")} == {urlsplit(service.url).netloc}
 
 
+def test_why_there_is_no_inbox_is_shown(page: Browser, serve: Callable[[str], Service]) -> None:
+    at_docs(page, serve(next(iter(BAKED))))
+    refusal = json.dumps(json.dumps({"title": "No inbox", "description": "The folder is not ours."}))
+    page.run(
+        "window.fetch = ((ask) => (path, options) => String(path).endsWith('docs/inbox')"
+        f" ? Promise.resolve(new Response({refusal}, {{status: 503}})) : ask(path, options))(window.fetch); 1"
+    )
+    page.click("#callback")
+    page.wait(ENDED)
+    assert "The folder is not ours." in page.run("document.querySelector('#steps').innerText")
+
+
 def test_a_task_is_followed_while_it_waits_and_can_be_cancelled(
     page: Browser, new_service: Callable[..., Service]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import falcon.testing
 import pytest
 
-from denzel.api import pages
+from denzel.api import inbox, pages
 from denzel.api.application import create_app
 from denzel.openapi import project
 from denzel.pipeline.in_api import UserPipeline
@@ -31,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "one.json").write_text('{"request": {"a": 1}, "response": {"b": 2}}')
     (tmp_path / "app/assets/info.txt").write_text("A <b>title</b>\n\nAnd more.\n")
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    for name in ("read", "state"):
+    for name in ("read", "state", "words"):
         monkeypatch.setattr(
             getattr(project, name), "__defaults__", (tmp_path,)
         )  # fmt: skip
@@ -69,6 +70,29 @@ def test_the_description_is_made_once_and_anew_when_a_file_has_changed(
         "one", "two",
     }  # fmt: skip
     assert len(made) == 2
+
+
+def test_the_front_page_needs_no_document(client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    def costly(*_: Any) -> Any:
+        raise AssertionError("the front page has the project's title and text alone")
+
+    for module, name in ((pages.document, "document"), (project, "read"), (project, "state")):
+        monkeypatch.setattr(module, name, costly)
+    asked = client()
+    assert asked.simulate_get("/").json["name"] == "A <b>title</b>"
+    assert asked.simulate_get("/").json["description"] == "A <b>title</b>\n\nAnd more."
+    assert "A &lt;b&gt;title" in asked.simulate_get("/", headers={"Accept": "text/html"}).text
+
+
+def test_the_words_of_the_pages_are_those_of_now(client: Callable[..., Client], root: Path) -> None:
+    asked = client()
+    browser = {"Accept": "text/html"}
+    for title in ("First", "Second"):
+        (root / "app/assets/info.txt").write_text(title)
+        assert asked.simulate_get("/").json["name"] == title
+        for path in ("/", "/docs"):
+            assert f"<title>{title}" in asked.simulate_get(path, headers=browser).text
+        assert asked.simulate_get("/openapi.json").json["info"]["title"] == title
 
 
 def test_pages_are_guarded_and_say_what_they_are(client: Callable[..., Client]) -> None:
@@ -174,6 +198,51 @@ def test_an_inbox_takes_what_was_sent_to_it_and_nothing_else(client: Callable[..
     for unknown in (other, "/docs/inbox/..%2f..%2fx", "/docs/inbox/x"):
         assert asked.simulate_post(unknown, body=b"{}").status_code == 404
         assert asked.simulate_get(unknown).status_code == 404
+
+
+def test_an_inbox_that_goes_meanwhile_is_unknown(
+    client: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    asked = client(DOCS_INBOX="on")
+    path = f"/{asked.simulate_post('/docs/inbox').json['arrivals']}"
+    is_open = inbox.Inboxes.is_open
+
+    def gone_after_the_look(self: inbox.Inboxes, token: str) -> bool:
+        found = is_open(self, token)
+        self._path(token).unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(inbox.Inboxes, "is_open", gone_after_the_look)
+    assert asked.simulate_get(path).status_code == 404
+    again = f"/{asked.simulate_post('/docs/inbox').json['arrivals']}"
+    found = asked.simulate_post(again, body=b"{}")
+    assert (found.status_code, found.json["title"]) == (404, "Unknown inbox")
+
+
+@pytest.mark.parametrize("kind", ["another user's", "a link"])
+def test_a_folder_that_somebody_else_made_is_no_place_for_inboxes(
+    client: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    place = inbox.folder("mine")
+    if kind == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        place.symlink_to(tmp_path / "elsewhere")
+    else:
+        place.mkdir(mode=0o777)
+        make, mine = inbox.Inboxes.new, os.getuid()
+
+        def as_another(self: inbox.Inboxes) -> str:
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "getuid", lambda: mine + 1)
+                return make(self)
+
+        monkeypatch.setattr(inbox.Inboxes, "new", as_another)
+    found = client(DOCS_INBOX="on", PROJECT_SLUG="mine").simulate_post("/docs/inbox")
+    assert (found.status_code, found.json["title"]) == (503, "No inbox")
+    assert str(place) in found.json["description"]
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_the_inbox_is_a_place_that_callbacks_may_go_to_while_it_is_on() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import pytest
 
@@ -146,3 +151,172 @@ def test_a_hint_that_cannot_be_read_declares_nothing_and_is_told(root: Path, cap
 
     assert stages.verified(module_of(verify_input), 5) == 5
     assert "The hint of verify_input declares no schema" in caplog.text
+
+
+@dataclasses.dataclass
+class Called:
+    callback_uri: str
+    a: int = 0
+
+
+class MayBeCalled(TypedDict, total=False):
+    callback_uri: str
+
+
+def verifier(hint: Any) -> Callable[..., Any]:
+    def verify_input(json_data):  # type: ignore[no-untyped-def]
+        return json_data
+
+    verify_input.__annotations__ = {"json_data": hint}
+    return verify_input
+
+
+def test_the_services_own_key_may_be_declared_by_a_hint(root: Path) -> None:
+    request = {"callback_uri": "https://example.com/"}
+    for hint in (Called, MayBeCalled, Called | list[int]):
+        module = module_of(verifier(hint))
+        assert stages.verified(module, request) == request
+        assert "5" in refused(module, {"callback_uri": 5})
+    assert refused(module_of(verifier(Called)), {}) == '$: "callback_uri" is a required property'
+
+
+NAMED = {"properties": {"callback_uri": {"const": "x"}}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"type": "object"}, {"required": ["callback_uri"], **NAMED}]},
+        {"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"$ref": "#/$defs/c"}, "c": NAMED}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/allOf/0"}]}}, "allOf": [NAMED]},
+        {"$id": "https://example.com/", "$ref": "https://example.com/#/$defs/a", "$defs": {"a": NAMED}},
+    ],
+)
+def test_the_services_own_key_is_found_behind_references(root: Path, schema: Any) -> None:
+    write(root, schema)
+    assert stages.verified(module_of(), {"callback_uri": "x"})
+    assert refused(module_of(), {"callback_uri": "y"}).startswith("$.callback_uri: ")
+
+
+def test_references_in_a_circle_end(root: Path) -> None:
+    circle = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#"}, {"$ref": "#/$defs/a"}, {"type": "null"}]}}}
+    assert not declared._names_callback(circle, circle, set())
+
+
+def test_formats_of_hints_are_not_enforced(root: Path) -> None:
+    module = module_of(verifier(dict[str, datetime.datetime]))
+    assert stages.verified(module, {"a": "2024-01-01T00:00:00"})
+    assert refused(module, {"a": 5}) == '$.a: 5 is not of type "string"'
+
+
+def test_models_of_pydantic_judge_by_themselves(root: Path) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Petal(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(populate_by_name=True, extra="forbid")
+        width: int | list[int] = pydantic.Field(alias="Width")
+        at: datetime.datetime | None = None
+
+        @pydantic.model_validator(mode="before")
+        @classmethod
+        def renamed(cls, data: Any) -> Any:
+            if "breadth" in data:
+                data["Width"] = data.pop("breadth")
+            return data
+
+    class Request(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="forbid")
+        data: dict[str, Petal]
+
+    for hint in (Request, Annotated[dict, Request], Request | None, Annotated[Request, "flowers"]):
+        module = module_of(verifier(hint))
+        good = {"data": {"a": {"width": "3", "at": "2024-01-01T00:00:00"}, "b": {"Width": 3}, "c": {"breadth": 3}}}
+        good["callback_uri"] = "https://example.com/"  # type: ignore[assignment]
+        before = json.dumps(good)
+        assert stages.verified(module, good) is good
+        assert json.dumps(good) == before, "a validator of the model has changed the request"
+        message = refused(module, {"data": {"a b": {"Width": "x"}}})
+        assert message.startswith('$.data["a b"].Width: Input should be a valid integer')
+        assert refused(module, {"data": {"a": {}}}) == "$.data.a.Width: Field required"
+        assert refused(module, {"data": {"a": {"Width": 1, "c": 2}}}).startswith("$.data.a.c: Extra inputs")
+        assert refused(module, {}) == "$.data: Field required"
+        assert refused(module, []).startswith("$: Input should be ")
+        assert refused(module, {"data": {str(number): {} for number in range(9)}}).count("Field required") == 3
+        assert declared.of(module).request, "the schema describes them still"
+
+
+def test_models_inside_other_hints_judge_by_themselves(root: Path) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Petal(pydantic.BaseModel):
+        width: int
+
+    class Strict(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=True)
+        at: datetime.datetime
+
+    Holder = dataclasses.make_dataclass("Holder", [("petals", list[Petal])])
+    for hint, good, bad, path in (
+        (dict[str, Petal], {"a": {"width": "3"}}, {"a": {"width": "x"}}, "$.a.width: "),
+        (list[Annotated[dict, Petal]], [{"width": "3"}], [{"width": "x"}], "$[0].width: "),
+        (Holder, {"petals": [{"width": "3"}]}, {"petals": [{"width": "x"}]}, "$.petals[0].width: "),
+        (Strict, {"at": "2024-01-01T00:00:00"}, {"at": 5}, "$.at: "),
+    ):
+        module = module_of(verifier(hint))
+        assert stages.verified(module, good) == good
+        assert refused(module, bad).startswith(path)
+
+
+def test_a_model_of_pydantic_may_name_the_services_own_key(root: Path) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Request(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(populate_by_name=True)
+        callback_uri: str = pydantic.Field(alias="answerTo")
+
+    for hint in (Request, Annotated[dict, Request]):
+        module = module_of(verifier(hint))
+        assert stages.verified(module, {"callback_uri": "x"})
+        assert refused(module, {"callback_uri": 5}).startswith("$.callback_uri: ")
+        assert refused(module, {}) == "$.answerTo: Field required"
+
+
+def test_models_of_msgspec_judge_by_themselves(root: Path) -> None:
+    msgspec = pytest.importorskip("msgspec")
+    Petal = msgspec.defstruct("Petal", [("width", int), ("at", datetime.datetime | None, None)], rename="camel")
+    Request = msgspec.defstruct(
+        "Request", [("data", Petal), ("by_number", dict[int, int], {})], forbid_unknown_fields=True
+    )
+    module = module_of(verifier(Request))
+    good = {
+        "data": {"width": 3, "at": "2024-01-01T00:00:00"},
+        "by_number": {"1": 2},
+        "callback_uri": "https://example.com/",
+    }
+    assert stages.verified(module, good) is good
+    assert refused(module, {"data": {"width": "x"}}) == "$.data.width: Expected `int`, got `str`"
+    assert refused(module, {}) == "$: Object missing required field `data`"
+    assert "`b`" in refused(module, {"data": {"width": 1}, "b": 1})
+
+
+def test_where_models_cannot_judge_the_rest_is_checked(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pydantic, msgspec = pytest.importorskip("pydantic"), pytest.importorskip("msgspec")
+    Petal = pydantic.create_model("Petal", width=(int, ...))
+    Leaf = msgspec.defstruct("Leaf", [("width", int)])
+    Both = dataclasses.make_dataclass("Both", [("petal", Petal), ("leaf", Leaf), ("name", str)])
+    module = module_of(verifier(dict[str, Both]))
+    assert stages.verified(module, {"a": {"petal": {"width": "3"}, "leaf": {}, "name": ""}})
+    assert refused(module, {"a": {"petal": {}, "leaf": {}}}) == '$.a: "name" is a required property'
+    assert "The hint of verify_input is checked without its models" in caplog.text
+
+
+def test_no_package_of_models_is_loaded_for_other_hints(root: Path) -> None:
+    script = (
+        "import sys, types; from denzel.pipeline import declared\n"
+        "def verify_input(json_data: dict[str, float]): return json_data\n"
+        "declared.check(types.SimpleNamespace(verify_input=verify_input), {'a': 1})\n"
+        "assert 'jsonschema_rs' in sys.modules\n"
+        "assert not {'pydantic', 'msgspec'} & sys.modules.keys()"
+    )
+    folder = Path(declared.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=60)

@@ -48,10 +48,10 @@ class Front:
         ready = await self._executor.readiness()
         problem = self._pipeline.problem if ready["ready"] else None
         workers = [{key: worker[key] for key in _SHOWN if worker.get(key) is not None} for worker in ready["workers"]]
-        found = await self._description.project()
+        title, text = await self._description.words()
         return {
-            "name": found.title,
-            "description": found.text,
+            "name": title,
+            "description": text,
             "ready": ready["ready"] and not problem,
             "reason": problem or ready["reason"],
             "model_version": ready.get("model_version") or None,

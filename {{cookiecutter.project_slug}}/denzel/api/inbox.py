@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ KEPT = 3600.0  # seconds
 _SHOWN = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature")
 
 
+class NotOurs(Exception):
+    """The folder of the inboxes is somebody else's; the message says what to do."""
+
+
 class Inboxes:
     """The files.
 
@@ -44,8 +49,12 @@ class Inboxes:
         self._ids = TaskIds(f"inbox {secret or url}")
 
     def new(self) -> str:
-        """Open one; its id. The oldest ones go."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Open one; its id. The oldest ones go.
+
+        Raises:
+            NotOurs: another user made the folder, or a link in its place: whoever did could read and forge callbacks.
+        """
+        self._make_folder()
         files = sorted(self._folder.glob("*.jsonl"), key=lambda path: path.name, reverse=True)
         for number, path in enumerate(files):
             age = self._ids.age(path.stem)
@@ -55,13 +64,27 @@ class Inboxes:
         self._path(token).touch(mode=0o600)
         return token
 
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            found = self._folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
+                raise NotOurs(
+                    f"{self._folder} is no folder of this user's: remove it, or set TMPDIR to a folder of your own"
+                ) from None
+
     def is_open(self, token: str) -> bool:
         """Whether there is an inbox of this id."""
         age = self._ids.age(token)
         return age is not None and age <= KEPT and self._path(token).exists()
 
     def add(self, token: str, headers: dict[str, str], body: bytes) -> None:
-        """Put a callback into one; too many are dropped."""
+        """Put a callback into one; too many are dropped.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
         if len(self.arrivals(token)) < MOST_ARRIVALS:
             shown = {name: headers[name] for name in _SHOWN if name in headers}
             line = {
@@ -74,7 +97,11 @@ class Inboxes:
                 file.write(json.dumps(line).encode() + b"\n")
 
     def arrivals(self, token: str) -> list[dict[str, Any]]:
-        """What has arrived, the first one first."""
+        """What has arrived, the first one first.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
         with self._path(token).open("rb") as file:
             return [json.loads(line) for line in file if line.endswith(b"\n")]
 
@@ -102,7 +129,10 @@ class OpenInbox:
         self._inboxes = inboxes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        token = await asyncio.to_thread(self._inboxes.new)
+        try:
+            token = await asyncio.to_thread(self._inboxes.new)
+        except NotOurs as error:
+            raise falcon.HTTPServiceUnavailable(title="No inbox", description=f"{error}.") from None
         path = f"docs/inbox/{token}"
         resp.status = falcon.HTTP_201
         resp.set_header("Cache-Control", "no-store")
@@ -120,15 +150,25 @@ class Inbox:
         body = await req.stream.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise too_large(MOST_BYTES)
-        await asyncio.to_thread(self._inboxes.add, token, dict(req.headers), body)
+        try:
+            await asyncio.to_thread(self._inboxes.add, token, dict(req.headers), body)
+        except FileNotFoundError:  # since it was found
+            raise _unknown() from None
         resp.status = falcon.HTTP_204
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, token: str) -> None:
         await self._find(token)
         resp.set_header("Cache-Control", "no-store")
-        arrivals = await asyncio.to_thread(self._inboxes.arrivals, token)
+        try:
+            arrivals = await asyncio.to_thread(self._inboxes.arrivals, token)
+        except FileNotFoundError:  # since it was found
+            raise _unknown() from None
         write_json(resp, {"path": req.path, "arrivals": arrivals})
 
     async def _find(self, token: str) -> None:
         if not await asyncio.to_thread(self._inboxes.is_open, token):
-            raise falcon.HTTPNotFound(title="Unknown inbox", description="There is no such inbox, or no longer.")
+            raise _unknown()
+
+
+def _unknown() -> falcon.HTTPNotFound:
+    return falcon.HTTPNotFound(title="Unknown inbox", description="There is no such inbox, or no longer.")

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import html
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,7 +20,6 @@ import falcon.asgi
 
 from denzel import jsonio
 from denzel.openapi import document, project
-from denzel.openapi.project import Project
 from denzel.pipeline.in_api import UserPipeline
 
 FOLDER = Path(__file__).resolve().parents[1] / "pages"
@@ -84,7 +83,7 @@ class Content:
 
 
 class Description:
-    """What the service says of itself, made once for each load of the user's code.
+    """What the service says of itself: the document is made once for each load of the user's code, pages for each text.
 
     Args:
         name: the project's, where its text has none.
@@ -101,36 +100,42 @@ class Description:
         self._pipeline = pipeline
         self._metrics = metrics
         self._inbox = inbox
-        self._made: tuple[Any, tuple[Project, dict[str, Content]]] | None = None
+        self._made: dict[str, tuple[Any, Content]] = {}  # with what it was made of
 
     async def content(self, name: str) -> Content:
-        """One of: openapi.json, docs.html, front.html."""
-        return (await asyncio.to_thread(self._look))[1][name]
+        """One of: openapi.json, docs.html, front.html; each is made when it is asked for."""
+        return await asyncio.to_thread(self._look, name)
 
-    async def project(self) -> Project:
-        """What the project says of itself."""
-        return (await asyncio.to_thread(self._look))[0]
+    async def words(self) -> tuple[str, str]:
+        """The project's title and text."""
+        return await asyncio.to_thread(project.words, self._name)
 
-    def _look(self) -> tuple[Project, dict[str, Content]]:
-        key = (self._pipeline.module, *project.state())
-        if self._made is None or self._made[0] != key:
-            found = project.read(self._name, self._pipeline.module)
-            self._made = key, (found, self._make(found))
-        return self._made[1]
+    def _look(self, name: str) -> Content:
+        if name == "openapi.json":
+            made_of: Any = (self._pipeline.module, *project.state())
+            make = self._described
+        else:
+            made_of = project.words(self._name)
+            make = partial(self._page, name, *made_of)
+        made = self._made.get(name)
+        if made is None or made[0] != made_of:
+            made = self._made[name] = made_of, make()
+        return made[1]
 
-    def _make(self, found: Project) -> dict[str, Content]:
-        described = jsonio.dumps(document.document(found, self._metrics), jsonio.DEEPER)
+    def _described(self) -> Content:
+        found = project.read(self._name, self._pipeline.module)
+        body = jsonio.dumps(document.document(found, self._metrics), jsonio.DEEPER)
+        return Content.of(body, falcon.MEDIA_JSON)
+
+    def _page(self, name: str, title: str, text: str) -> Content:
         values = {
-            "title": html.escape(found.title),
-            "text": html.escape(found.text),
-            "links": " ".join(_link(text, address) for text, address in self.links.items()),
+            "title": html.escape(title),
+            "text": html.escape(text),
+            "links": " ".join(_link(shown, address) for shown, address in self.links.items()),
             "inbox": "on" if self._inbox else "off",
         }
-        pages = {
-            name: Content.of(Template((FOLDER / name).read_text(encoding="utf-8")).substitute(values).encode(), HTML)
-            for name in ("docs.html", "front.html")
-        }
-        return {"openapi.json": Content.of(described, falcon.MEDIA_JSON), **pages}
+        page = Template((FOLDER / name).read_text(encoding="utf-8")).substitute(values)
+        return Content.of(page.encode(), HTML)
 
 
 class OpenApi:

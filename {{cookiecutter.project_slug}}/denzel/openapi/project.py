@@ -51,11 +51,7 @@ def read(name: str, module: ModuleType | None, root: Path = ROOT) -> Project:
         name: its title where its text has none.
         module: the user's; None where it cannot be imported.
     """
-    try:
-        text = (root / INFO).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        text = ""
-    title = next(iter(text.splitlines()), "").strip()
+    title, text = words(name, root)
     try:
         schemas = declared.of(module) if module else Declared()
     except PipelineError as error:
@@ -63,12 +59,26 @@ def read(name: str, module: ModuleType | None, root: Path = ROOT) -> Project:
         schemas = Declared()
     found = _examples(root / examples.FOLDER)
     return Project(
-        title=title[:_LONGEST_TITLE] or name,
+        title=title,
         text=text,
         version=card.version(),
         examples=tuple(sorted(found, key=lambda one: one.response is None)),
         declared=schemas,
     )
+
+
+def words(name: str, root: Path = ROOT) -> tuple[str, str]:
+    """The title and the text of a project alone; neither its code nor its examples are looked at.
+
+    Args:
+        name: its title where its text has none.
+    """
+    try:
+        text = (root / INFO).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        text = ""
+    title = next(iter(text.splitlines()), "").strip()
+    return title[:_LONGEST_TITLE] or name, text
 
 
 def state(root: Path = ROOT) -> tuple[object, ...]:

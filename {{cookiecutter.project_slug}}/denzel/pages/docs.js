@@ -102,10 +102,17 @@
         }
     }
 
+    async function fetched(path, options) {
+        const answer = await fetch(base + path, options);
+        const found = await answer.json();
+        if (!answer.ok) throw new Error(found.description);
+        return found;
+    }
+
     async function awaitCallback(current, arrivals) {
         const until = performance.now() + CALLBACK_PATIENCE;
         while (current.isCurrent && performance.now() < until) {
-            const found = await (await fetch(base + arrivals)).json();
+            const found = await fetched(arrivals);
             if (found.arrivals.length) {
                 const [first] = found.arrivals;
                 current.step("CALLBACK", `arrived, its signature is ${first.signature}`);
@@ -133,7 +140,7 @@
         if (request === null || typeof request !== "object" || Array.isArray(request)) {
             throw new Error("only a request that is an object can name a callback_uri");
         }
-        const inbox = await (await fetch(base + "docs/inbox", { method: "POST" })).json();
+        const inbox = await fetched("docs/inbox", { method: "POST" });
         request.callback_uri = inbox.callback_uri;
         const id = await post(current, JSON.stringify(request), "respond-async");
         if (!id) return;

@@ -4,6 +4,7 @@
     stages       the functions one by one, with JSON between them
     declared     schemas of requests and answers that the project declares; requests are checked by them
     hints        schemas of type hints and models
+    models       requests checked by models of pydantic and msgspec themselves
     batch        requests merged into one call, answers split again
     batch_size   how many requests to claim for a call
     in_api       verify_input in the API's process: imported, tried again, called

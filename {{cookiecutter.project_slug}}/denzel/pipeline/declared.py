@@ -4,8 +4,10 @@
                                 schema of the request alone
     hints of the functions      of verify_input's parameter and of predict's result (`hints`)
 
-The file goes before the hints. A request that does not fit the schema declared for it is refused before `verify_input`
-sees it. Where nothing is declared, nothing is checked and no validator is loaded.
+The file goes before the hints. A request that does not fit what is declared for it is refused before `verify_input`
+sees it: by the file's schema, `format` included; by that of the hint, without formats, which hints do not mean; or,
+where the hint has models of pydantic or msgspec, by these themselves (`models`). Where nothing is declared, nothing is
+checked and no validator is loaded.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 from denzel import jsonio
-from denzel.pipeline import hints
+from denzel.pipeline import hints, models
 from denzel.pipeline.errors import PipelineError
 
 log = logging.getLogger("denzel.pipeline")
@@ -31,12 +34,13 @@ CALLBACK = "callback_uri"  # the service's own key, which no schema of the user'
 _ROOT = Path(__file__).resolve().parents[2]
 _MOST_NAMED = 3  # places at fault that one refusal names
 _LONGEST = 200  # characters of what is said of each
+_FIELDS = ("model_fields", "__dataclass_fields__", "__struct_fields__")  # where classes have the names of their fields
 
 Check = Callable[[Any], None]
 
 
 class NotAsDeclared(ValueError):
-    """A request does not fit the declared schema; the message says where, by JSON paths, and why."""
+    """A request does not fit what is declared; the message says where, by JSON paths, and why."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,12 @@ def of(module: ModuleType) -> Declared:
 
 
 def check(module: ModuleType, json_data: Any) -> None:
-    """Check a request, where a schema is declared for it.
+    """Check a request, where something is declared for it.
 
     Raises:
         NotAsDeclared: it does not fit.
         PipelineError: as `of`.
+        Exception: whatever the code of a model raised.
     """
     known = _known if _known[0] is module else _read(module)
     if known[2] is not None:
@@ -80,11 +85,13 @@ def _read(module: ModuleType) -> tuple[ModuleType | None, Declared, Check | None
     global _known
     declared = _from_file() or Declared()
     request, response = declared.request, declared.response
+    check = None if request is None else _checker(request, _by_schema(request, formats=True))
     if request is None:
         request = _from_hint(hints.of_first_parameter, module, "verify_input")
+        check = None if request is None else _check_by_hint(hints.first_parameter(module.verify_input), request)
     if response is None:
         response = _from_hint(hints.of_result, module, "predict")
-    _known = module, Declared(request, response), None if request is None else _checker(request)
+    _known = module, Declared(request, response), check
     return _known
 
 
@@ -117,7 +124,7 @@ def _from_hint(read: Callable[[Any], dict[str, Any] | None], module: ModuleType,
     return schema
 
 
-def _validator(schema: dict[str, Any], place: str) -> Any:
+def _validator(schema: dict[str, Any], place: str, formats: bool = True) -> Any:
     """What validates by a schema.
 
     Raises:
@@ -126,30 +133,78 @@ def _validator(schema: dict[str, Any], place: str) -> Any:
     import jsonschema_rs
 
     try:
-        return jsonschema_rs.validator_for(schema, validate_formats=True)
+        return jsonschema_rs.validator_for(schema, validate_formats=formats)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         where = jsonio.path_of(getattr(error, "instance_path", ()))
         why = getattr(error, "message", None) or str(error).partition("\n")[0]
         raise PipelineError(f"{place} is no JSON Schema: {where}: {why}") from None
 
 
-def _checker(schema: dict[str, Any]) -> Check:
-    validator = _validator(schema, "the declared schema")
-    names_callback = CALLBACK in schema.get("properties", ())
+def _check_by_hint(hint: Any, schema: dict[str, Any]) -> Check | None:
+    """The check of a hint, whose schema with all models in it this is."""
+    try:
+        if judge := models.judge_of(hint):
+            model = models.without_stand_ins(hint)
+            names = chain.from_iterable(getattr(model, name, None) or () for name in _FIELDS)
+            return _checker(schema, judge, names_callback=CALLBACK in names)
+        return _checker(schema, _by_schema(schema, formats=False))
+    except hints.Unsupported as error:
+        log.warning("The hint of verify_input is checked without its models: %s", error)
+        around = hints.declared(hint, models_open=True)
+        return None if around is None else _checker(schema, _by_schema(around, formats=False))
+
+
+def _by_schema(schema: dict[str, Any], formats: bool) -> models.Judge:
+    validator = _validator(schema, "the declared schema", formats)
+
+    def judge(json_data: Any) -> list[models.Fault]:
+        if validator.is_valid(json_data):
+            return []
+        found = islice(validator.iter_errors(json_data), _MOST_NAMED + 1)
+        return [(jsonio.path_of(error.instance_path), error.message) for error in found]
+
+    return judge
+
+
+def _checker(schema: dict[str, Any], judge: models.Judge, names_callback: bool = False) -> Check:
+    names_callback = names_callback or _names_callback(schema, schema, set())
 
     def check(json_data: Any) -> None:
         if not names_callback and isinstance(json_data, dict) and CALLBACK in json_data:
             json_data = {name: value for name, value in json_data.items() if name != CALLBACK}
-        if validator.is_valid(json_data):
-            return
-        found = [_said(error) for error in islice(validator.iter_errors(json_data), _MOST_NAMED + 1)]
-        more = ["..."] if len(found) > _MOST_NAMED else []
-        raise NotAsDeclared("; ".join([*found[:_MOST_NAMED], *more]))
+        if faults := judge(json_data):
+            more = ["..."] if len(faults) > _MOST_NAMED else []
+            raise NotAsDeclared("; ".join([*(_said(*fault) for fault in faults[:_MOST_NAMED]), *more]))
 
     return check
 
 
-def _said(error: Any) -> str:
-    message = error.message
+def _names_callback(schema: Any, root: dict[str, Any], seen: set[int]) -> bool:
+    """Whether a schema, or one that it applies to the same value, has a property of the service's own key."""
+    if not isinstance(schema, dict) or id(schema) in seen:
+        return False
+    seen.add(id(schema))
+    inside = [one for keyword in ("allOf", "anyOf", "oneOf") for one in schema.get(keyword, ())]
+    return CALLBACK in schema.get("properties", ()) or any(
+        _names_callback(one, root, seen) for one in [*inside, _target(schema.get("$ref"), root)]
+    )
+
+
+def _target(reference: str | None, root: dict[str, Any]) -> Any:
+    """What a reference by a JSON pointer leads to in the same schema; None for others."""
+    base, _, pointer = (reference or "-").partition("#")
+    if base not in ("", root.get("$id")) or not (pointer == "" or pointer.startswith("/")):
+        return None
+    found: Any = root
+    for part in pointer.split("/")[1:]:
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list):
+            found = found[int(key)] if key.isdecimal() and int(key) < len(found) else None
+        else:
+            found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _said(path: str, message: str) -> str:
     shown = message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]}...{message[-_LONGEST // 2 :]}"
-    return f"{jsonio.path_of(error.instance_path)}: {shown}"
+    return f"{path}: {shown}"

@@ -1,8 +1,9 @@
 """JSON Schemas of Python's type hints: TypedDict, dataclasses, and the models of pydantic and msgspec.
 
 None of these packages is needed: a model makes its schema itself, and exists only where its package is installed. What
-a hint does not say, or says in a type that this module does not know, is left open, so that the schema never refuses
-more than the hint does.
+a hint does not say, or says in a type that this module does not know, is left open. A model may accept more than its
+schema tells (`"3"` for an integer, other names of a field), and a `format` is a note for readers: so schemas with
+models describe, while the models judge (`models`), and what is checked by a schema is checked without formats.
 """
 
 from __future__ import annotations
@@ -59,11 +60,20 @@ def of_first_parameter(function: Any) -> Schema | None:
     Raises:
         Unsupported: the hint cannot be read.
     """
+    return declared(first_parameter(function))
+
+
+def first_parameter(function: Any) -> Any:
+    """The hint of a function's first parameter; `Any` where it has none.
+
+    Raises:
+        Unsupported: the hint cannot be read.
+    """
     hints = _hints(function)
     names = [name for name in hints if name != "return"]
     code = getattr(function, "__code__", None)
     first = code.co_varnames[0] if code and code.co_argcount else (names[0] if names else "")
-    return declared(hints[first]) if first in hints else None
+    return hints.get(first, Any)
 
 
 def of_result(function: Any) -> Schema | None:
@@ -76,17 +86,31 @@ def of_result(function: Any) -> Schema | None:
     return declared(hints["return"]) if "return" in hints else None
 
 
-def declared(hint: Any) -> Schema | None:
+def declared(hint: Any, models_open: bool = False) -> Schema | None:
     """The schema of a hint; None where it says no more than of which kind the value is, as `dict` does.
+
+    Args:
+        models_open: take anything for a model of pydantic or msgspec.
 
     Raises:
         Unsupported: two models of different content have the same name, or a model makes no schema.
     """
     definitions: dict[str, Schema] = {}
-    schema = _Converter(definitions).convert(hint)
+    schema = _Converter(definitions, models_open).convert(hint)
     if not _tells(schema):
         return None
     return {**schema, "$defs": definitions} if definitions else schema
+
+
+def models_in(hint: Any) -> list[type]:
+    """The models of pydantic and msgspec that a hint names, also in fields of dataclasses and TypedDicts.
+
+    Raises:
+        Unsupported: a hint inside it cannot be read.
+    """
+    converter = _Converter({}, models_open=True)
+    converter.convert(hint)
+    return converter.models
 
 
 def _hints(function: Any) -> dict[str, Any]:
@@ -107,8 +131,10 @@ def _tells(schema: Schema) -> bool:
 class _Converter:
     """Collects the schemas of named types in `definitions`, so that a type may contain itself."""
 
-    def __init__(self, definitions: dict[str, Schema]) -> None:
+    def __init__(self, definitions: dict[str, Schema], models_open: bool = False) -> None:
+        self.models: list[type] = []  # that were met
         self._definitions = definitions
+        self._models_open = models_open
         self._names: dict[Any, str] = {}
 
     def convert(self, hint: Any) -> Schema:
@@ -138,7 +164,8 @@ class _Converter:
         if issubclass(hint, enum.Enum):
             return {"enum": [_plain(one.value) for one in hint]}
         if is_model(hint):
-            return self._named(hint, lambda: self._of_model(hint))
+            self.models.append(hint)
+            return {} if self._models_open else self._named(hint, lambda: self._of_model(hint))
         if hasattr(hint, "__required_keys__"):  # a TypedDict
             return self._named(hint, lambda: self._of_fields(hint, hint.__required_keys__))
         if dataclasses.is_dataclass(hint):
