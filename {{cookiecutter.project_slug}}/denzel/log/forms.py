@@ -18,7 +18,8 @@ from denzel.log import about
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_PLACE = re.compile(r"%(?!%)(?:\((\w+)\))?")
+# What stands for arguments in a template: flags, widths and precisions, of which each `*` is one more; "%%" is none.
+_PLACE = re.compile(r"%([#0\- +\d.*]*)([%a-zA-Z])")
 
 
 def one_line(text: str) -> str:
@@ -36,7 +37,7 @@ def message_of(record: logging.LogRecord) -> tuple[str, str]:
     template, arguments = str(record.msg), record.args
     head, line_break, rest = template.partition("\n")
     if line_break and isinstance(arguments, tuple) and arguments:
-        count = len(_PLACE.findall(head))
+        count = sum(options.count("*") + (kind != "%") for options, kind in _PLACE.findall(head))
         first, more = arguments[:count], arguments[count:]
         parts = [head % first if first else head.replace("%%", "%"), rest % more if more else rest.replace("%%", "%")]
     elif line_break and not arguments:
