@@ -69,11 +69,12 @@ class JsonForm(logging.Formatter):
 
     Args:
         service: which one it is.
+        mark: what each line begins with, for a process that forwards them; it cuts it off.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, mark: str = "") -> None:
         super().__init__()
-        self._service = service
+        self._service, self._mark = service, mark
 
     def format(self, record: logging.LogRecord) -> str:
         message, following = message_of(record)
@@ -96,12 +97,11 @@ class JsonForm(logging.Formatter):
             "message": message,
         }
 
-    @staticmethod
-    def dumps(body: dict[str, Any]) -> str:
+    def dumps(self, body: dict[str, Any]) -> str:
         """A line."""
-        return json.dumps(body, default=str)
+        return self._mark + json.dumps(body, default=str)
 
 
 def is_json_line(text: str) -> bool:
-    """Whether a line that a process of ours has written is one of these objects already."""
+    """Whether a line is one of these objects, as far as it looks like one; anybody can print what does."""
     return text.startswith('{"time": ') and text.endswith("}")
