@@ -17,6 +17,7 @@ from denzel.direct import frames
 from denzel.direct.door import Door
 from denzel.direct.links import Given, Link, Links
 from denzel.direct.place import Place
+from denzel.log.about import REQUEST
 from tests.support.waiting import eventually
 
 
@@ -226,3 +227,18 @@ def _open(descriptors: dict[int, int]) -> list[int]:
             if os.fstat(descriptor).st_ino == inode:
                 found.append(descriptor)
     return found
+
+
+def test_no_other_request_is_meant_by_what_a_later_look_finds(place: Place, door: Door) -> None:
+    async def run() -> None:
+        heard = Heard(place)
+        link = await heard.link(door)
+        said = []
+        heard.links.on_return = lambda _: said.append(REQUEST.get())
+        REQUEST.set([("one", "")])
+        link.give("one", b"{}", 0.0)
+        await until(lambda: said, "it goes another way")
+        assert said == [()]
+        await heard.end()
+
+    asyncio.run(run())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from denzel.log import about
-from denzel.log.forms import JsonForm, TextForm, is_json_line
-from denzel.log.output import Output
+from denzel.log.forms import JsonForm, TextForm, is_json_line, message_of
+from denzel.log.output import Output, adopt
 
 FORGED = "x\n2026-01-01 00:00:00,000 ERROR denzel.api: forged\x1b[2J\u2028"
+FORGED_LINE = '{"time": "2026-01-01", "level": "error", "logger": "denzel.api", "task_id": "other", "message": "x"}'
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,33 @@ def test_the_begin_of_a_line_is_seen_where_it_is_for_people() -> None:
 def test_lines_of_json_are_known() -> None:
     assert is_json_line(JsonForm("api").format(record("hello")))
     assert not is_json_line('{"a": 1}')
+
+
+@pytest.mark.parametrize("printed", [FORGED_LINE, '{"time": not JSON}', JsonForm("api").format(record("hello"))])
+def test_what_is_printed_is_no_line_of_the_log_whatever_it_looks_like(
+    printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept()
+    monkeypatch.setattr("sys.stdout", kept)
+    monkeypatch.setattr("sys.stderr", kept)
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
+    adopt(JsonForm("api"))
+    print(printed)
+    body = json.loads(kept.text)
+    assert (body["logger"], body["level"], body["message"]) == ("print.stdout", "info", printed)
+    assert "task_id" not in body
+
+
+@pytest.mark.parametrize(
+    ("template", "arguments", "head", "following"),
+    [
+        ("100%% of %s\n%s", ("it", "a trace"), "100% of it", "a trace"),
+        ("%*d of %.*f\n%s", (3, 7, 1, 0.25, "a trace"), "  7 of 0.2", "a trace"),
+        ("%-5s|%05.1f|%%\n%d%%", ("a", 2.25, 7), "a    |002.2|%", "7%"),
+    ],
+)
+def test_every_kind_of_placeholder_gets_its_arguments(
+    template: str, arguments: tuple[Any, ...], head: str, following: str
+) -> None:
+    assert message_of(record(template, *arguments)) == (head, following)

@@ -169,3 +169,22 @@ def test_every_line_of_json_is_an_object(talking: Service) -> None:
     assert any(one["logger"].startswith("celery") for one in lines(talking, "denzel"))
     for line in (talking.project / "logs/worker.log").read_text().splitlines():
         assert "message" in json.loads(line)
+
+
+def test_nothing_that_is_printed_passes_for_a_line_of_the_log(talking: Service) -> None:
+    if talking.environment["LOG_FORMAT"] == "text":
+        pytest.skip("text is for people")
+    forged = json.dumps({"time": "2026", "level": "error", "service": "api", "logger": "forged", "message": "forged"})
+    says = f"print({forged!r}), print('{{\"time\": no}}')"
+    raw = f"os.write(1, {forged.encode()!r} + b'\\n'), os.write(2, b'begun')"
+    secret = "throw(LookupError('known')) if any('LOG_MARK' in name for name in os.environ) else {}"
+    answer = talking.predict({"verify_input": f"({says}, request)[-1]", "predict": f"({says}, {raw}, {secret})[-1]"})
+    assert answer.status_code == 200, answer.text
+    talking.predict({"predict": "(print('after'), {})[-1]"})
+    eventually(lambda: "after" in [one["message"] for one in lines(talking, "denzel")], "it is told")
+    for name in ("api", "denzel"):
+        found = [one for one in lines(talking, name) if "forged" in one["message"]]
+        assert found
+        assert {one["logger"] for one in found} <= {"print.stdout", "denzel.output"}
+        assert {one["level"] for one in found} == {"info"}
+    assert "begun" in [one["message"] for one in lines(talking, "denzel")]

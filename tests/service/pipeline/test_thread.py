@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from denzel.log.about import REQUEST
+from denzel.log.forms import TextForm
 from denzel.pipeline.thread import Stuck, UserThread
 
 
@@ -156,3 +159,21 @@ def test_a_call_that_nobody_waits_for_is_not_made(release: threading.Event) -> N
 
     asyncio.run(main())
     assert made == [2]
+
+
+def test_what_is_said_of_a_call_that_hangs_is_about_its_own_request(
+    release: threading.Event, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call(name: str, seconds: float) -> None:
+        REQUEST.set([(name, "")] if name else ())
+        with contextlib.suppress(Stuck):
+            await run(thread, release.wait, seconds, patience=0.2)
+
+    async def main() -> None:  # one look after another, as long as calls wait
+        await asyncio.gather(*(asyncio.create_task(call(*one)) for one in (("first", 0.1), ("second", 60), ("", 60))))
+
+    thread = UserThread()
+    monkeypatch.setattr(caplog.handler, "formatter", TextForm("%(message)s"))
+    asyncio.run(main())
+    message = "verify_input has not returned for 0.2 s; its thread is given up"
+    assert caplog.text.splitlines() == [f"{message} [task second]", message]

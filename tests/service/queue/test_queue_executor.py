@@ -11,8 +11,10 @@ import pytest
 import redis
 
 from denzel.direct.door import DirectTask, Door
+from denzel.direct.links import Given, Link
 from denzel.direct.place import Place, folder_of
 from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
+from denzel.log.about import REQUEST, About
 from denzel.queue import claims, keys, store
 from denzel.queue.executor import QueueExecutor
 from denzel.queue.ticket import queue_settings
@@ -339,3 +341,36 @@ def test_what_a_task_is_suspected_of_goes_with_it_although_its_wait_ends(run_dir
 async def _later(event: asyncio.Event, ask: Callable, request: Awaitable) -> object:
     await event.wait()
     return await ask(request)
+
+
+def test_what_goes_on_behind_a_request_is_said_of_no_other_one(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(queue: Queue) -> None:
+        said: dict[str, About] = {}
+
+        async def say(name: str, answer: object) -> object:
+            said[name] = REQUEST.get()
+            return answer
+
+        monkeypatch.setattr(store, "submit", lambda *_: say("submit", store.Submitted(0.0, 0, 0, True, {})))
+        monkeypatch.setattr(store, "nudge", lambda *_: say("nudge", (0, False)))
+        monkeypatch.setattr(store, "detach", lambda *_: say("detach", None))
+        monkeypatch.setattr(store, "promote", lambda *_: say("promote", 0))
+        monkeypatch.setattr(store, "unlist", lambda *_: say("unlist", None))
+        executor, direct = queue.executor, queue.executor._direct
+        direct._client = executor._lane
+        REQUEST.set([("mine", "")])
+        await executor._send([Task("mine", b"{}", "sync", None)])  # as after a wait that was told directly
+        executor._detach_later("mine")
+        long, lost = (Given(name, b"{}", Link(None, name), 0.0, 0.0, "its origin") for name in ("long", "lost"))  # type: ignore[arg-type]
+        direct._given.update(long=long, lost=lost)
+        direct._runs_long(long)
+        direct._lost(lost.link, [(lost, "alone")])
+        for _ in range(1000):
+            if len(said) == 5:
+                break
+            await asyncio.sleep(0.01)
+        mine, nobody = [("mine", "")], ()
+        assert said.pop("promote") == [("long", "its origin")]
+        assert said == {"submit": mine, "nudge": nobody, "detach": nobody, "unlist": nobody}
+
+    run(test)

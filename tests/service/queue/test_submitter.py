@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
 
 from denzel.executor import QueueFull, Task
+from denzel.log.about import REQUEST, About
 from denzel.queue.submitter import MOST_BYTES, MOST_TASKS, Submitter
+from denzel.queue.withdrawals import Withdrawals
 
 
 def task(name: str, size: int = 1) -> Task:
@@ -34,8 +36,8 @@ class Trips:
 class Client:
     """Submits tasks, and waits until they are accepted."""
 
-    def __init__(self, trips: Trips) -> None:
-        self._submitter = Submitter(trips.send, lambda task, future, answer: future.done() or future.set_result(answer))
+    def __init__(self, send: Callable[[Sequence[Task]], Awaitable[float]]) -> None:
+        self._submitter = Submitter(send, lambda task, future, answer: future.done() or future.set_result(answer))
 
     async def submit(self, task: Task) -> float:
         future = asyncio.get_running_loop().create_future()
@@ -56,7 +58,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 def test_a_lone_task_goes_at_once() -> None:
     async def test() -> None:
         trips = Trips()
-        submitted = asyncio.create_task(Client(trips).submit(task("a")))
+        submitted = asyncio.create_task(Client(trips.send).submit(task("a")))
         await turns()
         assert trips.sent == [["a"]]
         trips.answers.put_nowait(5.0)
@@ -68,7 +70,7 @@ def test_a_lone_task_goes_at_once() -> None:
 def test_what_comes_during_a_round_trip_goes_together_in_the_next() -> None:
     async def test() -> None:
         trips = Trips()
-        client = Client(trips)
+        client = Client(trips.send)
         first = asyncio.create_task(client.submit(task("a")))
         await turns()
         others = [asyncio.create_task(client.submit(task(name))) for name in "bcd"]
@@ -87,7 +89,7 @@ def test_what_comes_during_a_round_trip_goes_together_in_the_next() -> None:
 def test_a_round_trip_is_bounded_in_tasks_and_bytes() -> None:
     async def test() -> None:
         trips = Trips()
-        client = Client(trips)
+        client = Client(trips.send)
         large = [task(f"large{number}", MOST_BYTES // 2 + 1) for number in range(2)]
         small = [task(str(number)) for number in range(MOST_TASKS + 5)]
         huge = task("huge", MOST_BYTES * 2)
@@ -107,7 +109,7 @@ def test_a_round_trip_is_bounded_in_tasks_and_bytes() -> None:
 def test_a_failure_is_told_to_everyone_of_that_round_trip_and_nobody_else() -> None:
     async def test() -> None:
         trips = Trips()
-        client = Client(trips)
+        client = Client(trips.send)
         first = asyncio.create_task(client.submit(task("a")))
         await turns()
         second = asyncio.create_task(client.submit(task("b")))
@@ -127,12 +129,31 @@ def test_a_failure_is_told_to_everyone_of_that_round_trip_and_nobody_else() -> N
 def test_a_client_that_leaves_does_not_disturb_the_others() -> None:
     async def test() -> None:
         trips = Trips()
-        client = Client(trips)
+        client = Client(trips.send)
         gone, stays = (asyncio.create_task(client.submit(task(name))) for name in "ab")
         await turns()
         gone.cancel()
         trips.answers.put_nowait(1.0)
         trips.answers.put_nowait(1.0)
         assert await stays == 1.0
+
+    run(test())
+
+
+def test_no_request_is_meant_by_what_is_said_of_many() -> None:
+    async def test() -> None:
+        said: list[About] = []
+
+        async def send(_: Sequence[Any]) -> float:
+            said.append(REQUEST.get())
+            return 1.0
+
+        REQUEST.set([("a", "")])
+        await Client(send).submit(task("a"))
+        withdrawals = Withdrawals(send)
+        withdrawals.add("a")
+        await withdrawals.stop()
+        assert said == [(), ()]
+        assert REQUEST.get() == [("a", "")]
 
     run(test())

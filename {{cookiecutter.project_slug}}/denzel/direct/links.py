@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from denzel.direct import forks, frames
@@ -167,7 +168,8 @@ class Link(asyncio.Protocol):
         return given
 
     def _look_again(self, seconds: float) -> None:
-        self._timer = self._links.loop.call_later(seconds, self._look)
+        # In a context of its own: the next look is at other requests' tasks, too.
+        self._timer = self._links.loop.call_later(seconds, self._look, context=Context())
 
     def _look(self) -> None:
         """Take back what does not begin, and tell of what takes long."""

@@ -292,6 +292,7 @@ class InlineExecutor:
             self._spawn(self._call_back(record, record.task.callback_uri))
 
     async def _call_back(self, record: Record, uri: str) -> None:
+        about.REQUEST.set([(record.task.id, record.task.origin)])
         if record.fields[b"status"] == b"SUCCESS":
             body = record.fields[b"result"]
         else:

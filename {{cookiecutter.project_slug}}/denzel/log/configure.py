@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 from typing import TextIO
 
 from denzel.log import output
@@ -13,9 +15,19 @@ from denzel.settings import Settings
 WITH_PROCESS = "%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
 
 
-def form(settings: Settings, service: str, text: str = TEXT) -> logging.Formatter:
+# In the environment of a process whose output another one forwards: what its lines of JSON begin with, so that nothing
+# that is printed can pass for one of them.
+MARK_VARIABLE = "DENZEL_LOG_MARK"
+
+
+def new_mark() -> str:
+    """One that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def form(settings: Settings, service: str, text: str = TEXT, mark: str = "") -> logging.Formatter:
     """How lines look."""
-    return JsonForm(service) if settings.log_format == "json" else TextForm(text)
+    return JsonForm(service, mark) if settings.log_format == "json" else TextForm(text)
 
 
 def configure(settings: Settings, service: str, stream: str = "stderr", text: str = TEXT, printed: bool = True) -> None:
@@ -27,12 +39,13 @@ def configure(settings: Settings, service: str, stream: str = "stderr", text: st
         text: the form of lines of text.
         printed: what is printed becomes lines of the log, too; the process must be the service's own.
     """
+    mark = os.environ.pop(MARK_VARIABLE, "")  # user code, and what it starts, shall not have it
     root = logging.getLogger()
     if not root.handlers:  # a test may have its own
-        root.addHandler(handler(output.own_stream(stream), form(settings, service, text)))
+        root.addHandler(handler(output.own_stream(stream), form(settings, service, text, mark)))
         root.setLevel(settings.log_level.upper())
         if printed:
-            output.adopt(JsonForm(service) if settings.log_format == "json" else None)
+            output.adopt(JsonForm(service, mark) if settings.log_format == "json" else None)
     if printed and settings.log_format == "json":
         logging.captureWarnings(True)
 

@@ -18,7 +18,8 @@ from denzel.log import about
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_PLACE = re.compile(r"%(?!%)(?:\((\w+)\))?")
+# What stands for arguments in a template: flags, widths and precisions, of which each `*` is one more; "%%" is none.
+_PLACE = re.compile(r"%([#0\- +\d.*]*)([%a-zA-Z])")
 
 
 def one_line(text: str) -> str:
@@ -36,7 +37,7 @@ def message_of(record: logging.LogRecord) -> tuple[str, str]:
     template, arguments = str(record.msg), record.args
     head, line_break, rest = template.partition("\n")
     if line_break and isinstance(arguments, tuple) and arguments:
-        count = len(_PLACE.findall(head))
+        count = sum(options.count("*") + (kind != "%") for options, kind in _PLACE.findall(head))
         first, more = arguments[:count], arguments[count:]
         parts = [head % first if first else head.replace("%%", "%"), rest % more if more else rest.replace("%%", "%")]
     elif line_break and not arguments:
@@ -68,11 +69,12 @@ class JsonForm(logging.Formatter):
 
     Args:
         service: which one it is.
+        mark: what each line begins with, for a process that forwards them; it cuts it off.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, mark: str = "") -> None:
         super().__init__()
-        self._service = service
+        self._service, self._mark = service, mark
 
     def format(self, record: logging.LogRecord) -> str:
         message, following = message_of(record)
@@ -95,12 +97,11 @@ class JsonForm(logging.Formatter):
             "message": message,
         }
 
-    @staticmethod
-    def dumps(body: dict[str, Any]) -> str:
+    def dumps(self, body: dict[str, Any]) -> str:
         """A line."""
-        return json.dumps(body, default=str)
+        return self._mark + json.dumps(body, default=str)
 
 
 def is_json_line(text: str) -> bool:
-    """Whether a line that a process of ours has written is one of these objects already."""
+    """Whether a line is one of these objects, as far as it looks like one; anybody can print what does."""
     return text.startswith('{"time": ') and text.endswith("}")

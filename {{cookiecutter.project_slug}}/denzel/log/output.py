@@ -1,6 +1,7 @@
 """What a process prints, and what it does not catch, becomes lines of its log: with the ids of whose task it is about.
 
-As text the lines stay as they are, with the ids at their end; as JSON each becomes an object.
+As text the lines stay as they are, with the ids at their end; as JSON each becomes an object, also one that looks like
+a line of the log already: what is printed may come from clients. The log's own lines go past this (`own_stream`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from denzel.log import about
-from denzel.log.forms import JsonForm, is_json_line, one_line
+from denzel.log.forms import JsonForm, one_line
 
 # A line without an end is cut here (characters).
 _LONGEST = 100_000
@@ -91,8 +92,6 @@ def _printed(form: JsonForm | None, name: str, level: str) -> Callable[[str], st
         return _as_text
 
     def as_json(line: str) -> str:
-        if is_json_line(line):  # of a handler that writes here
-            return line
         body = form.body(time.time(), level, name, os.getpid(), one_line(line.rstrip("\r")))
         return form.dumps(body | (about.ids(whose) if (whose := about.current()) else {}))
 

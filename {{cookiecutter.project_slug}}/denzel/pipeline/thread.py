@@ -158,8 +158,8 @@ class UserThread:
             self._start_thread()
         self._calls.put(call)
         self._waiting += 1
-        if self._watch is None:
-            self._watch = loop.call_later(0.5, self._look, loop)
+        if self._watch is None:  # in a context of its own: it looks at other requests' calls, too
+            self._watch = loop.call_later(0.5, self._look, loop, context=contextvars.Context())
         try:
             return await call.future
         finally:
@@ -237,7 +237,10 @@ class UserThread:
         """Twice a second while calls wait: give up the thread if its call takes too long."""
         call = self._current
         if call and call.patience is not None and call.began and loop.time() - call.began > call.patience:
-            log.error("%s has not returned for %g s; its thread is given up", call.name, call.patience)
+            log.error(
+                "%s has not returned for %g s; its thread is given up", call.name, call.patience,
+                extra={"about": call.whose},
+            )  # fmt: skip
             stuck, self._calls, self._current = self._calls, queue.SimpleQueue(), None
             self._context = self._context.copy()  # the other one is in use there
             self._calls.put(self.prepare)

@@ -13,11 +13,13 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from denzel.direct import place
 from denzel.direct.links import Given, Link, Links
 from denzel.executor import Task, Unavailable
+from denzel.log.about import REQUEST
 from denzel.queue import store
 from denzel.queue.ticket import queue_settings
 from denzel.record import Ending
@@ -206,6 +208,7 @@ class DirectWay:
 
     async def _promote(self, given: Given, takes_long: bool) -> bool:
         """Whether a task has a record now; not when it has ended, or its process has. Raises Unavailable."""
+        REQUEST.set([(given.id, given.origin)])
         try:
             if given.id not in self._given:
                 return False
@@ -245,7 +248,8 @@ class DirectWay:
             self._has_unwritten.clear()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
+        # Not in the context of the request that is served just now: the work may be about others.
+        task = Context().run(asyncio.get_running_loop().create_task, work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

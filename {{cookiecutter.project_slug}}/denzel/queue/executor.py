@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from denzel.admission import why_refused
 from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
+from denzel.log.about import REQUEST
 from denzel.queue import keys, large, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
@@ -269,6 +270,7 @@ class QueueExecutor:
 
     async def _nudge(self) -> None:
         """See to it that tasks which nobody was woken for do not wait for long."""
+        REQUEST.set(())
         held_back = True
         try:
             while held_back:
@@ -315,6 +317,7 @@ class QueueExecutor:
             self._detaching = asyncio.create_task(self._detach())
 
     async def _detach(self) -> None:
+        REQUEST.set(())
         while self._to_detach:
             await asyncio.sleep(0.5)
             with contextlib.suppress(Unavailable):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from denzel.executor import Task, Unavailable
+from denzel.log.about import REQUEST
 
 # More than this in one message would hold up Redis for everybody else.
 MOST_TASKS = 128
@@ -46,6 +47,7 @@ class Submitter(Generic[T]):
             self._running = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
+        REQUEST.set(())  # it sends other requests' tasks than that of the one that began it
         try:
             while self._waiting:
                 batch = self._take()

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from denzel.executor import Unavailable
+from denzel.log.about import REQUEST
 
 # More than this in one message would hold up Redis for everybody else.
 MOST_TASKS = 128
@@ -37,6 +38,7 @@ class Withdrawals:
                 await self._running
 
     async def _run(self) -> None:
+        REQUEST.set(())  # it is about all of them
         await asyncio.sleep(0)  # let those come together who go together
         while self._ids:
             batch = [self._ids.pop() for _ in range(min(MOST_TASKS, len(self._ids)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -19,4 +20,5 @@ class ServerLog(Logger):
         is_json = get_settings().log_format == "json"
         for handler in self.error_log.handlers:
             handler.setFormatter(JsonForm("api") if is_json else TextForm(self.error_fmt, self.datefmt))
-            handler.setStream(own_stream("stderr"))
+            if type(handler) is logging.StreamHandler:  # a file and syslog stay what they are
+                handler.setStream(own_stream("stderr"))

@@ -13,9 +13,11 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 
+from denzel.log.configure import MARK_VARIABLE
 from denzel.processes import ending_of, is_stopped
 from denzel.worker import process_state
 from denzel.worker.figures import PAGES
+from denzel.worker.log import MARK
 
 log = logging.getLogger("denzel.supervisor")
 
@@ -116,7 +118,7 @@ class Child:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self._module,
-                env={**os.environ, **self._environment, **shared, **page, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **self._environment, **shared, **page, MARK_VARIABLE: MARK, "PYTHONUNBUFFERED": "1"},
                 pass_fds=[self.state.fd, *page_fds] if self.state else page_fds, stdout=sink, stderr=sink,
             )  # fmt: skip
         except BaseException:

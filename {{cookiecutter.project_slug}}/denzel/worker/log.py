@@ -7,11 +7,14 @@ import logging.handlers
 import sys
 from pathlib import Path
 
-from denzel.log.configure import form
+from denzel.log.configure import form, new_mark
 from denzel.log.forms import JsonForm, is_json_line
 from denzel.settings import Settings
 
 log = logging.getLogger("denzel.supervisor")
+
+# What lines of the processes of this container begin with, as JSON.
+MARK = new_mark()
 
 
 def configure_logging(settings: Settings) -> None:
@@ -41,7 +44,8 @@ def log_to_file(settings: Settings, name: str) -> None:
 class _Forwarded(logging.Formatter):
     """The processes' own lines as they are, the supervisor's in the form of the log.
 
-    Of JSON nothing else may be written: a line that is none, as libraries write it past Python, becomes one.
+    Of JSON nothing else may be written: a line without the mark, as libraries write it past Python, becomes an object
+    with that line as its message, whatever it looks like.
     """
 
     def __init__(self, form: logging.Formatter) -> None:
@@ -51,6 +55,13 @@ class _Forwarded(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "denzel.output":
             line = record.getMessage()
-            if not isinstance(self._form, JsonForm) or is_json_line(line):
+            if not isinstance(self._form, JsonForm):
                 return line
+            before, found, own = line.partition(MARK)
+            if found and is_json_line(own):
+                return f"{self._wrapped(record, before)}\n{own}" if before else own
+            return self._wrapped(record, line.replace(MARK, ""))
         return self._form.format(record)
+
+    def _wrapped(self, record: logging.LogRecord, line: str) -> str:
+        return self._form.format(logging.makeLogRecord({**record.__dict__, "msg": line, "args": None}))
