@@ -56,10 +56,11 @@ def test_every_path_of_the_service_is_described() -> None:
     found = of(examples=(EXAMPLE,))
     assert found["paths"].keys() == {"/predict", "/status/{task_id}", "/ready", "/ping", "/info", "/metrics"}
     predict = found["paths"]["/predict"]["post"]
-    assert [one["name"] for one in predict["parameters"]] == ["Prefer", "Idempotency-Key"]
+    names = [one["name"] for one in predict["parameters"]]
+    assert names == ["Prefer", "Idempotency-Key", "X-Request-Id", "traceparent"]
     assert predict["responses"].keys() == {"200", "202", "400", "409", "413", "415", "422", "429", "500", "503"}
     assert predict["responses"]["200"]["headers"].keys() == {
-        "Denzel-Task-Id", "Denzel-Model", "Preference-Applied", "Location",
+        "Denzel-Task-Id", "Denzel-Model", "Preference-Applied", "Location", "Server-Timing", "X-Request-Id",
     }  # fmt: skip
     callback = predict["callbacks"]["predictions"]["{$request.body#/callback_uri}"]["post"]
     names = [one["name"] for one in callback["parameters"] if one["required"]]
