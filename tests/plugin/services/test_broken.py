@@ -35,8 +35,8 @@ def test_a_load_model_that_raises(project: Project, sessions: Callable[[], list[
         [
             first,
             "The end of its log:",
-            '  |     raise OSError("model.pkl is missing")',
-            "  | OSError: model.pkl is missing",
+            '  |       raise OSError("model.pkl is missing")',
+            "  |   OSError: model.pkl is missing",
             AFTERWARDS.format(first),
         ]
     )
