@@ -30,7 +30,7 @@ def status_body(record: dict[bytes, bytes]) -> dict[str, Any]:
         body["worker"] = fields["worker"].decode()
     if fields.get("model"):
         body["model"] = fields["model"].decode()
-    if times := timings.of_record(fields):
+    if fields.get("ended") and (times := timings.of_record(fields)):
         body["timings"] = timings.shown(times)
     for name in ("done", "total"):  # of an ingesting
         if name in fields:

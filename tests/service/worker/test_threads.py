@@ -94,13 +94,17 @@ def test_a_process_uses_its_share_of_the_cores(
 
 def test_auto_starts_no_more_processes_than_there_is_memory_for(new_service: Callable[..., Service]) -> None:
     service = new_service(WORKER_CONCURRENCY="auto")
-    module = service.project / "denzel/worker/supervisor.py"
+    module = service.project / "denzel/worker/capacity.py"
     # A machine of eight cores with little memory: what cannot be had here is told to the one place that asks.
     text = module.read_text()
-    patched = text.replace("free = free_memory()\n        fit", "free = 2 * self._memory + 1\n        fit").replace(
-        "self._wanted = settings.worker_concurrency", "self._wanted = Automatic(8)"
-    )
-    assert patched != text
+    patched = text
+    for now, then in (
+        ("        free = free_memory()\n", "        free = 2 * self.memory + 1\n"),
+        ("        if free:", "        if False:"),
+        ("self._wanted = settings.worker_concurrency", "self._wanted = Automatic(8)"),
+    ):
+        assert now in patched
+        patched = patched.replace(now, then)
     module.write_text(patched)
     service.start("redis", "api", "denzel")
     service.wait_ready(processes=2)
