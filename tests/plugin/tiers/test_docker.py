@@ -156,7 +156,7 @@ def test_a_load_model_that_raises(project: Project) -> None:
         [
             "denzel cannot predict: load_model raised OSError: model.pkl is missing*.",
             "The end of its log:",
-            "  | OSError: model.pkl is missing",
+            "  |   OSError: model.pkl is missing",
         ]
     )
     assert sessions_of(project) == set()

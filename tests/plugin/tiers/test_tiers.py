@@ -58,7 +58,7 @@ def test_what_the_services_print_is_attached_to_a_failure(project: Project) -> N
         [
             "E *ServiceError: 500 Error invoking predict: process does not like -1",
             "*- log of api (inline) -*",
-            "RuntimeError: process does not like -1",
+            "  RuntimeError: process does not like -1",
             "*_ test_fails_too _*",
         ]
     )
