@@ -50,7 +50,7 @@ def test_one_that_fits_alone_has_all_cores(limited: Callable[..., Service]) -> N
     eventually(lambda: len(service.events("load_model")) == 2, "it loads once more")
     eventually(lambda: threads(service) == str(available_cores()), "it has all cores", timeout=30)
     assert len(service.predictors()) == 1
-    assert " ended" not in service.log("denzel")
+    assert " ended (" not in service.log("denzel")
 
 
 def test_what_the_user_says_of_threads_starts_nothing_anew(limited: Callable[..., Service]) -> None:
