@@ -228,6 +228,8 @@ class DirectWay:
             await asyncio.sleep(_WRITE_EVERY)
             try:
                 await self._write_some()
+                while len(self._unwritten) >= _TOGETHER:  # more has come than one turn takes
+                    await self._write_some()
             except Unavailable:
                 await asyncio.sleep(0.5)
 
