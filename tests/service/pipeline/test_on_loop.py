@@ -31,6 +31,7 @@ def thread() -> Iterator[UserThread]:
     thread = UserThread()
     thread.loop_calls.enable()
     yield thread
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -285,15 +286,26 @@ def test_only_user_code_is_interrupted(thread: UserThread) -> None:
     assert thread.loop_calls.call("verify_input", time.sleep, 5 * BUDGET) is None
 
 
-def test_nothing_is_left_of_a_call_that_has_returned() -> None:
-    place, before = LoopCalls(), signal.getsignal(signal.SIGALRM)
-    place.enable()
-    try:
-        assert place.call("verify_input", str, 1) == "1"
-        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-        signal.raise_signal(signal.SIGALRM)  # one that was under way as the call returned
-    finally:
-        signal.signal(signal.SIGALRM, before)
+def test_nothing_is_left_of_calls_soon_after_the_last_one(thread: UserThread) -> None:
+    for number in range(3):
+        assert thread.loop_calls.call("verify_input", str, number) == str(number)
+        signal.raise_signal(signal.SIGALRM)  # a tick between two calls
+    eventually(lambda: signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), "the timer stops", timeout=2)
+
+
+def test_a_call_is_interrupted_though_user_code_has_stopped_the_timer(thread: UserThread) -> None:
+    def stop() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def hang() -> None:
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            pass
+
+    thread.loop_calls.call("verify_input", stop)
+    time.sleep(0.15)
+    with pytest.raises(Overdue):
+        thread.loop_calls.call("verify_input", hang)
 
 
 @pytest.fixture(scope="module")

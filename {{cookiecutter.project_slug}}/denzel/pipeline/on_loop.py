@@ -7,7 +7,9 @@ raises is asked of the thread, too: some code works in a thread of its own and n
 
 from __future__ import annotations
 
+import atexit
 import logging
+import math
 import os
 import signal
 import time
@@ -19,8 +21,11 @@ from typing import Any
 
 log = logging.getLogger("denzel.api")
 
-# A call that has not returned by then (seconds) is interrupted.
+# A call that has not returned by then (seconds) is interrupted at the next tick.
 BUDGET = 0.02
+# The timer ticks (seconds) while calls come: setting it for each would cost as much as a short function does. User code
+# may have stopped it when it has not ticked for _SILENT.
+_TICK, _SILENT = 0.01, 0.1
 # Code that catches every interruption blocks the loop, and all clients: after this many seconds the process ends.
 GIVE_UP = 5.0
 # A function comes here when the quickest of CALLS calls in a row took at most SHORT seconds: a busy machine makes
@@ -65,13 +70,15 @@ class LoopCalls:
     def __init__(self) -> None:
         self.examine: Callable[[], str | None] = lambda: None
         self._enabled = self._forbidden = self._running = self._overdue = False
-        self._began = 0.0
+        self._had_call = False  # since the last tick
+        self._began, self._ticked = 0.0, -math.inf
         self._functions: dict[str, _Function] = {}
 
     def enable(self) -> None:
         """Let short functions run here from now on; to be called in the main thread, where the event loop runs."""
         if not self._forbidden:
             signal.signal(signal.SIGALRM, self._interrupt)
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # a tick without a handler would be an accident
             self._enabled = True
 
     def forbid(self, reason: str) -> None:
@@ -106,12 +113,13 @@ class LoopCalls:
         function = self._functions.setdefault(name, _Function())
         self._began, self._overdue = time.monotonic(), False
         try:
-            self._running = True
-            signal.setitimer(signal.ITIMER_REAL, BUDGET, BUDGET)  # again and again, should user code catch everything
+            self._running = self._had_call = True
+            if self._began - self._ticked > _SILENT:
+                self._ticked = self._began
+                signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
             return call(*arguments)
         finally:
             self._running = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
             function.average += (time.monotonic() - self._began - function.average) / CALLS
             if self._overdue or function.average > TOO_LONG:
                 function.send_back()
@@ -119,10 +127,14 @@ class LoopCalls:
                 raise Overdue
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self._running:  # it has just returned
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        elif _may_be_left(frame):
-            if time.monotonic() - self._began > GIVE_UP:
+        now = self._ticked = time.monotonic()
+        had_call, self._had_call = self._had_call, self._running
+        if not self._running:
+            if not had_call:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                self._ticked = -math.inf
+        elif now - self._began >= BUDGET and _may_be_left(frame):
+            if now - self._began > GIVE_UP:
                 stack = "".join(traceback.format_stack(frame))
                 log.critical(
                     "User code catches every interruption; this process ends. Catch nothing wider than Exception:\n%s",
