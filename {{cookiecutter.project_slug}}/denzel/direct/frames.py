@@ -13,19 +13,21 @@ Whether a task has begun is told in a page of memory that both see (a file, see 
 reads no frames: for each connection how many of its tasks have begun, and which were recalled. Either side first writes
 its own word and then reads the other's, so that at least one of them sees both (Dekker's way to exclude each other).
 There is room for the recalls of MOST_TASKS numbers beyond the one that has begun last: no task is sent beyond these.
-The page's last word tells how many tasks the call has that runs: should the process die, so many may be to blame.
+The page's last words tell how many tasks the call has that runs: should the process die, so many may be to blame; and
+since when a call runs, by the machine's monotonic clock: whoever has tasks to merge gives them to who begins soonest.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+import time
 from collections.abc import Iterable, Iterator
 
 from denzel.record import EndedTask, Ending
 
 # What both sides must agree upon; those of different versions do not meet (see `place`).
-VERSION = 4
+VERSION = 5
 
 TASK, RECALL, HELLO, ENDED, BYE, REFUSED = range(1, 7)
 
@@ -45,7 +47,7 @@ MOST_TASKS = 128
 # A connection's part of the page: how many of its tasks have begun, and the numbers of those recalled lately.
 _SLOT_SIZE = (1 + MOST_TASKS) * _SEQUENCE.size
 _CALL_AT = MOST_SLOTS * _SLOT_SIZE
-PAGE_SIZE = _CALL_AT + _SEQUENCE.size
+PAGE_SIZE = _CALL_AT + 2 * _SEQUENCE.size
 
 
 def frame(kind: int, *parts: bytes) -> bytes:
@@ -162,6 +164,17 @@ def set_in_call(page: mmap.mmap, tasks: int) -> None:
 def in_call(page: mmap.mmap) -> int:
     """How many tasks the call has that runs, or ran last."""
     return _SEQUENCE.unpack_from(page, _CALL_AT)[0]
+
+
+def set_running(page: mmap.mmap, running: bool) -> None:
+    """Tell whether a call runs, and that it begins now."""
+    _SEQUENCE.pack_into(page, _CALL_AT + _SEQUENCE.size, time.monotonic_ns() if running else 0)
+
+
+def running(page: mmap.mmap) -> float:
+    """For how long the call has run that runs (seconds); 0: none does."""
+    since = _SEQUENCE.unpack_from(page, _CALL_AT + _SEQUENCE.size)[0]
+    return max(1, time.monotonic_ns() - since) / 1e9 if since else 0.0
 
 
 def _place_of_recall(slot: int, number: int) -> int:

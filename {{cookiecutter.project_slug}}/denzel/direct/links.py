@@ -107,7 +107,7 @@ class Link(asyncio.Protocol):
             return self._call < 2 * frames.SHORT
         if not self.is_slow:
             return not self.given or (self._call if self._merges else self._call * len(self.given)) < frames.SHORT
-        return not self.given and self._take_lock()
+        return not self.given and not self._is_running and self._take_lock()
 
     def takes_large(self) -> bool:
         """Whether one more large task does better to wait here than to be stored in Redis and read again."""
@@ -130,9 +130,25 @@ class Link(asyncio.Protocol):
         """How long what it has been given may take."""
         return self._call * (bool(self.given) if self._merges else len(self.given))
 
-    def takes_along(self) -> bool:
-        """Whether one more task would be merged into a call that begins soon."""
-        return self._has_room and self._in_next > 1 and self._locked and bool(self.given) and self._call < _BEARABLE
+    @property
+    def _is_running(self) -> bool:
+        """Whether it merges, and a call of whoever's runs there."""
+        return self._merges and self._page is not None and frames.running(self._page) > 0
+
+    def seconds_until_next(self) -> float | None:
+        """When a call would begin that one more task is merged into; None where that is not soon."""
+        if self._page is None or not self._has_room or self._in_next <= 1 or self._call >= _BEARABLE:
+            return None
+        if not self._locked and self._is_busy:
+            return None
+        ran = frames.running(self._page)
+        full = (self._sent - self._begun) // self._in_next  # calls
+        return (max(0.0, self._call - ran) if ran else 0.0) + full * self._call
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether slow tasks of the queue run there, or wait for it."""
+        return os.pread(self._lock, 1, 0) == b"1"
 
     def _take_lock(self) -> bool:
         """Be the one API process that this process works for; it must not be at work for the queue, either."""
@@ -143,7 +159,7 @@ class Link(asyncio.Protocol):
         except OSError:
             return False
         self._locked = True
-        if os.pread(self._lock, 1, 0) == b"1":
+        if self._is_busy:
             self._release_lock()
         return self._locked
 
@@ -339,8 +355,13 @@ class Links:
         if size >= LARGE:
             large = [link for link in self._links.values() if link.takes_large()]
             return min(large, key=lambda link: link.seconds_ahead) if large else None
-        along = [link for link in self._links.values() if link.takes_along()]
-        return min(along, key=lambda link: len(link.given)) if along else None
+        soonest: tuple[float, int] | None = None
+        found: Link | None = None
+        for link in self._links.values():
+            seconds = link.seconds_until_next()
+            if seconds is not None and (soonest is None or (seconds, len(link.given)) < soonest):
+                soonest, found = (seconds, len(link.given)), link
+        return found
 
     async def run(self) -> None:
         """Keep connected until cancelled."""

@@ -199,6 +199,7 @@ class PredictionLoop:
         else:
             self._size.record(len(tasks), time.monotonic() - began)
             self._measure(len(tasks), began, self._door.waiting > 0)
+        self._door.tell_end()
         return to_store
 
     def _gather(self, door: Door, tasks: list[DirectTask]) -> None:
@@ -247,6 +248,8 @@ class PredictionLoop:
         COUNTS.waited([task_id for task_id, _ in claimed])
         began, left = time.monotonic(), len(claimed)
         self._tell_busy(self._last_call >= SHORT)
+        if self._door:
+            self._door.tell_call()
         origins = self._claimant.origins
         parts = self._parts(claimed, origins, self._last_call > _SLOW)
         while True:
@@ -256,6 +259,8 @@ class PredictionLoop:
             if not left or should_stop():
                 break
             self._exchange(ended, -1)
+        if self._door:
+            self._door.tell_end()
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
