@@ -156,14 +156,13 @@ class Door:
                 self._send(task._connection, frames.frame(frames.REFUSED, task.id.encode()))
         return taken
 
-    def tell_call(self, tasks: int = 0) -> None:
-        """Let API processes know that a call is about to run, and how many tasks it has that came directly."""
+    def tell_call(self, tasks: int) -> None:
+        """Let API processes know how many tasks the call has that is about to run."""
         frames.set_in_call(self._page, tasks)
-        frames.set_running(self._page, True)
 
-    def tell_end(self) -> None:
-        """Let API processes know that none runs any more."""
-        frames.set_running(self._page, False)
+    def tell_running(self, running: bool) -> None:
+        """Let API processes know whether the pipeline is called just now, and since when."""
+        frames.set_running(self._page, running)
 
     def answer(
         self,

@@ -199,7 +199,6 @@ class PredictionLoop:
         else:
             self._size.record(len(tasks), time.monotonic() - began)
             self._measure(len(tasks), began, self._door.waiting > 0)
-        self._door.tell_end()
         return to_store
 
     def _gather(self, door: Door, tasks: list[DirectTask]) -> None:
@@ -248,8 +247,6 @@ class PredictionLoop:
         COUNTS.waited([task_id for task_id, _ in claimed])
         began, left = time.monotonic(), len(claimed)
         self._tell_busy(self._last_call >= SHORT)
-        if self._door:
-            self._door.tell_call()
         origins = self._claimant.origins
         parts = self._parts(claimed, origins, self._last_call > _SLOW)
         while True:
@@ -259,8 +256,6 @@ class PredictionLoop:
             if not left or should_stop():
                 break
             self._exchange(ended, -1)
-        if self._door:
-            self._door.tell_end()
         self._size.record(len(claimed) - left, time.monotonic() - began)
         return ended
 
@@ -306,6 +301,8 @@ class PredictionLoop:
     def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
         """One call of the pipeline, under the time limits."""
         self._state.begin(self._current)
+        if self._door:
+            self._door.tell_running(True)
         watch = self._runner.watch
         watch.start()  # whatever comes before it does by itself
         try:
@@ -313,6 +310,8 @@ class PredictionLoop:
                 return stages.predictions(module, model, data, watch)
         finally:
             self._state.end()
+            if self._door:
+                self._door.tell_running(False)
             COUNTS.called(watch.process, watch.predict)
 
     def _send_ticket(self, at_most_every: float = 0.0) -> None:
