@@ -15,7 +15,8 @@ import pytest
 
 from denzel.direct import frames
 from denzel.direct.door import Door
-from denzel.direct.links import Given, Link, Links
+from denzel.direct.given import Given
+from denzel.direct.links import Link, Links
 from denzel.direct.place import Place
 from denzel.log.about import REQUEST
 from tests.support.waiting import eventually
@@ -242,3 +243,70 @@ def test_no_other_request_is_meant_by_what_a_later_look_finds(place: Place, door
         await heard.end()
 
     asyncio.run(run())
+
+
+def test_what_can_be_merged_joins_whoevers_call_begins_next(place: Place, door: Door) -> None:
+    async def run() -> None:
+        mine, others = Heard(place), Heard(Place(place.folder))
+        for heard in (mine, others):  # both learn that calls take long, and that many are merged
+            link = await heard.link(door)
+            link.give("first", b"{}", 0.0)
+            await asyncio.sleep(0)
+            eventually(door.has_tasks, "it has come")
+            door.answer(door.take(lambda waiting: waiting), [("first", "SUCCESS", b"1", b"")], 0.02, 8)
+            await until(lambda heard=heard: heard.ended, "it has ended")
+        link = others.links.choose(10)
+        assert link, "nobody works with it"
+        link.give("theirs", b"{}", 0.0)
+        await asyncio.sleep(0)
+        eventually(door.has_tasks, "it has come")
+        tasks = door.take(lambda waiting: waiting)
+        door.tell_running(True)
+        joined = mine.links.choose(10)
+        assert joined, "it merges, and is at work for another API process"
+        door.set_busy(True)
+        assert mine.links.choose(10) is None, "slow tasks of the queue have their turn first"
+        door.set_busy(False)
+        joined.give("mine", b"{}", 0.0)
+        eventually(door.has_tasks, "it has come while the call runs")
+        door.tell_running(False)
+        door.answer(tasks, [("theirs", "SUCCESS", b"1", b"")], 0.02, 8)
+        door.answer(door.take(lambda waiting: waiting), [("mine", "SUCCESS", b"2", b"")], 0.02, 8)
+        await until(lambda: "mine" in mine.ended and "theirs" in others.ended, "both are answered")
+        await mine.end()
+        await others.end()
+
+    asyncio.run(run())
+
+
+def test_of_two_that_merge_the_one_whose_call_begins_sooner_gets_more(place: Place, door: Door) -> None:
+    second = Door(place, uuid.uuid4().hex, "two@tested", merges=True)
+
+    async def run() -> None:
+        heard = Heard(place)
+        for one in (door, second):
+            while not (link := next((link for link in heard.links._links.values() if link.token == one._token), None)):
+                await asyncio.sleep(0.01)
+            while not link.is_open:
+                one.has_tasks()
+                await asyncio.sleep(0.01)
+            link.give(one._token, b"{}", 0.0)
+            await asyncio.sleep(0)
+            eventually(one.has_tasks, "it has come")
+            one.answer(one.take(lambda waiting: waiting), [(one._token, "SUCCESS", b"1", b"")], 0.05, 8)
+            await until(lambda one=one: one._token in heard.ended, "it has ended")
+        for one in (door, second):
+            link = heard.links.choose(10)
+            assert link
+            link.give(f"{one._token} again", b"{}", 0.0)
+        assert heard.links.choose(10), "none has begun: more is merged"
+        door.tell_running(True)
+        for _ in range(3):
+            chosen = heard.links.choose(10)
+            assert chosen
+            assert chosen.token == second._token
+            chosen.give(uuid.uuid4().hex, b"{}", 0.0)
+        await heard.end()
+
+    asyncio.run(run())
+    second.close()

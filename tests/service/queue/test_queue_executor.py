@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from denzel.direct.door import DirectTask, Door
-from denzel.direct.links import Given, Link
+from denzel.direct.given import Given
+from denzel.direct.links import Link
 from denzel.direct.place import Place, folder_of
 from denzel.executor import ACCEPTED, RAN_OUT, Outcome, QueueFull, Task
 from denzel.log.about import REQUEST, About

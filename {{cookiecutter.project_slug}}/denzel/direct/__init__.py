@@ -7,6 +7,7 @@ machines. What is promised stays the same: if the prediction process dies, the A
 queue; a request that takes long, or whose client is told to poll, gets its record in Redis as if it had been claimed
 there.
 
-`links` runs in the API's processes, `door` in the prediction processes; `frames` is what they say to each other.
-Neither imports the queue: what is written to Redis is the affair of `queue.executor` and `worker.loop`.
+`links` runs in the API's processes (`given` is what they remember of a task), `door` in the prediction processes;
+`frames` is what they say to each other. None of them imports the queue: what is written to Redis is the affair of
+`queue.executor` and `worker.loop`.
 """

@@ -15,6 +15,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 
 from denzel.direct import forks, frames
+from denzel.direct.given import LARGE, Given
 from denzel.direct.place import Place
 from denzel.metrics.counts import COUNTS
 from denzel.record import Ending
@@ -24,42 +25,12 @@ log = logging.getLogger("denzel.api")
 
 # A process that merges may be given tasks during a call that takes less (seconds): they make up the next one.
 _BEARABLE = 0.1
-# A request of so many bytes is large: Redis would take longer for it than most calls do. It waits for a process as long
-# as that has less to do than _WORTH_STORING seconds.
-LARGE = 64_000
+# A large request waits for a process as long as that has less to do than this (seconds).
 _WORTH_STORING = 0.1
 # Seconds after which a task that has not begun goes another way, at least; at most, unless it is to be merged.
 _RECALL_AFTER, _RECALL_BEFORE = 0.010, 0.020
 _LOOK_EVERY = 0.5  # seconds between two looks for processes that have come
 _BUFFER = 4 << 20
-
-
-@dataclass(eq=False, slots=True)
-class Given:
-    """A task that a process was given.
-
-    Attributes:
-        sent: when, on the event loop's clock.
-        accepted: when, in unix seconds.
-        origin: where it comes from (`denzel.origin`).
-        verify: seconds that `verify_input` took; None: not known.
-        number: its place among the tasks that went over this connection.
-        told_long: when `on_long` was called last, on the event loop's clock.
-    """
-
-    id: str
-    request: bytes
-    link: Link
-    sent: float
-    accepted: float
-    origin: str = ""
-    verify: float | None = None
-    number: int = 0
-    told_long: float = 0.0
-
-    @property
-    def is_large(self) -> bool:
-        return len(self.request) >= LARGE
 
 
 class Link(asyncio.Protocol):

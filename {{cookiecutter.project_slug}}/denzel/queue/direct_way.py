@@ -17,7 +17,8 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from denzel.direct import place
-from denzel.direct.links import Given, Link, Links
+from denzel.direct.given import Given
+from denzel.direct.links import Link, Links
 from denzel.executor import Task, Unavailable
 from denzel.log.about import REQUEST
 from denzel.queue import store
