@@ -186,6 +186,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "predict_threads": ("auto", _number_or_auto(lambda: 0)),  # 0: the cores divided by the processes
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
+    "cancel_grace": ("5", _number(0, 10**6)),
+    "cancel_budget": ("0.1", _number(0, 1)),
     "stop_grace": ("25", _number(0, 10**6)),
     "cors_origins": ("", _origins),
     "front_page": ("on", _choice("on", "off")),
@@ -240,6 +242,8 @@ class Settings:
     predict_threads: int
     task_time_limit: float
     task_soft_time_limit: float
+    cancel_grace: float
+    cancel_budget: float
     stop_grace: float
     cors_origins: str
     front_page: str

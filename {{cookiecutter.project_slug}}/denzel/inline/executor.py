@@ -30,7 +30,7 @@ from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.on_loop import Overdue
 from denzel.pipeline.speed import Speed
 from denzel.pipeline.thread import Stuck
-from denzel.record import FINAL, Ending, status_body
+from denzel.record import CANCELLED, FINAL, Ending, status_body
 from denzel.settings import Settings
 from denzel.threads import limit_torch
 from denzel.timings import UNKNOWN, CallTimes
@@ -143,8 +143,7 @@ class InlineExecutor:
         found = record.fields[b"status"].decode()
         if found not in FINAL:
             # What runs already is let end; its answer is discarded.
-            result = orjson.dumps({"args": ["cancelled"], "type": "TaskRevokedError"})
-            self._finish(record, "REVOKED", result, b'"The task was cancelled."')
+            self._finish(record, *CANCELLED)
             if record in self._waiting:
                 self._waiting.remove(record)
         return found
