@@ -15,8 +15,8 @@ SIGNAL = signal.SIGURG
 class SoftCancel:
     """Raises TaskCancelled in the user's code of a task that was cancelled and runs alone.
 
-    Within the `with` block user code runs; a signal that comes late does nothing. Code that does not return to Python is
-    out of its reach; the supervisor's kill is not.
+    Within the `with` block user code runs; a signal that comes late does nothing. Code that does not return to Python
+    is out of its reach; the supervisor's kill is not.
     """
 
     def __init__(self, state: ProcessState) -> None:
