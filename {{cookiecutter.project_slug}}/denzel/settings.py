@@ -231,6 +231,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
     "log_format": ("text", _choice("text", "json")),
     "log_sample": ("100", _number(0, 10**6)),
+    "log_repeats": ("20", _number(0, 10**6, int)),
     "log_file": ("logs/worker.log", str),
     "log_max_bytes": ("10000000", _number(10_000, 10**10, int)),
     "log_backups": ("3", _number(0, 100, int)),
@@ -291,6 +292,7 @@ class Settings:
     log_level: str
     log_format: str
     log_sample: float
+    log_repeats: int
     log_file: str
     log_max_bytes: int
     log_backups: int

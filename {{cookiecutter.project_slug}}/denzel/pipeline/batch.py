@@ -148,10 +148,12 @@ class BatchRunner:
         except Overdue:  # it is run again elsewhere
             raise
         except errors.TaskCancelled:
-            log.info("%s was cancelled: its call has ended", name)
+            log.info("%s was cancelled: its call has ended", name, extra={"kind": "cancelled"})
             return CANCELLED
         except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
-            log.warning("%s failed: %s\n%s", name, errors.describe(error), errors.traceback_of(error))
+            kind = f"{type(error).__name__} at {errors.place_of(error)}"
+            told = name, errors.describe(error), errors.traceback_of(error)
+            log.warning("%s failed: %s\n%s", *told, extra={"kind": kind})
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             return failure(error)
 
