@@ -19,7 +19,7 @@ GRACE = 0.4
 @pytest.fixture(scope="module")
 def attacked(new_service: Callable[..., Service]) -> Service:
     """Two prediction processes whose model takes a while to load."""
-    service = new_service(WORKER_CONCURRENCY=2, CANCEL_GRACE=GRACE, CANCEL_BUDGET=0.1)
+    service = new_service(WORKER_CONCURRENCY=2, CANCEL_GRACE=GRACE, CANCEL_BUDGET=0.1, LOG_REPEATS=0)
     (service.project / "model").write_text(f"time.sleep({LOADING})")
     service.start("redis", "api", "denzel")
     service.wait_ready(processes=2)
