@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipeline": (),
     "direct": ("denzel.metrics",),
     "queue": ("denzel.direct", "denzel.metrics"),
-    "inline": ("denzel.pipeline", "denzel.callbacks.sender", "denzel.metrics"),
+    "inline": ("denzel.pipeline", "denzel.callbacks.bounds", "denzel.callbacks.sender", "denzel.metrics"),
     "worker": ("denzel.pipeline", "denzel.queue", "denzel.direct", "denzel.metrics"),
     "callbacks": ("denzel.queue", "denzel.metrics"),
     "metrics": (),

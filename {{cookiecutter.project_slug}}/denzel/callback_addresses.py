@@ -104,12 +104,14 @@ class CallbackPolicy:
         allow: CALLBACK_ALLOW: entries such as `receiver`, `10.0.0.5`, `10.1.0.0/16:9000`, `[fd00::1]:9000`,
             separated by commas. An entry lifts the port limit, too; one with a port opens that port only.
         ports: CALLBACK_PORTS: the ports allowed elsewhere; empty means any.
+        only: CALLBACK_ALLOW_ONLY: elsewhere nothing is allowed, public addresses neither.
 
     Raises:
         PolicyError: an entry cannot be read.
     """
 
-    def __init__(self, allow: str = "", ports: str = "80,443,8080,8443") -> None:
+    def __init__(self, allow: str = "", ports: str = "80,443,8080,8443", only: bool = False) -> None:
+        self._only = only
         self._entries = [_parse_entry(text) for part in allow.split(",") if (text := part.strip())]
         self._ports = frozenset(_parse_ports(ports))
 
@@ -128,8 +130,11 @@ class CallbackPolicy:
         if address is not None:
             if reason := self.refusal(host, str(address), port):
                 raise CallbackUriError(f"callback_uri: {reason}")
-        elif self._ports and port not in self._ports and not self._may_allow(host, port):
-            raise CallbackUriError(f"callback_uri: {self._port_refused(host, port)}")
+        elif not self._may_allow(host, port):
+            if self._only:
+                raise CallbackUriError(f"callback_uri: {_not_listed(host, port)}")
+            if self._ports and port not in self._ports:
+                raise CallbackUriError(f"callback_uri: {self._port_refused(host, port)}")
         return host, port
 
     def permits(self, host: str, address: str, port: int) -> bool:
@@ -145,6 +150,9 @@ class CallbackPolicy:
             return f'"{address}" is no address that can be judged'
         if any(entry.matches(host, found, port) for entry in self._entries):
             return None
+        if self._only:
+            leads = "" if _literal_or_none(host) == found else f" (it leads to {found})"
+            return _not_listed(host or address, port) + leads
         if kind := _not_public(found):
             name = host or address
             leads = "" if _literal_or_none(host) == found else f" leads to {found}, which"
@@ -172,6 +180,11 @@ class CallbackPolicy:
             f"port {port} is not allowed (only {ports}); "
             f'to allow it, add {port} to CALLBACK_PORTS or "{shown}:{port}" to CALLBACK_ALLOW in .env'
         )
+
+
+def _not_listed(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f'"{shown}:{port}" is not listed in CALLBACK_ALLOW in .env (CALLBACK_ALLOW_ONLY is on)'
 
 
 @lru_cache(2048)  # the sender of callbacks looks at each URI twice, and often they are all the same

@@ -12,7 +12,9 @@ FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 # How a task ended: status, result and message (JSON) as its record holds them.
 Ending = tuple[str, bytes, bytes]
-# The same with the task's id first, and last the times of its call.
+# How a task ends that its client cancels.
+CANCELLED: Ending = ("REVOKED", b'{"args":["cancelled"],"type":"TaskRevokedError"}', b'"The task was cancelled."')
+# How it ended with the task's id first, and last the times of its call.
 EndedTask = tuple[str, str, bytes, bytes, timings.CallTimes]
 
 

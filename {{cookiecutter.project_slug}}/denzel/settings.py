@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from denzel.callback_addresses import CallbackPolicy
-from denzel.signing import read_secret
+from denzel.signing import read_secrets
 
 
 class SettingsError(ValueError):
@@ -65,6 +65,27 @@ def _url_of_a_service(text: str) -> str:
     if text and not good:
         raise ValueError("expected a URL such as http://api:8000, without user, query and fragment")
     return text
+
+
+def _proxy(text: str) -> str:
+    """An HTTP proxy, maybe with a user and a password; empty: none."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        good = False
+    if text and not good:
+        raise ValueError("expected an HTTP proxy such as http://proxy:3128 or http://user:password@proxy:3128")
+    return text
+
+
+def _switch(text: str) -> bool:
+    """1 or 0; on and off, yes and no, true and false mean the same."""
+    if text.lower() in ("1", "on", "yes", "true"):
+        return True
+    if text.lower() in ("0", "off", "no", "false"):
+        return False
+    raise ValueError("expected 1 or 0")
 
 
 def _origins(text: str) -> str:
@@ -186,6 +207,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "predict_threads": ("auto", _number_or_auto(lambda: 0)),  # 0: the cores divided by the processes
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
+    "cancel_grace": ("5", _number(0, 10**6)),
+    "cancel_budget": ("0.1", _number(0, 1)),
     "stop_grace": ("25", _number(0, 10**6)),
     "cors_origins": ("", _origins),
     "front_page": ("on", _choice("on", "off")),
@@ -194,9 +217,13 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "docs_inbox_url": ("", _url_of_a_service),  # this service as the sender of callbacks reaches it; empty: by api_bind
     "monitor_url": ("", str),  # what the pages link to; `:PORT` is one of the same host
     "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
+    "callback_allow_only": ("0", _switch),
     "callback_ca": ("", _certificates),
+    "callback_proxy": ("", _proxy),
+    "callback_connections": ("100", _number(1, 100, int)),
+    "callback_retries": ("10000", _number(0, 10**9, int)),
     "callback_ports": ("80,443,8080,8443", _checked_by(lambda text: CallbackPolicy(ports=text))),
-    "callback_secret": ("", _checked_by(read_secret)),
+    "callback_secret": ("", _checked_by(read_secrets)),
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
@@ -204,6 +231,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
     "log_format": ("text", _choice("text", "json")),
     "log_sample": ("100", _number(0, 10**6)),
+    "log_repeats": ("20", _number(0, 10**6, int)),
     "log_file": ("logs/worker.log", str),
     "log_max_bytes": ("10000000", _number(10_000, 10**10, int)),
     "log_backups": ("3", _number(0, 100, int)),
@@ -211,7 +239,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
 }
 
 # An empty value is a choice here ("none", "any port"), not a request for the default.
-_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ca", "callback_ports", "callback_secret"}
+_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ca", "callback_proxy", "callback_ports", "callback_secret"}
 
 
 @dataclass(frozen=True)
@@ -240,6 +268,8 @@ class Settings:
     predict_threads: int
     task_time_limit: float
     task_soft_time_limit: float
+    cancel_grace: float
+    cancel_budget: float
     stop_grace: float
     cors_origins: str
     front_page: str
@@ -248,7 +278,11 @@ class Settings:
     docs_inbox_url: str
     monitor_url: str
     callback_allow: str
+    callback_allow_only: bool
     callback_ca: str
+    callback_proxy: str
+    callback_connections: int
+    callback_retries: int
     callback_ports: str
     callback_secret: str
     callback_timeout: float
@@ -258,6 +292,7 @@ class Settings:
     log_level: str
     log_format: str
     log_sample: float
+    log_repeats: int
     log_file: str
     log_max_bytes: int
     log_backups: int
@@ -284,7 +319,8 @@ class Settings:
     def callback_policy(self) -> CallbackPolicy:
         """Where callbacks may go: as CALLBACK_ALLOW and CALLBACK_PORTS say, and to the inbox of /docs."""
         own = urlsplit(self.inbox_url).netloc
-        return CallbackPolicy(",".join(filter(None, (self.callback_allow, own))), self.callback_ports)
+        allow = ",".join(filter(None, (self.callback_allow, own)))
+        return CallbackPolicy(allow, self.callback_ports, self.callback_allow_only)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -308,7 +344,7 @@ class Settings:
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:
-                secret = "://" in text or name == "CALLBACK_SECRET"  # URLs hold passwords
+                secret = "://" in text or name in ("CALLBACK_SECRET", "CALLBACK_PROXY")  # URLs hold passwords
                 shown = "" if secret else f" is {text!r}"
                 problems.append(f"{name}{shown}: {str(error).removeprefix(name).lstrip(': ')}")
         if problems:

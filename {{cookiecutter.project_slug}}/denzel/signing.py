@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Iterable
 
 
 def read_secret(text: str) -> bytes:
@@ -24,7 +25,27 @@ def read_secret(text: str) -> bytes:
         raise ValueError("CALLBACK_SECRET cannot be read; expected whsec_ and base64") from None
 
 
+def read_secrets(text: str) -> tuple[bytes, ...]:
+    """The keys in CALLBACK_SECRET, which may hold several secrets, separated by commas.
+
+    Raises:
+        ValueError: one of them is not `whsec_` and base64.
+    """
+    return tuple(filter(None, map(read_secret, text.split(","))))
+
+
+def signatures(keys: Iterable[bytes], message_id: str, timestamp: str, body: bytes) -> str:
+    """The header `webhook-signature` with a signature by each key: a receiver takes it when it knows one of them."""
+    return " ".join(signature(key, message_id, timestamp, body) for key in keys)
+
+
+def is_signed(given: str, keys: Iterable[bytes], message_id: str, timestamp: str, body: bytes) -> bool:
+    """Whether one of the signatures in a header was made by one of the keys."""
+    expected = [signature(key, message_id, timestamp, body).encode() for key in keys]
+    return any(hmac.compare_digest(one, other.encode()) for one in expected for other in given.split())
+
+
 def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
-    """The header `webhook-signature`: version, and HMAC-SHA256 over `id.timestamp.body` in base64."""
+    """One of the header `webhook-signature`: version, and HMAC-SHA256 over `id.timestamp.body` in base64."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

@@ -201,9 +201,9 @@ def signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
     Raises:
         ValueError: the secret is not `whsec_` and base64.
     """
-    from denzel.signing import read_secret, signature
+    from denzel.signing import read_secrets, signatures
 
-    return signature(read_secret(secret), message_id, timestamp, body)
+    return signatures(read_secrets(secret) or (b"",), message_id, timestamp, body)
 
 
 # ---- The services as processes of this machine ----------------------------------------------------------------------

@@ -222,7 +222,8 @@ def test_large_results_arrive_whole(sending: Sending, receivers: Receivers) -> N
 def test_a_refused_address_is_a_final_failure_with_the_reason(sending: Sending) -> None:
     (task_id,) = sending.finish("http://10.0.0.5/inbox")
     state = sending.wait(task_id, state="failed")
-    assert 'add "10.0.0.5" to CALLBACK_ALLOW in .env' in state["last_error"]
+    assert state["last_error"] == state["history"][0]["error"] == "address not allowed"
+    assert 'add "10.0.0.5" to CALLBACK_ALLOW in .env' in sending.log()
     assert state["next_attempt"] is None
     assert sending.left() == 0
     assert f"Task {task_id}: its callback to" in sending.log()
@@ -265,8 +266,9 @@ def test_dns_rebinding_does_not_help(receivers: Receivers) -> None:
     assert send(policy, uri, resolver).status == 200
     answer = send(policy, uri, resolver)
     assert answer.refused
-    assert answer.error == (
-        '"rebinding.example" leads to 127.0.0.1, which is not a public address (loopback); '
+    assert answer.error == "address not allowed"
+    assert answer.logged == (
+        'address not allowed: "rebinding.example" leads to 127.0.0.1, which is not a public address (loopback); '
         'to allow it, add "rebinding.example" to CALLBACK_ALLOW in .env'
     )
     assert (public.connections, private.connections) == (1, 0)
@@ -297,7 +299,8 @@ def test_the_address_of_each_connection_is_judged_literal_ones_too(receivers: Re
     for host in ("127.0.0.1", "[::ffff:127.0.0.1]", "localhost", "0x7f.1"):
         answer = send(Blind(ports=""), f"http://{host}:{receiver.port}/")
         assert answer.refused, host
-        assert "not a public address (loopback)" in str(answer.error)
+        assert answer.error == "address not allowed"
+        assert "not a public address (loopback)" in str(answer.logged)
     assert receiver.connections == 0
 
 

@@ -110,7 +110,8 @@ def test_it_can_be_cancelled_then(two: Service) -> None:
         (task_id,) = two.redis.smembers(claimed[0])
         assert two.request("DELETE", f"/status/{task_id.decode()}").status_code == 202
         assert answer.result().status_code == 409
-    eventually(lambda: process not in two.predictors(), "its process is stopped")
+    eventually(lambda: f"Task {task_id.decode()} was cancelled: its call" in two.log("denzel"), "its call ends")
+    assert process in two.predictors()
     assert runs_of(two, "cancelled") == [process]
 
 

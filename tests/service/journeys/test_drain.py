@@ -292,7 +292,7 @@ def test_a_stop_gives_back_what_does_not_end_in_time_and_blames_no_task(running:
 
 
 def test_a_cancelled_task_takes_no_other_with_it(running: Service) -> None:
-    """Whatever the process has begun by the time that it is stopped for a cancelled task is run again, unblamed."""
+    """Whatever the process has begun by the time that the exception comes goes on, unblamed."""
     service = running
     ids = [
         service.submit({"note": f"task-{number}", "predict": "(time.sleep(0.05), {'ok': True})[1]"})

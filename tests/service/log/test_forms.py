@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from denzel.log import about
-from denzel.log.forms import JsonForm, TextForm, is_json_line, message_of
+from denzel.log.forms import JsonForm, TextForm, is_json_line, message_of, printable
 from denzel.log.output import Output, adopt
 
 FORGED = "x\n2026-01-01 00:00:00,000 ERROR denzel.api: forged\x1b[2J\u2028"
+TURNED = "\u202e\u2066\u200f\u061c\ud800"
 FORGED_LINE = '{"time": "2026-01-01", "level": "error", "logger": "denzel.api", "task_id": "other", "message": "x"}'
 
 
@@ -39,6 +40,24 @@ def test_what_clients_send_cannot_begin_a_line() -> None:
         assert "\x1b" not in lines[0]
         assert "\u2028" not in lines[0]
         assert json.loads(JsonForm("api").format(one))["message"].startswith(r"Refused: x\n2026")
+
+
+def test_text_is_not_turned_about_and_halves_of_characters_can_be_written() -> None:
+    for one in (record("Refused: %s", TURNED), record("Refused\n%s", TURNED)):
+        assert not set(TURNED) & set(TextForm().format(one))
+        TextForm().format(one).encode()
+
+
+def test_long_messages_are_cut() -> None:
+    one = record("%s\n%s", "m" * 5_000, "f" * 30_000)
+    head, following = TextForm().format(one).split("\n")
+    assert head.endswith("m... (1000 more characters)")
+    assert following.endswith("f... (10000 more characters)")
+
+
+def test_what_is_printed_keeps_its_colours_and_no_more() -> None:
+    assert printable("\x1b[1;31mred\x1b[0m\t50 %\r") == "\x1b[1;31mred\x1b[0m\t50 %\r"
+    assert printable("a\x1b[2Jb\x1b]0;title\x07\u202ec") == r"a\x1b[2Jb\x1b]0;title\x07\u202ec"
 
 
 def test_what_follows_a_line_is_indented_or_has_its_field() -> None:

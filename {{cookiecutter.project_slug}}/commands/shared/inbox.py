@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 from commands.shared.project import CommandError
-from denzel.signing import read_secret, signature
+from denzel.signing import is_signed, read_secrets
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 64 * 1024 * 1024  # of a callback's body; a larger one is answered 413
@@ -64,17 +63,16 @@ def receiving(
 
 def check_signature(secret: str, headers: Message, body: bytes) -> str:
     """What the callback's signature is worth, in words (https://www.standardwebhooks.com)."""
-    signatures = headers.get("Webhook-Signature", "").split()
-    if not signatures:
+    signatures = headers.get("Webhook-Signature", "")
+    if not signatures.split():
         return "none"
     try:
-        key = read_secret(secret)
+        keys = read_secrets(secret)
     except ValueError:
         return "not checked, CALLBACK_SECRET is not whsec_ and base64"
-    if not key:
+    if not keys:
         return "not checked, CALLBACK_SECRET is empty"
-    expected = signature(key, headers.get("Webhook-Id", ""), headers.get("Webhook-Timestamp", ""), body)
-    if any(hmac.compare_digest(expected.encode(), given.encode()) for given in signatures):
+    if is_signed(signatures, keys, headers.get("Webhook-Id", ""), headers.get("Webhook-Timestamp", ""), body):
         return "valid"
     return "WRONG, it was made with another secret or for another body"
 

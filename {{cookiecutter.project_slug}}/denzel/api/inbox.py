@@ -7,7 +7,6 @@ so nobody else's callbacks are taken.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import os
 import stat
@@ -20,7 +19,7 @@ import falcon.asgi
 
 from denzel.api.answers import too_large, write_json
 from denzel.api.task_id import TaskIds
-from denzel.signing import read_secret, signature
+from denzel.signing import is_signed, read_secrets
 
 MOST_BYTES = 1_048_576  # of a callback's body
 MOST_ARRIVALS = 10  # of an inbox
@@ -45,7 +44,7 @@ class Inboxes:
     def __init__(self, folder: Path, url: str, secret: str) -> None:
         self.url = url.rstrip("/")
         self._folder = folder
-        self._key = read_secret(secret)
+        self._keys = read_secrets(secret)
         self._ids = TaskIds(f"inbox {secret or url}")
 
     def new(self) -> str:
@@ -107,10 +106,10 @@ class Inboxes:
 
     def _worth(self, headers: dict[str, str], body: bytes) -> str:
         given = headers.get("webhook-signature", "")
-        if not self._key or not given:
+        if not self._keys or not given:
             return "missing"
-        expected = signature(self._key, headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""), body)
-        return "valid" if hmac.compare_digest(expected.encode(), given.encode()) else "wrong"
+        signed = headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""), body
+        return "valid" if is_signed(given, self._keys, *signed) else "wrong"
 
     def _path(self, token: str) -> Path:
         return self._folder / f"{token}.jsonl"

@@ -33,7 +33,10 @@ async def serve(settings: Settings, policy: CallbackPolicy, sender: Sender, span
     )
     async with sender:
         span, expires = settings.callback_retry_span, settings.result_expires
-        courier = Courier(client, sender, policy, span, expires, _connections(), settings.log_sample, spans)
+        courier = Courier(
+            client, sender, policy, span, expires, _connections(), settings.log_sample, spans,
+            settings.callback_connections, settings.callback_retries,
+        )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, courier.stop)
         await courier.run()
@@ -55,7 +58,8 @@ def main() -> None:
     try:
         settings = get_settings()
         policy = settings.callback_policy
-        sender = Sender(policy, settings.callback_secret, settings.callback_timeout, ca=settings.callback_ca)
+        ca, proxy = settings.callback_ca, settings.callback_proxy
+        sender = Sender(policy, settings.callback_secret, settings.callback_timeout, ca=ca, proxy=proxy)
     except ValueError as error:
         sys.exit(str(error))
     configure(settings, "callbacks", stream="stdout")

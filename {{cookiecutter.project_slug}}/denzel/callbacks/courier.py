@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +27,18 @@ from redis.exceptions import RedisError
 
 from denzel import origin
 from denzel.callback_addresses import CallbackPolicy, CallbackUriError
+from denzel.callbacks.bounds import today
 from denzel.callbacks.delivery import _read_state, advance, body_of, postpone
-from denzel.callbacks.dispatcher import CONNECTIONS, MAX_HELD, RENEW_AFTER, Dispatcher, LeasedCallback, Receiver
-from denzel.callbacks.sender import Attempt, Sender
+from denzel.callbacks.dispatcher import (
+    CONNECTIONS,
+    LIMIT_QUICK,
+    MAX_HELD,
+    RENEW_AFTER,
+    Dispatcher,
+    LeasedCallback,
+    Receiver,
+)
+from denzel.callbacks.sender import NOT_ALLOWED, Attempt, Sender
 from denzel.log import about
 from denzel.log.sample import Sample
 from denzel.metrics.counts import COUNTS
@@ -49,9 +59,6 @@ DRAIN = 5.0  # for attempts under way when the process is to stop; shorter than 
 
 BATCH = 128  # ids leased at a time
 WARN_AGAIN = 60  # a receiver that fails is logged this often
-
-
-# ---- How a delivery stands: the field `callback` of a task's record ----
 
 
 # ---- The process ----
@@ -80,6 +87,8 @@ class Courier:
         connections: int = CONNECTIONS,
         sample: float = 100,
         spans: Spans = NO_SPANS,
+        of_one: int = LIMIT_QUICK,
+        retries: int = 10_000,
     ) -> None:
         self._client = client
         self._sender = sender
@@ -88,7 +97,8 @@ class Courier:
         self._expires = expires
         self._spans = spans
         self._sample = Sample(log, sample, "attempts of callbacks")
-        self._dispatcher = Dispatcher(connections)
+        self._dispatcher = Dispatcher(connections, of_one)
+        self._retries = retries
         self._notes: list[DeliveryUpdate] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -166,7 +176,8 @@ class Courier:
         try:
             host, port = self._policy.check_uri(uri)
         except CallbackUriError as error:
-            self._notes.append(self._conclude(task_id, None, state, Attempt(error=str(error), refused=True)))
+            answer = Attempt(error=NOT_ALLOWED, refused=True, detail=f"{NOT_ALLOWED}: {error}")
+            self._notes.append(self._conclude(task_id, None, state, answer))
             return
         receiver = self._dispatcher.receiver(f"{host}:{port}")
         now = time.monotonic()
@@ -187,15 +198,42 @@ class Courier:
         if not chosen:
             return
         try:
-            records = await callbacks.fetch.call(self._client, *(delivery.id for delivery in chosen))
+            refused = await self._beyond_retries(chosen)
+            sent = [delivery for delivery in chosen if delivery.id not in refused]
+            records = await callbacks.fetch.call(self._client, *(delivery.id for delivery in sent))
         except BaseException:
             self._dispatcher.undo(chosen)
             raise
-        for delivery, record in zip(chosen, records, strict=True):
+        for delivery in refused.values():
+            self._dispatcher.end(delivery)
+            reason = f"not tried: {delivery.receiver.name} has had all retries of this day ({self._retries})"
+            self._postpone(delivery, reason)
+        for delivery, record in zip(sent, records, strict=True):
             fields = dict(zip(record[::2], record[1::2], strict=True))
             task = asyncio.create_task(self._deliver(delivery, fields))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _beyond_retries(self, chosen: Sequence[LeasedCallback]) -> dict[str, LeasedCallback]:
+        """Those, by id, that are retries of receivers which have had all of this day. Raises what Redis does."""
+        day, beyond = today(), {}
+        by_receiver: dict[str, list[LeasedCallback]] = {}
+        for delivery in chosen:
+            if delivery.state and _read_state(delivery.state).get("attempts"):
+                if delivery.receiver.exhausted == day:
+                    beyond[delivery.id] = delivery
+                else:
+                    by_receiver.setdefault(delivery.receiver.name, []).append(delivery)
+        if not by_receiver:
+            return beyond
+        counts = {name: len(deliveries) for name, deliveries in by_receiver.items()}
+        for name, before in (await callbacks.count_retries(self._client, day, counts)).items():
+            left = max(0, self._retries - before)
+            if too_many := by_receiver[name][left:]:
+                too_many[0].receiver.exhausted = day
+                log.warning("Callbacks to %s are not tried again today: CALLBACK_RETRIES is %d", name, self._retries)
+                beyond |= {delivery.id: delivery for delivery in too_many}
+        return beyond
 
     async def _deliver(self, delivery: LeasedCallback, record: dict[bytes, bytes]) -> None:
         """Make one attempt and note what follows from it."""
@@ -224,7 +262,7 @@ class Courier:
         with self._spans.attempt(delivery.id, came, delivery.receiver.name) as attempt:
             headers = origin.for_receiver(delivery.id, attempt.origin)
             answer = await self._sender.send(delivery.id, delivery.uri, body_of(record), headers)
-            attempt.end(answer.status, answer.error)
+            attempt.end(answer.status, answer.logged)
         COUNTS.called_back(answer.error is None, answer.seconds)
         delivery.receiver.learn(answer)
         self._tell(delivery, answer)
@@ -234,8 +272,8 @@ class Courier:
         """One line about an attempt; what warns of those that fail is `_conclude`."""
         if self._sample.admits(time.monotonic()):
             name, seconds = delivery.receiver.name, answer.seconds
-            fields = {"receiver": name, "status": answer.status, "error": answer.error, "ms": round(seconds * 1e3, 3)}
-            came = answer.error or f"HTTP {answer.status}"
+            fields = {"receiver": name, "status": answer.status, "error": answer.logged, "ms": round(seconds * 1e3, 3)}
+            came = answer.logged or f"HTTP {answer.status}"
             log.info("Callback to %s: %s in %.1f ms", name, came, seconds * 1e3, extra={"fields": fields})
 
     def _conclude(self, task_id: str, receiver: Receiver | None, before: bytes, answer: Attempt) -> DeliveryUpdate:
@@ -245,17 +283,17 @@ class Courier:
         COUNTS.delivery(state["state"], state["attempts"])
         name = receiver.name if receiver else "an address"
         if state["state"] == "failed":
-            log.warning("Task %s: its callback to %s failed for good: %s", task_id, name, answer.error)
+            log.warning("Task %s: its callback to %s failed for good: %s", task_id, name, answer.logged)
         elif delay is not None and receiver and now > receiver.warned + WARN_AGAIN:
             receiver.warned = now
-            log.warning("Callbacks to %s fail: %s; trying again (task %s)", name, answer.error, task_id)
+            log.warning("Callbacks to %s fail: %s; trying again (task %s)", name, answer.logged, task_id)
         return DeliveryUpdate(task_id, delay, orjson.dumps(state))
 
-    def _postpone(self, delivery: LeasedCallback) -> bool:
+    def _postpone(self, delivery: LeasedCallback, reason: str = "") -> bool:
         """Count an attempt as failed without making it; False when it is the only one there will be."""
         before = _read_state(delivery.state)
         receiver = delivery.receiver
-        reason = f"not tried: {receiver.name} gave no answer {receiver.failures} times in a row"
+        reason = reason or f"not tried: {receiver.name} gave no answer {receiver.failures} times in a row"
         state, delay = postpone(before, reason, time.time(), self._span)
         if delay is None and not before:
             return False

@@ -48,11 +48,13 @@ class Receiver:
     """A host and port that callbacks go to, and what was learnt of it."""
 
     name: str
+    most: int = LIMIT_QUICK
     limit: int = LIMIT_START
     active: int = 0
     failures: int = 0
     quick: bool = False
     warned: float = 0.0
+    exhausted: int = -1  # the day on which it got no more retries
     listed: bool = False  # among those that have something waiting
     waiting: deque[LeasedCallback] = field(default_factory=deque)
     # Since something began to wait:
@@ -68,7 +70,7 @@ class Receiver:
     @property
     def room(self) -> bool:
         """True if it may get another connection as far as it is concerned."""
-        return self.active < min(self.limit, LIMIT_QUICK if self.quick else LIMIT_SLOW)
+        return self.active < min(self.limit, self.most, LIMIT_QUICK if self.quick else LIMIT_SLOW)
 
     def pace(self, now: float) -> float:
         """Seconds per attempt, of late."""
@@ -96,7 +98,8 @@ class Receiver:
 class Dispatcher:
     """Holds what is leased and decides what is sent next, fairly among the receivers."""
 
-    def __init__(self, connections: int = CONNECTIONS) -> None:
+    def __init__(self, connections: int = CONNECTIONS, of_one: int = LIMIT_QUICK) -> None:
+        self._of_one = of_one  # connections that a receiver may have
         self.held: dict[str, float] = {}  # id -> when its lease was last renewed, oldest first
         self._receivers: dict[str, Receiver] = {}
         self._listed: deque[Receiver] = deque()  # those with something waiting
@@ -110,7 +113,7 @@ class Dispatcher:
                 self._receivers = {
                     key: known for key, known in self._receivers.items() if known.active or known.waiting
                 }
-            self._receivers[name] = Receiver(name)
+            self._receivers[name] = Receiver(name, self._of_one)
         return self._receivers[name]
 
     def add(self, delivery: LeasedCallback) -> None:

@@ -1,5 +1,8 @@
 """Sends one callback: an HTTP POST, signed, to an address that is allowed, with a bound on everything.
 
+Clients read in /status what became of it: that tells nothing of the network behind, no address that a name leads to and
+no text of an unknown server; the log does.
+
 Signatures follow the Standard Webhooks specification (https://www.standardwebhooks.com): whoever holds
 CALLBACK_SECRET can check them with any of its libraries.
 """
@@ -27,7 +30,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from denzel.callback_addresses import CallbackPolicy, CallbackUriError
-from denzel.signing import read_secret, signature
+from denzel.signing import read_secrets, signatures
 
 # A receiver's answer is read up to this size, so that its connection can be used again.
 _MAX_ANSWER = 65_536
@@ -36,6 +39,9 @@ _LARGE_BODY = 1 << 20
 # Names are resolved by this many threads: as many slow name servers delay nobody else.
 _RESOLVER_THREADS = 128
 _STALE_CONNECTIONS = 3
+# Seconds for which a name is looked up that the proxy is going to look up again.
+_MAY_RESOLVE = 2.0
+NOT_ALLOWED = "address not allowed"
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Attempt:
 
     Attributes:
         status: the receiver's HTTP status; None when it gave no answer.
-        error: what went wrong, in words; None when the receiver took the callback.
+        error: what went wrong, in words that clients may read; None when the receiver took the callback.
+        detail: the same for the log, where it has more to say; empty where not.
         retry_after: when the receiver wants the next attempt, in seconds.
         refused: the address is not allowed or not usable: another attempt would end the same way.
         seconds: how long it took.
@@ -55,6 +62,12 @@ class Attempt:
     retry_after: float | None = None
     refused: bool = False
     seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def logged(self) -> str | None:
+        """What went wrong, for the log."""
+        return self.detail or self.error
 
 
 @dataclass
@@ -76,6 +89,7 @@ class Sender:
         policy: judges each URI, and each address when it is connected to.
         secret: CALLBACK_SECRET; empty: callbacks are not signed.
         timeout: the seconds that one attempt may take.
+        proxy: that callbacks leave through (a URL); empty: none.
         ca: the path of certificates (PEM) that are trusted beside the system's; empty: none.
         resolver: turns names into addresses, if not the system.
 
@@ -91,9 +105,11 @@ class Sender:
         timeout: float = 15.0,
         resolver: AbstractResolver | None = None,
         ca: str = "",
+        proxy: str = "",
     ) -> None:
         self._policy = policy
-        self._key = read_secret(secret)
+        self._keys = read_secrets(secret)
+        self._proxy = proxy or None
         self._timeout = timeout
         self._resolver = resolver or _SystemResolver()
         self._tls = ssl.create_default_context()
@@ -112,7 +128,7 @@ class Sender:
             skip_auto_headers=("Accept", "Accept-Encoding"),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            trust_env=False,  # a proxy would connect to addresses unseen
+            trust_env=False,  # only a proxy that is named for callbacks: it connects to addresses unseen
         )
         return self
 
@@ -131,28 +147,51 @@ class Sender:
         began = time.monotonic()
         connecting = _Connecting()
         token = _connecting.set(connecting)
-        status, retry_after, refused = None, None, False
+        status, retry_after, refused, detail = None, None, False, ""
         try:
-            self._policy.check_uri(uri)
+            host, port = self._policy.check_uri(uri)
+            if self._proxy:
+                await self._judge(host, port)
             url = URL(uri, encoded=uri.isascii())
             connecting.host = url.raw_host or ""
             status, retry_after = await self._post(url, {**headers, **self._headers(task_id, body)}, body, connecting)
             error = _verdict(status)
-        except (CallbackUriError, aiohttp.InvalidURL) as problem:
+        except CallbackUriError as problem:
+            error, detail, refused = NOT_ALLOWED, f"{NOT_ALLOWED}: {problem}", True
+        except aiohttp.InvalidURL as problem:
             error, refused = str(problem), True
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as problem:
             refused = connecting.refusal is not None and not connecting.opened
-            error = connecting.refusal if refused else self._describe(problem)
+            if refused:
+                error, detail = NOT_ALLOWED, f"{NOT_ALLOWED}: {connecting.refusal}"
+            else:
+                error = self._describe(problem)
+                told = self._proxy or str(problem) in error  # what is said of a proxy may have its password
+                detail = "" if told else f"{error} ({problem})"
         finally:
             _connecting.reset(token)
-        error = " ".join(error.split())[:300] if error else None
-        return Attempt(status, error, retry_after, refused, time.monotonic() - began)
+        error, detail = (" ".join(text.split())[:300] if text else "" for text in (error, detail))
+        return Attempt(status, error or None, retry_after, refused, time.monotonic() - began, detail)
+
+    async def _judge(self, host: str, port: int) -> None:
+        """Refuse a name that leads to an address which is not allowed; what cannot be resolved here the proxy judges.
+
+        Raises:
+            CallbackUriError: it does.
+        """
+        try:
+            found = await asyncio.wait_for(self._resolver.resolve(host, port, socket.AF_UNSPEC), _MAY_RESOLVE)
+        except (OSError, asyncio.TimeoutError, UnicodeError):
+            return
+        for address in found:
+            if refusal := self._policy.refusal(host, address["host"], port):
+                raise CallbackUriError(refusal)
 
     def _headers(self, task_id: str, body: bytes) -> dict[str, str]:
         timestamp = str(int(time.time()))
         headers = {"webhook-id": task_id, "webhook-timestamp": timestamp}
-        if self._key:
-            headers["webhook-signature"] = signature(self._key, task_id, timestamp, body)
+        if self._keys:
+            headers["webhook-signature"] = signatures(self._keys, task_id, timestamp, body)
         return headers
 
     async def _post(
@@ -162,7 +201,9 @@ class Sender:
         for last in (*[False] * _STALE_CONNECTIONS, True):
             data: Any = body if len(body) <= _LARGE_BODY else io.BytesIO(body)
             try:
-                async with self._session.post(url, data=data, headers=headers, allow_redirects=False) as response:
+                async with self._session.post(
+                    url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
+                ) as response:
                     await _read_away(response)
                     return response.status, parse_retry_after(response.headers.get("Retry-After"))
             except aiohttp.ClientConnectorError:
@@ -177,7 +218,7 @@ class Sender:
         """The socket for a connection; refuses to make one for an address that is not allowed."""
         family, kind, protocol, _, address = address_info
         connecting = _connecting.get()
-        refusal = self._policy.refusal(connecting.host, address[0], address[1])
+        refusal = None if self._proxy else self._policy.refusal(connecting.host, address[0], address[1])
         if refusal:
             connecting.refusal = refusal
             raise OSError(refusal)
@@ -187,6 +228,10 @@ class Sender:
     def _describe(self, problem: BaseException) -> str:
         if isinstance(problem, asyncio.TimeoutError):
             return f"no answer within {self._timeout:g} s"
+        if isinstance(problem, aiohttp.ClientHttpProxyError):
+            return f"the proxy refused the connection (HTTP {problem.status})"
+        if isinstance(problem, aiohttp.ClientProxyConnectionError):
+            return "the proxy cannot be reached"
         if isinstance(problem, aiohttp.ClientConnectorDNSError):
             return f"the host's name cannot be resolved: {problem.os_error.strerror or problem.os_error}"
         if isinstance(problem, aiohttp.ClientConnectorCertificateError):
@@ -195,10 +240,10 @@ class Sender:
             return f"no secure connection: {problem}"
         if isinstance(problem, aiohttp.ClientConnectorError):
             number = problem.os_error.errno
-            return f"no connection: {os.strerror(number) if number else problem.os_error}"
+            return f"no connection: {os.strerror(number)}" if number else "no connection"
         if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
             return "the receiver closed the connection without an answer"
-        return f"{type(problem).__name__}: {problem}"
+        return f"no answer that can be used ({type(problem).__name__})"
 
 
 class _SystemResolver(AbstractResolver):

@@ -13,11 +13,13 @@ import time
 from collections import OrderedDict
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from denzel import card, jsonio, origin
 from denzel.admission import Admission, Refused, why_refused
+from denzel.callbacks.bounds import OwnBounds
 from denzel.callbacks.sender import Sender
 from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.inline.records import Record, Records, now
@@ -30,7 +32,7 @@ from denzel.pipeline.in_api import UserPipeline
 from denzel.pipeline.on_loop import Overdue
 from denzel.pipeline.speed import Speed
 from denzel.pipeline.thread import Stuck
-from denzel.record import FINAL, Ending, status_body
+from denzel.record import CANCELLED, FINAL, Ending, status_body
 from denzel.settings import Settings
 from denzel.threads import limit_torch
 from denzel.timings import UNKNOWN, CallTimes
@@ -62,6 +64,7 @@ class InlineExecutor:
         self._size = BatchSize(1)
         self._speed = Speed()
         self._admission = Admission(settings.max_wait_async)
+        self._bounds = OwnBounds(settings.callback_connections, settings.callback_retries)
         self._running = 0  # tasks that the pipeline is at
         self._error: str | None = None
         self._version = ""  # of the model
@@ -70,8 +73,9 @@ class InlineExecutor:
         log.warning("EXECUTOR=inline: the model runs in the API process; tasks do not survive a restart")
         settings = self._settings
         self._sender = await Sender(
-            settings.callback_policy, settings.callback_secret, settings.callback_timeout, ca=settings.callback_ca
-        ).__aenter__()
+            settings.callback_policy, settings.callback_secret, settings.callback_timeout,
+            ca=settings.callback_ca, proxy=settings.callback_proxy,
+        ).__aenter__()  # fmt: skip
         self._spawn(self._load())
 
     async def stop(self) -> None:
@@ -143,8 +147,7 @@ class InlineExecutor:
         found = record.fields[b"status"].decode()
         if found not in FINAL:
             # What runs already is let end; its answer is discarded.
-            result = orjson.dumps({"args": ["cancelled"], "type": "TaskRevokedError"})
-            self._finish(record, "REVOKED", result, b'"The task was cancelled."')
+            self._finish(record, *CANCELLED)
             if record in self._waiting:
                 self._waiting.remove(record)
         return found
@@ -297,20 +300,24 @@ class InlineExecutor:
             body = record.fields[b"result"]
         else:
             body = jsonio.dumps(status_body(record.fields), jsonio.DEEPER)
+        receiver = urlsplit(uri).netloc.lower()
         for attempt, pause in enumerate((*CALLBACK_PAUSES, None), start=1):
             came = origin.parse(record.task.origin)
             with self._spans.attempt(record.task.id, came, "") as sending:
                 headers = origin.for_receiver(record.task.id, sending.origin)
-                answer = await self._sender.send(record.task.id, uri, body, headers)
-                sending.end(answer.status, answer.error)
+                async with self._bounds.connection(receiver):
+                    answer = await self._sender.send(record.task.id, uri, body, headers)
+                sending.end(answer.status, answer.logged)
             COUNTS.called_back(answer.error is None, answer.seconds)
             delivered = answer.status is not None and 200 <= answer.status < 300
             last = delivered or pause is None or answer.refused or answer.status == 410
+            last = last or not self._bounds.may_retry(receiver)
             state = "delivered" if delivered else "gone" if answer.status == 410 else "failed" if last else "pending"
             shown = {"state": state, "attempts": attempt, "last_status": answer.status, "last_error": answer.error}
             record.fields[b"callback"] = orjson.dumps(shown)
             COUNTS.delivery(state, attempt)
+            if not delivered:
+                log.warning("The callback of %s failed (%s)", record.task.id, answer.logged)
             if last:
                 return
-            log.warning("The callback of %s failed (%s)", record.task.id, answer.error)
             await asyncio.sleep(pause or 0)

@@ -5,6 +5,7 @@
     output      what is printed, by user code above all, becomes lines of the log
     configure   what each process does first
     sample      lines that come by the thousand: some of them, and how many were left out
+    repeats     warnings and errors of one kind: the first ones, and how many more there were
 
 A line of text begins with the time, the level and the logger's name; the ids of the task and the request stand at its
 end, in brackets. A line of JSON is one object. What clients have sent cannot begin a line of its own.

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from denzel.log import output
 from denzel.log.forms import TEXT, JsonForm, TextForm
+from denzel.log.repeats import Repeats
 from denzel.settings import Settings
 
 # With the process's id, where several processes write into one log.
@@ -42,7 +43,9 @@ def configure(settings: Settings, service: str, stream: str = "stderr", text: st
     mark = os.environ.pop(MARK_VARIABLE, "")  # user code, and what it starts, shall not have it
     root = logging.getLogger()
     if not root.handlers:  # a test may have its own
-        root.addHandler(handler(output.own_stream(stream), form(settings, service, text, mark)))
+        made = handler(output.own_stream(stream), form(settings, service, text, mark))
+        made.addFilter(Repeats(settings.log_repeats))
+        root.addHandler(made)
         root.setLevel(settings.log_level.upper())
         if printed:
             output.adopt(JsonForm(service, mark) if settings.log_format == "json" else None)

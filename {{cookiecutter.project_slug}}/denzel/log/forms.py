@@ -17,7 +17,12 @@ from denzel.log import about
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters, those that turn the direction of text about, and halves of characters, which cannot be written.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What is printed may be in colours, and go back to the begin of its line.
+_PRINTED = re.compile(rf"\x1b\[[0-9;]*m|\r|{_CONTROL.pattern}")
+# Characters of a message, and of what follows it; more are cut.
+_LONGEST, _LONGEST_FOLLOWING = 4_000, 20_000
 # What stands for arguments in a template: flags, widths and precisions, of which each `*` is one more; "%%" is none.
 _PLACE = re.compile(r"%([#0\- +\d.*]*)([%a-zA-Z])")
 
@@ -25,6 +30,15 @@ _PLACE = re.compile(r"%([#0\- +\d.*]*)([%a-zA-Z])")
 def one_line(text: str) -> str:
     """The same with control characters escaped."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def printable(line: str) -> str:
+    """A line that was printed, without what makes a terminal do more than show it in colours."""
+    return _PRINTED.sub(lambda found: found[0] if found[0][-1] in "\r\tm" else one_line(found[0]), line)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text) - most} more characters)"
 
 
 def _without_control(text: str) -> str:
@@ -47,7 +61,8 @@ def message_of(record: logging.LogRecord) -> tuple[str, str]:
     if record.exc_info and not record.exc_text:
         record.exc_text = logging.Formatter().formatException(record.exc_info)
     following = (parts[1].rstrip("\n"), record.exc_text, record.stack_info)
-    return one_line(parts[0]), "\n".join(text for text in following if text)
+    after = "\n".join(text for text in following if text)
+    return one_line(_cut(parts[0], _LONGEST)), _cut(after, _LONGEST_FOLLOWING)
 
 
 class TextForm(logging.Formatter):

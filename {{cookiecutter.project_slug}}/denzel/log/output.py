@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from denzel.log import about
-from denzel.log.forms import JsonForm, one_line
+from denzel.log.forms import JsonForm, one_line, printable
 
 # A line without an end is cut here (characters).
 _LONGEST = 100_000
@@ -69,7 +69,7 @@ class Output:
 
 
 def _as_text(line: str) -> str:
-    return line + about.suffix(about.current()) if line.strip() else line
+    return printable(line) + about.suffix(about.current()) if line.strip() else line
 
 
 def adopt(form: JsonForm | None) -> None:

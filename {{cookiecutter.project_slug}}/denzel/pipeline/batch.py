@@ -21,7 +21,7 @@ from denzel.log import about
 from denzel.pipeline import errors, stages
 from denzel.pipeline.errors import BadAnswer
 from denzel.pipeline.on_loop import Overdue
-from denzel.record import Ending
+from denzel.record import CANCELLED, Ending
 from denzel.timings import CallTimes, Stopwatch
 
 log = logging.getLogger("denzel.worker")
@@ -147,8 +147,13 @@ class BatchRunner:
             return "SUCCESS", stages.dumps_predictions(answer), b""
         except Overdue:  # it is run again elsewhere
             raise
+        except errors.TaskCancelled:
+            log.info("%s was cancelled: its call has ended", name, extra={"kind": "cancelled"})
+            return CANCELLED
         except BaseException as error:  # exit(), asyncio.CancelledError: whatever it is, it is this request's error
-            log.warning("%s failed: %s\n%s", name, errors.describe(error), errors.traceback_of(error))
+            kind = f"{type(error).__name__} at {errors.place_of(error)}"
+            told = name, errors.describe(error), errors.traceback_of(error)
+            log.warning("%s failed: %s\n%s", *told, extra={"kind": kind})
             error.__traceback__ = None  # should it be raised again and again, that would grow and hold all requests
             return failure(error)
 

@@ -28,6 +28,13 @@ class BadAnswer(ValueError):
     """A stage returned something that cannot be used; the message names the stage and what was expected."""
 
 
+class TaskCancelled(BaseException):
+    """The task that runs was cancelled: raised in the middle of the user's code, which may tidy up and passes it on.
+
+    No `Exception`, as those are often caught to go on.
+    """
+
+
 def place_of(error: BaseException) -> str:
     """The innermost line of the user's code that the error passed through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -7,13 +7,27 @@ due time ahead.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from denzel.queue import keys
 from denzel.queue.scripts import script
+
+_TWO_DAYS = 172_800  # seconds
 
 exchange = script("exchange_callbacks")
 fetch = script("fetch_callbacks")
 _REDELIVER = script("redeliver_callback")
+
+
+async def count_retries(client: Any, day: int, retries: Mapping[str, int]) -> dict[str, int]:
+    """Count retries of a day (its number) by receiver: how many each has had before."""
+    key = f"{keys.CALLBACK_RETRIES}{day}"
+    async with client.pipeline(transaction=False) as pipeline:
+        for receiver, count in retries.items():
+            pipeline.hincrby(key, receiver, count)
+        *counted, _ = await pipeline.expire(key, _TWO_DAYS).execute()
+    return {name: total - count for (name, count), total in zip(retries.items(), counted, strict=True)}
 
 
 def redeliver(client: Any, task_id: str) -> str:

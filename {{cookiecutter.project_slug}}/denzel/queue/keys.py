@@ -61,6 +61,7 @@ AMNESTY = "denzel:amnesty"  # there while nobody is declared dead
 
 CALLBACKS = "denzel:callbacks"  # sorted set of ids by the time at which their callback is due
 CALLBACKS_WAKE = "denzel:callbacks:wake"  # channel: a callback is due now
+CALLBACK_RETRIES = f"{CALLBACKS}:retries:"  # + a day's number: hash of receivers and how often theirs were tried again
 RESPONSE = "synchronous_timeout"  # Denzel's own key: seconds to wait, 0 = asynchronous
 QUEUE = "denzel"  # the Celery queue, where the tickets lie
 TAKES_CHANGES = "denzel:takes_changes"  # written, for a millisecond, to see whether that can be done

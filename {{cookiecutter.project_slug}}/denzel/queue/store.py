@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from denzel.queue import keys, large
 from denzel.queue.scripts import script
 from denzel.queue.ticket import QueueSettings
-from denzel.record import FINAL, Ending, status_body
+from denzel.record import CANCELLED, FINAL, Ending, status_body
 from denzel.timings import UNKNOWN, CallTimes
 
 _SUBMIT = script("submit")
@@ -152,8 +152,7 @@ async def detach(client: Any, settings: QueueSettings, task_id: str) -> list[byt
 
 async def cancel(client: Any, settings: QueueSettings, task_id: str) -> str | None:
     """Cancel a task: the status it had, None when unknown; it is REVOKED now unless it had ended."""
-    result = b'{"args":["cancelled"],"type":"TaskRevokedError"}'
-    message = b'"The task was cancelled."'
+    _, result, message = CANCELLED
     status = await _CANCEL.call(client, task_id, settings.sync_expires, settings.expires, result, message)
     return status.decode() if status else None
 

@@ -6,6 +6,7 @@
     consumer             its Celery consumer, which waits for tickets
     loop                 its work: claim, predict, store; how long it waits for more before the consumer has its turn
     time_limit           the soft time limit
+    cancelling           ends what runs of cancelled tasks: by an exception (soft_cancel), then a kill
     process_state        what supervisor and process tell each other in shared memory
     monitoring           what Flower is told
     figures              what the processes count

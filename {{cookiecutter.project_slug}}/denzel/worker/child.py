@@ -18,6 +18,7 @@ from denzel.processes import ending_of, is_stopped
 from denzel.worker import process_state
 from denzel.worker.figures import PAGES
 from denzel.worker.log import MARK
+from denzel.worker.soft_cancel import SIGNAL
 
 log = logging.getLogger("denzel.supervisor")
 
@@ -184,6 +185,15 @@ class Child:
         """The task that runs, the first of them when merged; nothing when none does."""
         return self.state.task_id if self.state and self.busy_for else ""
 
+    def runs(self, task_id: str) -> bool:
+        """Whether this task runs, and no other with it."""
+        return bool(self.state and self.state.runs_alone and self.task_id == task_id)
+
+    @property
+    def took_to_start(self) -> float:
+        """Seconds that this life took until it served; 0: it does not yet."""
+        return self.state.took_to_start if self.state else 0.0
+
     @property
     def is_at_work(self) -> bool:
         """Whether a prediction process can be expected to run what it has claimed: not if it was frozen while idle."""
@@ -196,6 +206,12 @@ class Child:
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+    def cancel(self, task_id: str) -> None:
+        """Let an exception be raised in this task, if it still runs."""
+        if self.state:
+            self.state.cancel(task_id)
+            self.signal(SIGNAL)
 
     def kill(self, blameless: bool = False) -> None:
         """End the process on purpose; it is started again.

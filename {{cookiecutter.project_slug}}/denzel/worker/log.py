@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from denzel.log.configure import form, new_mark
-from denzel.log.forms import JsonForm, is_json_line
+from denzel.log.forms import JsonForm, is_json_line, printable
+from denzel.log.repeats import Repeats
 from denzel.settings import Settings
 
 log = logging.getLogger("denzel.supervisor")
@@ -21,6 +25,7 @@ def configure_logging(settings: Settings) -> None:
     """To stdout, for `make logs`."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Forwarded(form(settings, "denzel")))
+    handler.addFilter(Repeats(settings.log_repeats))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     logging.getLogger("denzel.output").setLevel(logging.INFO)
 
@@ -31,14 +36,23 @@ def log_to_file(settings: Settings, name: str) -> None:
     path = path.with_stem(path.stem + name.partition("@")[0].removeprefix("worker"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8"
-        )
+        handler = _OwnFile(path, maxBytes=settings.log_max_bytes, backupCount=settings.log_backups, encoding="utf-8")
     except OSError as error:
         log.warning("%s cannot be written (%s); the log goes to stdout only", path, error)
         return
     handler.setFormatter(_Forwarded(form(settings, "denzel")))
+    handler.addFilter(Repeats(settings.log_repeats))
     logging.getLogger().addHandler(handler)
+
+
+class _OwnFile(logging.handlers.RotatingFileHandler):
+    """Files that others cannot read: what clients sent may be in them."""
+
+    def _open(self) -> Any:
+        opened = super()._open()
+        with contextlib.suppress(OSError):  # it belongs to somebody else
+            os.fchmod(opened.fileno(), 0o640)
+        return opened
 
 
 class _Forwarded(logging.Formatter):
@@ -56,7 +70,7 @@ class _Forwarded(logging.Formatter):
         if record.name == "denzel.output":
             line = record.getMessage()
             if not isinstance(self._form, JsonForm):
-                return line
+                return printable(line)
             before, found, own = line.partition(MARK)
             if found and is_json_line(own):
                 return f"{self._wrapped(record, before)}\n{own}" if before else own

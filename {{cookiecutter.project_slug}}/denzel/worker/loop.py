@@ -36,6 +36,7 @@ from denzel.worker import process_state
 from denzel.worker.ends import tell_ends
 from denzel.worker.hand import Hand
 from denzel.worker.monitoring import TaskEvents
+from denzel.worker.soft_cancel import SoftCancel
 from denzel.worker.time_limit import SoftTimeLimit
 
 log = logging.getLogger("denzel.worker")
@@ -95,6 +96,7 @@ class PredictionLoop:
         self._told_busy = False
         self._together = 1.0  # how many tasks a call had lately that came directly
         self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
+        self._cancel = SoftCancel(state)
         self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
         self._current = ""
         self._ticket_sent = 0.0
@@ -300,13 +302,14 @@ class PredictionLoop:
 
     def _watched(self, module: ModuleType, model: Any, data: Any) -> Any:
         """One call of the pipeline, under the time limits."""
-        self._state.begin(self._current)
+        whose = about.current()
+        self._state.begin(self._current, len(whose) == 1)
         if self._door:
             self._door.tell_running(True)
         watch = self._runner.watch
         watch.start()  # whatever comes before it does by itself
         try:
-            with self._spans.call(about.current(), watch), self._time_limit:
+            with self._spans.call(whose, watch), self._time_limit, self._cancel:
                 return stages.predictions(module, model, data, watch)
         finally:
             self._state.end()

@@ -99,7 +99,9 @@ class TaskEvents:
                     self._left_out += 1
                     continue
                 self._send_start(task_id, request, clock - seconds)
-            if failed:
+            if status == "REVOKED":  # cancelled while it ran
+                self._send("task-revoked", task_id, clock, terminated=True, signum=None, expired=False)
+            elif failed:
                 self._send("task-failed", task_id, clock, exception=_short(message.strip(b'"')), traceback="")
             else:
                 self._send("task-succeeded", task_id, clock, result=_short(result), runtime=seconds)

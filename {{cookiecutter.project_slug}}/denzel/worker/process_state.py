@@ -17,6 +17,7 @@ _FD = "DENZEL_STATE_FD"
 _SIZE = 4096
 _STATE, _HELD, _BUSY_SINCE, _TICK, _TASK, _SPEED, _TEXT, _VERSION = 0, 1, 8, 16, 24, 96, 128, 2304
 _TASK_SIZE, _TEXT_SIZE, _VERSION_SIZE = 64, 2048, 64
+_ALONE, _CANCELLED, _READY_AT = 2, 2368, 2432
 
 
 class ProcessState:
@@ -29,6 +30,7 @@ class ProcessState:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._memory = mmap.mmap(fd, _SIZE)
+        self.created = 0.0  # for the supervisor
 
     @classmethod
     def create(cls, held: bool = False) -> ProcessState:
@@ -46,6 +48,7 @@ class ProcessState:
                 fd = os.dup(file.fileno())
         state = cls(fd)
         state._memory[_HELD] = held
+        state.created = time.monotonic()
         return state
 
     @classmethod
@@ -70,15 +73,18 @@ class ProcessState:
         """Say what the process is doing; `error` is why load_model failed."""
         self._write_text(_TEXT, _TEXT_SIZE, error)
         self._memory[_STATE] = state
+        if state == READY and not self._ready_at:
+            struct.pack_into("d", self._memory, _READY_AT, time.monotonic())
         self.tick()
 
     def tick(self) -> None:
         """Say that the process still looks for messages."""
         struct.pack_into("d", self._memory, _TICK, time.monotonic())
 
-    def begin(self, task_id: str) -> None:
-        """Say that the pipeline is being called, for this task and perhaps others with it."""
+    def begin(self, task_id: str, alone: bool = True) -> None:
+        """Say that the pipeline is being called, for this task, alone or with others."""
         self._write_text(_TASK, _TASK_SIZE, task_id)
+        self._memory[_ALONE] = alone
         struct.pack_into("d", self._memory, _BUSY_SINCE, time.monotonic())
 
     def end(self) -> None:
@@ -94,7 +100,17 @@ class ProcessState:
         """Say how fast the process works; 0, 0: not known."""
         struct.pack_into("dd", self._memory, _SPEED, tasks_per_second, seconds_per_call)
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the task that runs, alone, was cancelled."""
+        cancelled = self._memory[_CANCELLED : _CANCELLED + _TASK_SIZE]
+        return bool(self._memory[_ALONE]) and cancelled == self._memory[_TASK : _TASK + _TASK_SIZE]
+
     # The supervisor writes.
+
+    def cancel(self, task_id: str) -> None:
+        """Name the task that was cancelled; the process looks when it gets its signal."""
+        self._write_text(_CANCELLED, _TASK_SIZE, task_id)
 
     def go_on(self) -> None:
         """Let the process load its model."""
@@ -122,6 +138,20 @@ class ProcessState:
     def has_served(self) -> bool:
         """Whether the model was loaded and the process looked for messages."""
         return self.state in (READY, DISCONNECTED)
+
+    @property
+    def took_to_start(self) -> float:
+        """Seconds from the beginning of the process until it looked for messages; 0: it has not yet."""
+        return max(0.0, self._ready_at - self.created) if self._ready_at else 0.0
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether the pipeline was called for one task alone."""
+        return bool(self._memory[_ALONE])
+
+    @property
+    def _ready_at(self) -> float:
+        return struct.unpack_from("d", self._memory, _READY_AT)[0]
 
     @property
     def error(self) -> str:

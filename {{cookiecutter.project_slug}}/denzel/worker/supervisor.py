@@ -23,12 +23,12 @@ from redis.exceptions import RedisError
 
 from denzel.pipeline.speed import speed_of_all
 from denzel.processes import die_with_parent, free_memory
-from denzel.queue import keys, nodes
+from denzel.queue import nodes
 from denzel.queue.broker import send_ticket
-from denzel.queue.pubsub import messages
 from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings, get_settings
 from denzel.worker import figures, ingest_starter
+from denzel.worker.cancelling import Cancelling
 from denzel.worker.capacity import Capacity
 from denzel.worker.child import Child, versions_of
 from denzel.worker.log import configure_logging, log_to_file
@@ -92,7 +92,7 @@ class Supervisor:
             self._beat_for_the_busy,
             self._watch_speed,
             self._watch_time,
-            self._watch_cancelled,
+            Cancelling(self._redis, self._settings, self._prediction_processes).watch,
             lambda: ingest_starter.watch(self._redis, self._start, self._stopping),
             lambda: figures.watch(self._redis, self._name, lambda: versions_of(self._prediction_processes()).values()),
         )
@@ -282,40 +282,6 @@ class Supervisor:
                         await nodes.time_out(self._redis, self._queue_settings, child.token, child.task_id, limit)
                     child.kill()
             await asyncio.sleep(min(0.5, limit / 10))
-
-    async def _watch_cancelled(self) -> None:
-        """Stop the process that runs a cancelled task, and nothing else."""
-        stopping: set[asyncio.Task[None]] = set()
-        while True:
-            try:
-                async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(keys.CANCELLED)
-                    async for message in messages(pubsub):
-                        if message["type"] == "message":
-                            cancelled = [tuple(message["data"].decode().split(" "))]
-                        else:  # subscribed (again): what was cancelled while nobody listened?
-                            cancelled = await self._find_cancelled()
-                        for token, task_id in cancelled:
-                            task = asyncio.create_task(self._stop_cancelled(token, task_id))
-                            stopping.add(task)
-                            task.add_done_callback(stopping.discard)
-            except (RedisError, OSError):
-                await asyncio.sleep(1)
-
-    async def _find_cancelled(self) -> list[tuple[str, str]]:
-        """The tokens of processes that run a cancelled task, and these tasks."""
-        busy = [(child.token, child.task_id) for child in self._prediction_processes() if child.task_id]
-        return [(token, task_id) for token, task_id in busy if await nodes.is_cancelled(self._redis, token, task_id)]
-
-    async def _stop_cancelled(self, token: str, task_id: str) -> None:
-        until = time.monotonic() + 1
-        while time.monotonic() < until:  # it may have been claimed just now, and begin in a moment
-            for child in self._prediction_processes():
-                if (child.token, child.task_id) == (token, task_id):
-                    log.info("Task %s was cancelled: its process is stopped", task_id)
-                    child.kill(blameless=True)
-                    return
-            await asyncio.sleep(0.05)
 
     async def _redis_is_full(self) -> bool:
         """Whether Redis is so close to its `maxmemory` that answers might soon find no room."""

@@ -39,6 +39,16 @@ def deaf():
             note("deaf")
 
 
+def stone_deaf(seconds):
+    """The same for so long (seconds), whatever is raised: not even what is no Exception ends it."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            time.sleep(max(0.0, until - time.monotonic()))
+        except BaseException:
+            note("stone-deaf")
+
+
 class Unprintable(Exception):
     """An error that fails when it is asked what it says."""
 
