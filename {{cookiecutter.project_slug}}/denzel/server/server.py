@@ -36,7 +36,9 @@ class Server(uvicorn.Server):
         settings: bounds on connections; unless given, the environment's.
     """
 
-    def __init__(self, config: uvicorn.Config, app: Any, age: int, patience: float, settings: Settings | None = None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: Any, age: int, patience: float, settings: Settings | None = None
+    ) -> None:
         super().__init__(config)
         settings = settings or get_settings()
         self._keeper = Keeper(Bounds.of(settings), self.server_state.connections, settings.api_connections)
