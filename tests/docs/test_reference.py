@@ -82,7 +82,8 @@ def test_every_path_is_in_the_reference(framework: None) -> None:
 def test_every_title_of_an_error_is_in_the_reference() -> None:
     titles = set(re.findall(r'title="([^"]+)"', source("denzel/api")))
     titles |= set(re.findall(r'title, description = (?:\(\n\s*)?"([^"]+)"', source("denzel/api")))
-    titles |= set(re.findall(r'"title": "([^"]+)"', source("denzel/api")))
+    titles |= set(re.findall(r'"title": "([^"]+)"', source("denzel/api") + source("denzel/server")))
+    titles |= set(re.findall(r'_refuse\(\d+, "([^"]+)"', source("denzel/server")))
     told = set(re.findall(r"^\| \d+ \| `([^`]+)` \|", text("reference/http.md"), re.M))
     assert len(told) > 15
     assert titles == told

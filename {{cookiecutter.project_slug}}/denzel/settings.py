@@ -201,6 +201,13 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "result_expires": ("86400", _number(1, 10**8, int)),
     "verify_timeout": ("10", _number(0.1, 3600)),
     "api_bind": ("127.0.0.1:8000", str),
+    "api_connections": ("10000", _number(1, 10**6, int)),
+    "head_timeout": ("10", _number(1, _DAY)),
+    "keepalive_timeout": ("75", _number(1, _DAY)),
+    "body_min_rate": ("1000", _number(0, 10**9)),
+    "body_timeout": ("60", _number(1, _DAY)),
+    "body_rate": ("50000", _number(0, 10**9)),
+    "send_timeout": ("30", _number(1, _DAY)),
     "api_workers": ("auto", _number_or_auto(lambda: min(2, available_cores()))),
     "gpu_count": ("0", _number(0, 64, int)),
     "worker_concurrency": ("auto", _number_or_auto(available_cores)),
@@ -262,6 +269,13 @@ class Settings:
     result_expires: int
     verify_timeout: float
     api_bind: str
+    api_connections: int
+    head_timeout: float
+    keepalive_timeout: float
+    body_min_rate: float
+    body_timeout: float
+    body_rate: float
+    send_timeout: float
     api_workers: int
     gpu_count: int
     worker_concurrency: int

@@ -8,6 +8,7 @@ from denzel.metrics.counts import COUNTS
 from denzel.metrics.pages import Pages
 from denzel.processes import die_with_parent
 from denzel.server import master
+from denzel.server.keeper import raise_limit
 from denzel.server.log import ServerLog
 from denzel.server.server import Worker as ServingWorker
 from denzel.settings import available_cores, get_settings
@@ -15,6 +16,7 @@ from denzel.threads import limits, share
 
 _settings = get_settings()
 configure(_settings, "api")
+raise_limit(_settings.api_connections)
 
 
 class Worker(ServingWorker):
@@ -62,7 +64,6 @@ worker_class = Worker
 timeout = 60
 # Clients that wait are answered within the patience of a process that leaves.
 graceful_timeout = 35
-keepalive = 75
 loglevel = _settings.log_level
 logger_class = ServerLog
 control_socket_disable = True

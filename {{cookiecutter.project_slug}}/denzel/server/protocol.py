@@ -1,7 +1,8 @@
 """How the API reads requests from a connection and writes responses to it: uvicorn's protocol with bounds.
 
 Offers of other protocols are ignored, heads and trailers are bounded, refusals are JSON, and a response travels in one
-piece.
+piece. A client that still sends when its connection is to end gets the answer and the end of the stream; what comes
+after that is dropped, since a connection that is closed with data unread would be reset, and the answer lost with it.
 
 A client that has closed its connection is told from one that only ended its sending side, which still gets its
 answers. At first both look the same: the stream ends. So an interim response is sent, `100 Continue`, which a client
@@ -19,9 +20,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from denzel import jsonio
+from denzel.server import keeper
+from denzel.server.pace import Paced
 
 # Bytes that a request's URL and headers together may have.
 MOST_HEAD_BYTES = 65_536
@@ -33,8 +37,10 @@ _PROBE_AFTER = (0.05, 0.1, 0.2, 0.5, 1.0)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Paced, HttpToolsProtocol):
     """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON.
+
+    Its keeper, the server's, closes it when its client is too slow; there are no timers of its own.
 
     A request finds it in its scope as `denzel.connection`.
 
@@ -44,10 +50,10 @@ class Protocol(HttpToolsProtocol):
     """
 
     _head_bytes: int | None = None  # of a request's head that is not complete yet
-    _in_body = False
     _empty_bytes = 0  # since the body's last content
     _held = b""  # the end of what has come of a head, if it may be the begin of an offer
     _deaf = False  # nothing more is read from this connection
+    _is_reserve = False  # there were too many connections when it was made
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -56,9 +62,13 @@ class Protocol(HttpToolsProtocol):
         self._probing: asyncio.TimerHandle | None = None
         self._quick_way: Any = getattr(self.app, "quick_way", None)
         self._held_back: Any = None  # a request that may go the quick way when its body has come
+        self.keeper = self.server_state.keeper  # type: ignore[attr-defined]
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_Joining(transport, self))  # type: ignore[arg-type]
+        self.since, self.number = self.keeper.now, self.keeper.number()
+        if len(self.connections) > self.keeper.most:
+            self._is_reserve = self.keeper.crowded(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_gone = True
@@ -71,7 +81,7 @@ class Protocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more: keep the connection while a whole request of its is to be answered."""
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or cycle.more_body:
+        if self.lingering or cycle is None or cycle.response_complete or cycle.more_body:
             return False
         cycle.keep_alive = False  # the last one, so the connection ends with its answer
         self._probe(0)
@@ -86,10 +96,49 @@ class Protocol(HttpToolsProtocol):
         after = _PROBE_AFTER[min(number, len(_PROBE_AFTER) - 1)]
         self._probing = self.loop.call_later(after, self._probe, number + 1)
 
+    def on_response_complete(self) -> None:
+        """As uvicorn has it, but for the timer of connections without a request: the keeper has one for all."""
+        self.server_state.total_requests += 1
+        if not self.in_body:
+            self.since = self.keeper.now
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+
+    def close_for(self, cause: str) -> None:
+        """Close the connection, with a word to a client that has begun a request and got no answer to it."""
+        cycle = self.cycle
+        is_begun = self.in_head or (self.in_body and not cycle.response_started)
+        if cause == keeper.UNREAD or self.lingering or (self.in_body and not is_begun):
+            self.abort()
+        elif is_begun:
+            self._refuse(408, "Request timeout", keeper.TOLD[cause], keep_reading=False)
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """The process leaves: end the connection, after the answer to a request that is under way."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self.transport.end()
+        else:
+            cycle.keep_alive = False
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._deaf = True
+        self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
+        if self.lingering:
+            self.body_bytes += len(data)
+            return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
-        if self._in_body:
+        if self.in_body:
             self._empty_bytes += len(data)
         else:
             data, self._held = _without_upgrade(self._held + data)
@@ -98,27 +147,41 @@ class Protocol(HttpToolsProtocol):
         if max(self._head_bytes or 0, len(self._held)) > MOST_HEAD_BYTES:
             self._refuse(431, "Request head too large", f"URL and headers may have {MOST_HEAD_BYTES} bytes.")
         elif self._empty_bytes > _MOST_EMPTY_BYTES:
-            self._refuse(431, "Request trailers too large", f"Trailers may have {_MOST_EMPTY_BYTES} bytes.")
+            self._refuse(431, "Request trailers too large", f"Trailers may have {_MOST_EMPTY_BYTES} bytes.", False)
         else:
-            super().data_received(data)
+            self._feed(data)
             if self._held_back:  # its body has not come together with its head
                 self.take_usual_way(self._held_back)
 
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.keeper.count(keeper.NO_HTTP, self.client)
+            self._refuse(400, "Bad request", "Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            # An offer that was not seen, as its head came together with other requests: what follows makes no sense.
+            self.cycle.keep_alive = False
+            self._deaf = True
+
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self.in_head, self.since = True, self.keeper.now
         super().on_message_begin()
         self.scope["denzel.connection"] = self  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
-        self._head_bytes, self._in_body, self._empty_bytes = None, True, 0
+        self._head_bytes, self.in_body, self._empty_bytes = None, True, 0
+        self.in_head, self.since, self.body_bytes = False, self.keeper.now, 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._empty_bytes = 0
+        self.body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self.in_body = False
         super().on_message_complete()
         if held_back := self._held_back:
             self._take_quick_way(held_back)
@@ -127,7 +190,9 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """What uvicorn calls when it is a request's turn: its head has come."""
-        if self._quick_way is None or not self._quick_way.may_take(cycle.scope):
+        if self._is_reserve and self._is_too_many(cycle):
+            super()._start_asgi_task(cycle, _answer_full)
+        elif self._quick_way is None or not self._quick_way.may_take(cycle.scope):
             super()._start_asgi_task(cycle, app)
         elif cycle.more_body:
             self._held_back = cycle
@@ -139,6 +204,13 @@ class Protocol(HttpToolsProtocol):
         # The usual way waits until a client that does not read has room for more.
         if self.flow.write_paused or not self._quick_way.take(self, cycle):
             self.take_usual_way(cycle)
+
+    def _is_too_many(self, cycle: Any) -> bool:
+        self._is_reserve = len(self.connections) > self.keeper.most
+        if not self._is_reserve or cycle.scope["path"] in keeper.PROBES:
+            return False
+        self.keeper.count(keeper.FULL, self.client)
+        return True
 
     def take_usual_way(self, cycle: Any) -> None:
         """Let the application have a request."""
@@ -152,47 +224,76 @@ class Protocol(HttpToolsProtocol):
             usual = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
             last = b"" if cycle.keep_alive else b"connection: close\r\n"
             head = b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n%b\r\n" % (usual, headers, len(body), last)
-            self.transport.write_whole(head, body)  # type: ignore[attr-defined]
+            self.transport.write_whole(head, body)
             if not cycle.keep_alive:
                 self.transport.close()
         self.on_response_complete()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """An offer that was not seen, as its head came together with other requests: what follows makes no sense."""
-        self.cycle.keep_alive = False
-        self._deaf = True
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "Bad request", msg)
-
-    def _refuse(self, status: int, title: str, description: str) -> None:
+    def _refuse(self, status: int, title: str, description: str, keep_reading: bool = True) -> None:
+        if self._deaf:
+            return
         body = jsonio.dumps({"title": title, "description": description})
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
             f"x-request-id: {secrets.token_hex(16)}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
         self._deaf = True
+        self.transport.write(head.encode() + body)
+        if keep_reading:
+            self.transport.close()
+        else:
+            self.transport.end()
+
+    def linger(self) -> bool:
+        """Whether the client may still be sending; from then on what comes is dropped, within the bounds of a body."""
+        if not (self.in_body or self.in_head or self._deaf) or self.lingering:
+            return False
+        if not self.in_body:
+            self.since, self.body_bytes, self.headers = self.keeper.now, 0, []
+        self.lingering = self._deaf = True
+        self.flow.resume_reading()
+        return True
+
+
+async def _answer_full(scope: Any, receive: Any, send: Any) -> None:
+    """Answer that there are too many connections."""
+    body = jsonio.dumps({"title": "Too many connections", "description": "There are too many connections; try again."})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", secrets.token_hex(16).encode()),
+        (b"retry-after", b"1"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class _Joining:
     """A transport that sends what begins a response, its head, together with what follows in the same moment.
 
     uvloop makes a system call for each piece, which wakes the client for a head without a body.
+
+    Attributes:
+        written: bytes, so far.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, protocol: Protocol) -> None:
         self._transport = transport
-        self._loop = loop
+        self._protocol = protocol
+        self._loop = protocol.loop
         self._head = b""
+        self._is_ending = False
+        self.written = 0
+        self.get_write_buffer_size = transport.get_write_buffer_size
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """Send data, or hold it until the event loop's next turn."""
+        self.written += len(data)
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))
@@ -206,10 +307,24 @@ class _Joining:
 
     def write_whole(self, head: bytes, body: bytes) -> None:
         """Send a response that is complete."""
+        self.written += len(head) + len(body)
         self._transport.writelines((head, body))
 
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._is_ending or self._transport.is_closing()
+
     def close(self) -> None:
-        """Close the connection when all is sent."""
+        """Close the connection when all is sent; while the client may still be sending, only this side of it."""
+        self._flush()
+        if not self._transport.is_closing() and self._protocol.linger():
+            self._is_ending = True
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def end(self) -> None:
+        """Close the connection when all is sent, whatever the client does."""
         self._flush()
         self._transport.close()
 

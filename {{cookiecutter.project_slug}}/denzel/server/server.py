@@ -18,7 +18,9 @@ from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
 from denzel.server.board import ACCEPTING, BOARD, LEAVING, STARTING
+from denzel.server.keeper import Bounds, Keeper
 from denzel.server.protocol import Protocol
+from denzel.settings import Settings, get_settings
 
 # Seconds for which connections on which nothing is under way are kept by a process that leaves: a request may be on
 # its way.
@@ -31,15 +33,22 @@ class Server(uvicorn.Server):
     Args:
         age: gunicorn's number of this process.
         patience: seconds after which clients that still wait for predictions get their task's id instead.
+        settings: bounds on connections; unless given, the environment's.
     """
 
-    def __init__(self, config: uvicorn.Config, app: Any, age: int, patience: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: Any, age: int, patience: float, settings: Settings | None = None
+    ) -> None:
         super().__init__(config)
+        settings = settings or get_settings()
+        self._keeper = Keeper(Bounds.of(settings), self.server_state.connections, settings.api_connections)
+        self.server_state.keeper = self._keeper  # type: ignore[attr-defined]
         self._app = app
         self._age = age
         self._patience = patience
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._keeper.start()
         await super().startup(sockets)
         # What is there by now stays: looking through all of it for garbage would hold up every request for 0.1 s.
         gc.collect()
@@ -70,6 +79,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.02)
         await super().shutdown()
         timer.cancel()
+        self._keeper.stop()
 
     async def _accept_the_last(self, listener: socket.socket) -> None:
         """Take the connections that the kernel has made by now: a closed listener would reset them."""
@@ -108,7 +118,7 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = Server(self.config, self.wsgi, self.age, self.PATIENCE)
+        server = Server(self.config, self.wsgi, self.age, self.PATIENCE, get_settings())
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
