@@ -27,6 +27,7 @@ from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.log import about
 from denzel.log.configure import configure
+from denzel.memory import MEMORY
 from denzel.metrics.figures import Figures
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings, get_settings
@@ -51,7 +52,10 @@ def create_app(
     cors = Cors(settings.cors_origins)
     exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
     is_quick = not cors and settings.executor == "queue" and not spans.on
-    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges)
+    MEMORY.limit = settings.api_memory
+    # What has so few bytes has not too many values, nor ids, each of which takes four and more.
+    most_quick = min(settings.max_body_bytes, settings.max_values, 4 * settings.max_ids)
+    quick_way = QuickWay(executor, pipeline, ids, most_quick, is_quick, exchanges)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
     app.add_error_handler(Unavailable, unavailable)

@@ -2,6 +2,7 @@
 
     gunicorn_conf   gunicorn's configuration
     protocol        reads requests from a connection, writes responses: bounds on heads and trailers
+    unread          counts answers that clients have not read as used memory
     server          one process: how it serves and how it leaves
     master          gunicorn's master: replaces all processes, stops them
     board           what master and processes tell each other

@@ -22,6 +22,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from denzel import jsonio
+from denzel.server.unread import CountsUnread
 
 # Bytes that a request's URL and headers together may have.
 MOST_HEAD_BYTES = 65_536
@@ -33,7 +34,7 @@ _PROBE_AFTER = (0.05, 0.1, 0.2, 0.5, 1.0)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(CountsUnread, HttpToolsProtocol):
     """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON.
 
     A request finds it in its scope as `denzel.connection`.
