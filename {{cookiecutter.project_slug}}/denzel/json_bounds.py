@@ -109,7 +109,7 @@ def _refuse(name: str) -> None:
 
 
 def _text(text: str, begin: int, strict: bool) -> tuple[str, int]:
-    value, end = json.decoder.scanstring(text, begin, strict)
+    value, end = json.decoder.scanstring(text, begin, strict)  # type: ignore[attr-defined]
     if not value.isascii():
         value.encode()  # a lone surrogate is no Unicode
     return value, end

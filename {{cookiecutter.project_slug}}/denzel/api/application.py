@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -58,6 +59,7 @@ def create_app(
     quick_way = QuickWay(executor, pipeline, ids, most_quick, is_quick, exchanges)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
+    app.is_replaceable = settings.executor != "inline"
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
@@ -119,7 +121,13 @@ class _App(falcon.asgi.App):
         self._cors = cors
         self._leaving = False
         self.end_waits = executor.end_waits
+        self._user_thread, self.is_replaceable = pipeline.thread, True
         self.run_short_calls_on_loop = pipeline.thread.loop_calls.enable
+
+    def tell_when_spent(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when user code never ends; not where the process holds tasks that no other one knows."""
+        if self.is_replaceable:
+            self._user_thread.when_spent = tell
 
     def leave(self) -> None:
         """From now on each answer is the last one on its connection."""

@@ -153,7 +153,7 @@ class Protocol(CountsUnread, HttpToolsProtocol):
             usual = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
             last = b"" if cycle.keep_alive else b"connection: close\r\n"
             head = b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n%b\r\n" % (usual, headers, len(body), last)
-            self.transport.write_whole(head, body)  # type: ignore[attr-defined]
+            self.transport.write_whole(head, body)
             if not cycle.keep_alive:
                 self.transport.close()
         self.on_response_complete()
