@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +14,17 @@ from denzel.timings import UNKNOWN, CallTimes
 IDEMPOTENCY_EXPIRES = 86_400
 
 
+def mark_of(key: str) -> str:
+    """What is kept of a client's idempotency key: its digest."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 class Unavailable(Exception):
     """Tasks cannot be accepted or looked up at the moment; the message says why."""
+
+
+class NotTaken(Unavailable):
+    """The same, where it is certain that nothing was accepted."""
 
 
 class QueueFull(Exception):
@@ -43,6 +53,7 @@ class Task:
         callback_uri: where the answer of an asynchronous task goes, if anywhere.
         reply_to: where the executor wants its reply.
         kept: its result lives as long as that of an asynchronous task, however it is answered.
+        mark: what a request that is kept is known by when it comes again: the digest of its Idempotency-Key.
         awaited: the client wants the outcome, if that comes in time.
         origin: where it comes from (`denzel.origin`), as it travels.
         verify: seconds that `verify_input` took; None: not known.
@@ -61,6 +72,7 @@ class Task:
     fault: str = ""
     origin: str = ""
     verify: float | None = None
+    mark: str = ""
 
 
 @dataclass(slots=True)
@@ -142,6 +154,9 @@ class Executor(Protocol):
 
     async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
         """Bind an idempotency key to a task id and a request's digest, unless it is bound; what it is bound to now."""
+
+    async def release(self, key: str, task_id: str) -> None:
+        """Let an idempotency key go whose task was refused; unless the task is there. Raises Unavailable."""
 
     async def response_timeout(self) -> float:
         """The live response setting in seconds; 0 means asynchronous. Raises Unavailable."""

@@ -24,6 +24,8 @@ _NUMBER_OF_19_DIGITS = re.compile(rb"(?:^|[\[,:\s-])\d{19}")
 # A text of more than _LONG bytes has few values if there are _BYTES_A_VALUE or more for each, as far as a look at
 # some _LOOKED_AT bytes tells.
 _LONG, _BYTES_A_VALUE, _LOOKED_AT = 20_000, 100, 2_000
+# Bytes that are looked through, or written, at once by what holds the interpreter lock and is slow.
+_PIECE = 200_000
 
 # Values that need conversion may be nested this deep; the fast way holds 254 levels, orjson's parser 1024.
 _DEEPEST = 250
@@ -61,7 +63,7 @@ class TooDeep(NotJSON):
     """A value that is nested deeper than can be handled everywhere."""
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes | bytearray) -> Any:
     """Parse one JSON document in UTF-8.
 
     Raises:
@@ -70,7 +72,7 @@ def loads(body: bytes) -> Any:
     value = orjson.loads(body)
     if _perhaps(_may_be_rounded, value) if _is_sparse(body) else _may_hold_a_huge_integer(body):
         try:
-            json.loads(body, parse_int=_integer_of_64_bits)
+            json.loads(body, parse_int=integer_of_64_bits)
         except RecursionError:
             raise ValueError("nested too deep") from None
     return value
@@ -84,7 +86,7 @@ def loads_dumped(text: bytes) -> Any:
     return json.loads(text) if _may_hold_a_huge_integer(text) else orjson.loads(text)
 
 
-def _is_sparse(text: bytes) -> bool:
+def _is_sparse(text: bytes | bytearray) -> bool:
     """Whether a text is long and its values are few, as with an image in base64.
 
     Then looking at the values takes far less than searching the text. This is a guess, which costs time where it is
@@ -124,15 +126,29 @@ def _holds_null(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _may_hold_a_huge_integer(text: bytes) -> bool:
+def _holds_nan(value: Any) -> bool:
+    """Whether a value, or one inside it, is a number that JSON does not have."""
+    if isinstance(value, dict):
+        return any(map(_holds_nan, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_nan, value))
+    if isinstance(value, Enum):
+        return _holds_nan(value.value)
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _may_hold_a_huge_integer(text: bytes | bytearray) -> bool:
     """Whether a number has 19 digits in a row: orjson would turn an integer beyond 64 bits into a float silently.
 
     The regular expression alone would take longer than the parsing.
     """
-    return _NINETEEN_ZEROS in text.translate(_ZERO_FOR_ANY_DIGIT) and bool(_NUMBER_OF_19_DIGITS.search(text))
+    return _NINETEEN_ZEROS in text.translate(_ZERO_FOR_ANY_DIGIT) and any(
+        _NUMBER_OF_19_DIGITS.search(text, begin, begin + _PIECE + 20) for begin in range(0, len(text), _PIECE)
+    )  # in pieces: other threads get their turns
 
 
-def _integer_of_64_bits(digits: str) -> int:
+def integer_of_64_bits(digits: str) -> int:
+    """An integer; raises ValueError where it is beyond 64 bits."""
     # The length comes first: converting a number of a million digits would take seconds.
     if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
         raise ValueError("an integer is beyond 64 bits")
@@ -156,6 +172,8 @@ def dumps(value: Any, deepest: int = _DEEPEST) -> bytes:
         # The quick way, for what is JSON as it is. It would turn NaN into null: so whatever has a null goes on below.
         fast = orjson.dumps(value, option=_AS_IT_IS)
         if not (_perhaps(_holds_null, value) if _is_sparse(fast) else b"null" in fast):
+            return fast
+        if len(fast) > _PIECE and not _perhaps(_holds_nan, value):
             return fast
         return _encode(value).encode()
     except (TypeError, ValueError):

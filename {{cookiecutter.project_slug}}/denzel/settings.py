@@ -195,6 +195,9 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "max_wait": ("60", _number(0, _DAY)),
     "max_wait_async": ("86400", _number(1, 10**8)),
     "max_body_bytes": ("10485760", _number(1, 2**31, int)),
+    "max_values": ("500000", _number(1_000, 10**9, int)),
+    "max_ids": ("100000", _number(1, 10**9, int)),
+    "api_memory": ("512000000", _number(10**7, 10**13, int)),
     "max_batch_size": ("512", _number(1, 10**6, int)),
     "max_queue": ("100000", _number(1, 10**9, int)),
     "sync_result_expires": ("60", _number(1, 10**8, int)),
@@ -263,6 +266,9 @@ class Settings:
     max_wait: float
     max_wait_async: float
     max_body_bytes: int
+    max_values: int
+    max_ids: int
+    api_memory: int
     max_batch_size: int
     max_queue: int
     sync_result_expires: int

@@ -2,6 +2,7 @@
 
     application   the Falcon application: its paths, and which executor it has
     predict       POST /predict: reads, checks and verifies a request, submits it, answers
+    reading       a request's body: read as far as there is room, parsed within bounds
     resources     GET and DELETE /status; /info, /ping, /ready
     routes        which pages there are: /, /docs, /openapi.json
     pages         what /docs and /openapi.json answer, from memory

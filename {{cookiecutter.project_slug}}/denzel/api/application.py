@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
 from denzel.log import about
 from denzel.log.configure import configure
+from denzel.memory import MEMORY
 from denzel.metrics.figures import Figures
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings, get_settings
@@ -51,9 +53,13 @@ def create_app(
     cors = Cors(settings.cors_origins)
     exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
     is_quick = not cors and settings.executor == "queue" and not spans.on
-    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges)
+    MEMORY.limit = settings.api_memory
+    # What has so few bytes has not too many values, nor ids, each of which takes four and more.
+    most_quick = min(settings.max_body_bytes, settings.max_values, 4 * settings.max_ids)
+    quick_way = QuickWay(executor, pipeline, ids, most_quick, is_quick, exchanges)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
     app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
+    app.is_replaceable = settings.executor != "inline"
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
     resources = (
@@ -115,7 +121,13 @@ class _App(falcon.asgi.App):
         self._cors = cors
         self._leaving = False
         self.end_waits = executor.end_waits
+        self._user_thread, self.is_replaceable = pipeline.thread, True
         self.run_short_calls_on_loop = pipeline.thread.loop_calls.enable
+
+    def tell_when_spent(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when user code never ends; not where the process holds tasks that no other one knows."""
+        if self.is_replaceable:
+            self._user_thread.when_spent = tell
 
     def leave(self) -> None:
         """From now on each answer is the last one on its connection."""

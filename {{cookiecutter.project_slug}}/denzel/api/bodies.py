@@ -30,7 +30,7 @@ def refuse_encoding(req: falcon.asgi.Request) -> None:
         )
 
 
-def malformed(req: falcon.asgi.Request, body: bytes, error: ValueError) -> Malformed:
+def malformed(req: falcon.asgi.Request, body: bytes | bytearray, error: ValueError) -> Malformed:
     """The error for a body that is not JSON."""
     if not body:
         return Malformed("the request has no body")
@@ -40,7 +40,7 @@ def malformed(req: falcon.asgi.Request, body: bytes, error: ValueError) -> Malfo
     )
 
 
-def _kind(content_type: str, body: bytes) -> str:
+def _kind(content_type: str, body: bytes | bytearray) -> str:
     """What a body that is no JSON is meant to be; empty where it looks like JSON with a mistake, or like nothing."""
     media_type = content_type.partition(";")[0].strip().lower()
     text = body.lstrip()

@@ -15,8 +15,10 @@ from typing import Any
 
 from denzel import origin
 from denzel.api.task_id import TaskIds
+from denzel.jsonio import dumps
 from denzel.log.about import REQUEST, About
 from denzel.log.sample import ANSWERED, Sample, tell_answer
+from denzel.memory import MEMORY, NoRoom
 from denzel.origin import Origin
 from denzel.timings import UNKNOWN, CallTimes, server_timing
 from denzel.tracing.spans import NO_SPANS, Spans
@@ -127,8 +129,16 @@ class Exchanges:
     def sending(self, exchange: Exchange, send: Send) -> Send:
         """The same, with what every answer has, and a line in the log."""
 
+        held_back = False  # the answer's body; another one was sent in its place
+
         async def send_told(message: dict[str, Any]) -> None:
+            nonlocal held_back
+            if held_back:
+                return
             if message["type"] == "http.response.start":
+                if exchange.method != "HEAD" and not _has_room_for(message):
+                    held_back = True
+                    return await self._send_no_room(exchange, send)
                 exchange.status = message["status"]
                 headers = list(message.get("headers", ()))
                 exchange.has_location = any(name == b"location" for name, _ in headers)
@@ -138,6 +148,20 @@ class Exchanges:
                 self.end(exchange)
 
         return send_told
+
+    async def _send_no_room(self, exchange: Exchange, send: Send) -> None:
+        """In place of an answer that is large, while too many such ones wait for their clients."""
+        exchange.status = 503
+        body = dumps({"title": "Service unavailable", "description": f"{NoRoom()}."})
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"1"),
+            *exchange.headers(),
+        ]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self.end(exchange)
 
     def end(self, exchange: Exchange) -> None:
         """It was answered, or never will be; told again, nothing more happens."""
@@ -160,3 +184,11 @@ class Exchanges:
             exchange.method, exchange.path[:200], exchange.status, now - exchange.began, exchange.about,
             exchange.verify, now - exchange.verified, exchange.call, level,
         )  # fmt: skip
+
+
+def _has_room_for(start: dict[str, Any]) -> bool:
+    """Whether there is memory for the answer that begins so."""
+    for name, value in start.get("headers", ()):
+        if name == b"content-length":
+            return MEMORY.has_room_for(int(value))
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
@@ -15,21 +16,20 @@ import falcon
 import falcon.asgi
 
 from denzel import callback_addresses, jsonio
-from denzel.api import quick
+from denzel.api import quick, reading
 from denzel.api.answers import (
     MODEL,
     RETRY_AFTER,
     Malformed,
-    cut_off,
     ended_badly,
-    too_large,
     write_json,
     write_outcome,
     write_task_id,
 )
-from denzel.api.bodies import malformed, refuse_encoding
+from denzel.api.bodies import refuse_encoding
 from denzel.api.exchange import EXCHANGE, Exchange
-from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
+from denzel.executor import ACCEPTED, GONE, Executor, NotTaken, Outcome, QueueFull, Task, Unavailable, mark_of
+from denzel.memory import NoRoom, Share
 from denzel.metrics.counts import COUNTS
 from denzel.pipeline import stages
 from denzel.pipeline.errors import BadAnswer, PipelineError, message_of, traceback_of
@@ -57,30 +57,25 @@ class Predict:
         self._shown_until = 0.0
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        share = Share()
+        try:
+            await self._post(req, resp, share)
+        finally:
+            share.release()
+
+    async def _post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, share: Share) -> None:
         exchange: Exchange = req.scope[EXCHANGE]
         if begun := req.scope.get(quick.BEGUN):
             task, outcome = begun
             exchange.about_task(task.id)
             return self._answer(resp, exchange, task, await _heeded(outcome))
         if task := req.scope.get(quick.READY):
+            share.take(len(task.request))
             return self._answer(resp, exchange, task, await _heeded(self._submit(req, exchange, task)))
         refuse_encoding(req)
-        body = await self._read(req)
+        body = await reading.read(req, self._settings.max_body_bytes, share)
         mode, wait = _preference(req, self._settings.max_wait)
-        try:
-            json_data = jsonio.loads(body)
-        except ValueError as error:
-            raise malformed(req, body, error) from None
-        callback_uri = stages.callback_uri(json_data)
-        verified = req.scope.get(quick.VERIFIED)
-        if not verified:
-            began = time.perf_counter()
-            try:
-                verified = await self._verify(json_data, body, quick.DOUBTFUL in req.scope)
-            finally:
-                COUNTS.verified(exchange.measured(began))
-        request, verified_uri = verified
-        callback_uri = verified_uri or callback_uri
+        request, callback_uri = await self._verified(req, body, exchange)
         if callback_uri is not None:
             callback_uri = await self._check_callback(callback_uri, mode)
 
@@ -88,14 +83,23 @@ class Predict:
         task.verify, task.origin = exchange.verify, exchange.origin.text
         known = None
         if key := req.get_header("Idempotency-Key"):
-            task.kept = True
-            task.awaited = await self._bind(key, body, task)
+            task.kept, task.mark = True, mark_of(key)
+            digest = hashlib.sha256(body).hexdigest()
+            task.awaited = await self._bind(key, digest, task)
             # A task that never got through is submitted in the other's place; were it there by now, nothing changes.
             exchange.about_task(task.id)
             known = None if task.awaited else await self._executor.status(task.id)
+        del body  # the task has what is needed of it
         outcome = ACCEPTED
         if known is None:
-            outcome = await _heeded(self._submit(req, exchange, task))
+            try:
+                outcome = await _heeded(self._submit(req, exchange, task))
+            except (falcon.HTTPTooManyRequests, NotTaken):
+                if key:
+                    await self._release(key, task.id)
+                raise
+            if key and not task.awaited:  # it may have been released meanwhile, by the one that had bound it
+                await self._executor.reserve(key, digest, task.id)
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")
@@ -127,13 +131,17 @@ class Predict:
         finally:
             connection.when_gone.discard(withdraw)
 
-    async def _bind(self, key: str, body: bytes, task: Task) -> bool:
+    async def _release(self, key: str, task_id: str) -> None:
+        """A task was refused: nothing of it stays, if that can be had."""
+        with contextlib.suppress(Unavailable):
+            await self._executor.release(key, task_id)
+
+    async def _bind(self, key: str, digest: str, task: Task) -> bool:
         """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""
         if len(key) > 255:
             raise falcon.HTTPBadRequest(
                 title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
             )
-        digest = hashlib.sha256(body).hexdigest()
         bound_id, bound_digest = await self._executor.reserve(key, digest, task.id)
         if bound_digest != digest:
             raise falcon.HTTPUnprocessableEntity(
@@ -169,28 +177,36 @@ class Predict:
         else:
             raise ended_badly(status["status"], ", ".join(str(value) for value in status["result"]["args"]))
 
-    async def _read(self, req: falcon.asgi.Request) -> bytes:
-        """The request's body, never more of it than allowed."""
-        most = self._settings.max_body_bytes
-        parts, size = [], 0
+    async def _verified(self, req: falcon.asgi.Request, body: bytearray, exchange: Exchange) -> tuple[bytes, Any]:
+        """What `verify_input` made of a request, as JSON, and the request's callback_uri."""
+        tree = Share()
         try:
-            if req.content_length is not None:  # which is not too large: that was checked before
-                body = await req.stream.read()
-                if len(body) < req.content_length:
-                    raise cut_off()
-                return body
-            async for part in req.stream:
-                size += len(part)
-                if size > most:
-                    raise too_large(most)
-                parts.append(part)
-        except OSError as error:
-            raise cut_off() from error
-        return b"".join(parts)
+            parse = partial(reading.parse, req, body, self._settings, tree)
+            if not reading.is_small(body):
+                began = time.perf_counter()
+                try:
+                    return await self._checked(self._pipeline.verify_parsed(parse))
+                finally:
+                    COUNTS.verified(exchange.measured(began))
+            json_data = parse()
+            callback_uri = stages.callback_uri(json_data)
+            verified = req.scope.get(quick.VERIFIED)
+            if not verified:
+                began = time.perf_counter()
+                try:
+                    verified = await self._checked(self._pipeline.verify(json_data, body, quick.DOUBTFUL in req.scope))
+                finally:
+                    COUNTS.verified(exchange.measured(began))
+            return verified[0], verified[1] or callback_uri
+        except reading.BodyRefused as refused:
+            raise refused.error from None
+        finally:
+            tree.release()
 
-    async def _verify(self, json_data: Any, body: bytes, doubtful: bool) -> tuple[bytes, Any]:
+    async def _checked(self, verified: Awaitable[tuple[bytes, Any]]) -> tuple[bytes, Any]:
+        """What the pipeline makes of a request, or the answer to its error."""
         try:
-            return await self._pipeline.verify(json_data, body, doubtful)
+            return await verified
         except PipelineError as error:
             raise falcon.HTTPInternalServerError(title="Error in pipeline.py", description=str(error)) from None
         except Stuck as error:
@@ -199,7 +215,7 @@ class Predict:
             ) from None
         except jsonio.TooDeep:
             raise Malformed("nested too deep") from None
-        except BadAnswer:
+        except (BadAnswer, NoRoom, reading.BodyRefused):
             raise
         except Exception as error:
             self._log_refusal(error)

@@ -13,12 +13,13 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
-from denzel import jsonio
+from denzel import json_bounds, jsonio
 from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
 from denzel.log import about
 from denzel.log.sample import tell_answer
+from denzel.memory import MEMORY, SMALL
 from denzel.metrics.counts import COUNTS
 from denzel.origin import HEADERS, NOWHERE, Origin, from_headers
 from denzel.pipeline import stages
@@ -139,6 +140,8 @@ class QuickWay:
         source = NOWHERE if HEADERS.isdisjoint(dict(scope["headers"])) else from_headers(scope["headers"])
         whose = ((task_id, source.text),)
         try:
+            if json_bounds.may_be_deep(cycle.body):
+                return False
             json_data = jsonio.loads(bytes(cycle.body))
             if stages.callback_uri(json_data) is not None:
                 return False
@@ -176,6 +179,8 @@ class QuickWay:
     def _tell(self, asked: _Asked, predictions: bytes, model: str, times: CallTimes) -> None:
         """Answer a request."""
         asked.connection.when_gone.discard(asked.withdraw)
+        if len(predictions) > SMALL and not MEMORY.has_room_for(len(predictions)):
+            return self._tell_usual_way(asked, Outcome("SUCCESS", predictions, model, times))
         now = perf_counter()
         passed = now - asked.verified
         headers = (
@@ -191,6 +196,14 @@ class QuickWay:
         if self._sample.admits(now):
             about_it = ((asked.task_id, asked.source.text),)
             tell_answer("POST", "/predict", 200, now - asked.came, about_it, asked.verify, passed, times)
+
+    def _tell_usual_way(self, asked: _Asked, outcome: Outcome) -> None:
+        """Let the usual way answer with an outcome."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future.set_result(outcome)
+        scope, task = asked.cycle.scope, Task(asked.task_id, b"", "live", None)
+        scope[BEGUN], scope[EXCHANGE] = (task, future), asked.exchange()
+        asked.connection.take_usual_way(asked.cycle)
 
     def _take_usual_way(self, asked: _Asked, task: Task, future: Any) -> None:
         connection, scope = asked.connection, asked.cycle.scope

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ from denzel import card, jsonio, origin
 from denzel.admission import Admission, Refused, why_refused
 from denzel.callbacks.bounds import OwnBounds
 from denzel.callbacks.sender import Sender
-from denzel.executor import ACCEPTED, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
+from denzel.executor import ACCEPTED, RAN_OUT, NotTaken, Outcome, QueueFull, Task, Tell, mark_of
 from denzel.inline.records import Record, Records, now
 from denzel.log import about
 from denzel.metrics.counts import COUNTS
@@ -59,7 +58,6 @@ class InlineExecutor:
         self._waiting: list[Record] = []
         self._working: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self._keys: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
         self._runner: BatchRunner | None = None
         self._size = BatchSize(1)
         self._speed = Speed()
@@ -95,7 +93,7 @@ class InlineExecutor:
         mode = ("sync" if live else "async") if task.mode == "live" else task.mode
         self._let_in(task, (task.wait or live) if mode == "sync" else 0)
         if mode == "sync" and task.awaited and self._problem:
-            raise Unavailable(self._problem)
+            raise NotTaken(self._problem)
         record = self._records.add(task, mode)
         self._waiting.append(record)
         self._work()
@@ -117,7 +115,7 @@ class InlineExecutor:
     def _let_in(self, task: Task, wait: float) -> None:
         """Raise QueueFull when so much waits that the task would take too long."""
         ahead = len(self._waiting) + self._running / 2 if self._waiting else 0
-        known = task.id.encode() if task.kept else task.request
+        known = task.mark.encode() if task.kept else task.request
         speed, call = self._speed.tasks_per_second, self._speed.seconds_per_call
         try:
             self._admission.check(time.monotonic(), known, wait, ahead, speed, call)
@@ -153,11 +151,10 @@ class InlineExecutor:
         return found
 
     async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
-        moment = time.monotonic()
-        while self._keys and next(iter(self._keys.values()))[2] < moment:
-            self._keys.popitem(last=False)
-        known_id, known_digest, _ = self._keys.setdefault(key, (task_id, digest, moment + IDEMPOTENCY_EXPIRES))
-        return known_id, known_digest
+        return self._records.reserve(mark_of(key), digest, task_id)
+
+    async def release(self, key: str, task_id: str) -> None:
+        self._records.release(mark_of(key), task_id)
 
     def oldest(self) -> float:
         """Seconds for which the oldest waiting task has waited; 0: none waits."""

@@ -7,11 +7,14 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from denzel.executor import Outcome, Task
+from denzel.executor import IDEMPOTENCY_EXPIRES, Outcome, Task
+from denzel.memory import Share
 
 # Ended tasks that /status remembers, at the most; and the bytes of their results.
 MOST_RECORDS = 10_000
 MOST_RECORD_BYTES = 256_000_000
+# Idempotency keys that are remembered, at the most.
+MOST_KEYS = 100_000
 
 
 @dataclass(slots=True)
@@ -22,6 +25,7 @@ class Record:
         task: as it was submitted; its request is emptied when it has ended.
         mode: sync, async, or poll after a wait that ran out.
         done: gets the outcome.
+        share: of the memory, for its request while that waits and runs.
         fields: what Redis would hold of it (`denzel.queue.store`), as far as /status shows it.
         expires: when it may be forgotten (CLOCK_MONOTONIC), once it has ended.
     """
@@ -29,6 +33,7 @@ class Record:
     task: Task
     mode: str
     done: asyncio.Future[Outcome]
+    share: Share
     fields: dict[bytes, bytes] = field(default_factory=dict)
     expires: float = 0.0
 
@@ -48,10 +53,14 @@ class Records:
         # id -> bytes, oldest first; those apart that are kept for long
         self._ended: dict[bool, OrderedDict[str, int]] = {False: OrderedDict(), True: OrderedDict()}
         self._ended_bytes = 0
+        self._keys: OrderedDict[str, tuple[str, str, float]] = OrderedDict()  # marks -> id, digest, end
 
     def add(self, task: Task, mode: str) -> Record:
-        """The record of a task that has come."""
-        record = self._records[task.id] = Record(task, mode, asyncio.get_running_loop().create_future())
+        """The record of a task that has come. Raises NoRoom."""
+        share = Share()
+        share.take(len(task.request))
+        record = Record(task, mode, asyncio.get_running_loop().create_future(), share)
+        self._records[task.id] = record
         record.fields = {
             b"status": b"PENDING",
             b"mode": mode.encode(),
@@ -66,9 +75,26 @@ class Records:
         """The record of this task, None when it is unknown or forgotten."""
         return self._records.get(task_id)
 
+    def reserve(self, mark: str, digest: str, task_id: str) -> tuple[str, str]:
+        """Bind an idempotency key, known by its mark, to a task; the id and the digest that it is bound to now.
+
+        A key lives for a day, and while fewer than MOST_KEYS are younger.
+        """
+        moment = time.monotonic()
+        while self._keys and (len(self._keys) > MOST_KEYS or next(iter(self._keys.values()))[2] < moment):
+            self._keys.popitem(last=False)
+        known_id, known_digest, _ = self._keys.setdefault(mark, (task_id, digest, moment + IDEMPOTENCY_EXPIRES))
+        return known_id, known_digest
+
+    def release(self, mark: str, task_id: str) -> None:
+        """Unbind a key from a task that was refused."""
+        if task_id not in self._records and self._keys.get(mark, ("",))[0] == task_id:
+            del self._keys[mark]
+
     def end(self, record: Record, status: str, result: bytes, message: bytes) -> None:
         """Write down how a task has ended; from now on its record can expire."""
         record.task.request = b""
+        record.share.release()
         # A copy: small ones from orjson keep their buffer, 4 kB.
         result = bytes(memoryview(result))
         record.fields.update({b"status": status.encode(), b"result": result, b"message": message, b"ended": now()})

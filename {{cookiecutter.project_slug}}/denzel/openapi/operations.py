@@ -118,7 +118,11 @@ def _answers() -> Part:
             '$.data.a123: "x" is a required property',
         ),
         "409": error("The task was cancelled.", "Task cancelled", "The task was cancelled."),
-        "413": error("The request is larger than MAX_BODY_BYTES.", "Request too large", "The request body is larger."),
+        "413": error(
+            "The request is larger than MAX_BODY_BYTES, or has too many values or ids.",
+            "Request too large",
+            "The request body is larger.",
+        ),
         "415": error("The body has a Content-Encoding.", "Unsupported Content-Encoding", "Send it as it is."),
         "422": error(
             "The Idempotency-Key belongs to another request.", "Idempotency-Key used before", "Use a new one."

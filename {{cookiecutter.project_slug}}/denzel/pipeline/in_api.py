@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -82,7 +83,7 @@ class UserPipeline:
         except BaseException:  # a user's exit() must not end the process
             raise Doubtful from None
 
-    async def verify(self, json_data: Any, body: bytes, doubtful: bool = False) -> tuple[bytes, Any]:
+    async def verify(self, json_data: Any, body: bytes | bytearray, doubtful: bool = False) -> tuple[bytes, Any]:
         """What `verify_input` made of a request, which is `body` parsed: as JSON, and its callback_uri.
 
         Args:
@@ -105,6 +106,21 @@ class UserPipeline:
         return await self.thread.run_short(
             "verify_input", self._patience, self._verified, arguments, len(body), doubtful=doubtful
         )
+
+    async def verify_parsed(self, parse: Callable[[], Any]) -> tuple[bytes, Any]:
+        """The same as `verify`, of a request that is parsed in the thread, too; what `parse` raises is raised.
+
+        The callback_uri is that of the request, unless `verify_input` returned another one.
+        """
+        if self.module is None:
+            raise loading.PipelineError(self.problem)
+        return await self.thread.run("verify_input", self._patience, self._parsed, parse)
+
+    def _parsed(self, parse: Callable[[], Any]) -> tuple[bytes, Any]:
+        json_data = parse()
+        uri = stages.callback_uri(json_data)
+        request, verified_uri = self._verified(json_data)
+        return request, verified_uri or uri
 
     def _verified(self, json_data: Any) -> tuple[bytes, Any]:
         assert self.module is not None

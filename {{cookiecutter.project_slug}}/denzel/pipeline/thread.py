@@ -30,6 +30,9 @@ log = logging.getLogger("denzel.api")
 
 T = TypeVar("T")
 
+# Seconds that a thread which was given up has to end after all.
+_SPENT_AFTER = 2.0
+
 
 class Stuck(Exception):
     """The call did not return in time; it may still be running."""
@@ -54,11 +57,13 @@ class UserThread:
 
     Attributes:
         prepare: called first in a thread that takes over from one that was given up.
+        when_spent: called when a thread that was given up has not ended _SPENT_AFTER seconds later.
     """
 
     def __init__(self) -> None:
         self.loop_calls = LoopCalls()
         self.prepare: Callable[[], None] = lambda: None
+        self.when_spent: Callable[[], None] = lambda: None
         self._in_first = False
         self._signals = UserSignals(partial(self.loop_calls.forbid, "they use signals"), self._is_running)
         self._context = contextvars.copy_context()
@@ -233,6 +238,11 @@ class UserThread:
             # Only now: while one is left, the thread relies on this loop to see what it adds.
             self._results.popleft()
 
+    def _look_at_given_up(self, thread: threading.Thread | None) -> None:
+        """Whether the call was only slow."""
+        if thread is not None and thread.is_alive():
+            self.when_spent()
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Twice a second while calls wait: give up the thread if its call takes too long."""
         call = self._current
@@ -249,6 +259,7 @@ class UserThread:
             stuck.put(None)
             if not call.future.done():
                 call.future.set_exception(Stuck(f"{call.name} did not return within {call.patience:g} seconds"))
+            loop.call_later(_SPENT_AFTER, self._look_at_given_up, self._thread)
             self._start_thread()
         self._watch = loop.call_later(0.5, self._look, loop) if self._waiting else None
 

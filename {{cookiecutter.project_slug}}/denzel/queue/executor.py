@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from denzel.admission import why_refused
-from denzel.executor import ACCEPTED, GONE, IDEMPOTENCY_EXPIRES, RAN_OUT, Outcome, QueueFull, Task, Tell, Unavailable
+from denzel.executor import ACCEPTED, GONE, RAN_OUT, NotTaken, Outcome, QueueFull, Task, Tell, Unavailable
 from denzel.log.about import REQUEST
 from denzel.queue import keys, large, readiness, store
 from denzel.queue.api_connection import ApiConnection
@@ -233,7 +233,7 @@ class QueueExecutor:
 
     def _queue_full(self, waiting: int, expected: float | None, after: int, seconds: float | None) -> Exception:
         if not after:
-            return Unavailable("Redis has lost the request; send it again")
+            return NotTaken("Redis has lost the request; send it again")
         if expected is None:
             return QueueFull(f"{waiting} tasks are waiting already", after)
         why = why_refused(expected, seconds or self._settings.max_wait_async, not seconds)
@@ -254,12 +254,8 @@ class QueueExecutor:
             await self._put_if_large(task)
         submitted = await self._ask(
             store.submit(
-                self._lane,
-                self._queue_settings,
-                tasks,
-                settings.max_queue,
-                settings.sync_timeout,
-                settings.max_wait_async,
+                *(self._lane, self._queue_settings, tasks, settings.max_queue),
+                *(settings.sync_timeout, settings.max_wait_async),
             )
         )
         self._direct.in_queue = submitted.waiting
@@ -332,7 +328,10 @@ class QueueExecutor:
         return await self._ask(store.cancel(self._client, self._queue_settings, task_id))
 
     async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
-        return await self._ask(store.reserve(self._client, key, digest, task_id, IDEMPOTENCY_EXPIRES))
+        return await self._ask(store.reserve(self._client, key, digest, task_id))
+
+    async def release(self, key: str, task_id: str) -> None:
+        await self._ask(store.release(self._client, key, task_id))
 
     async def response_timeout(self) -> float:
         return await self._ask(store.response_timeout(self._client, self._settings.sync_timeout))

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from denzel.executor import Unavailable
+from denzel.executor import NotTaken, Unavailable
 from denzel.queue import keys
 
 # What /ready tells of each worker, besides its name and state.
@@ -83,11 +83,11 @@ class Watch:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def check(self, mode: str) -> None:
-        """Raise Unavailable where a client of this mode (live, sync) would wait in vain."""
+        """Raise NotTaken where a client of this mode (live, sync) would wait in vain."""
         if self.hopeless and mode != "async":
             await self._update()  # it may have changed since the last look
             if self.hopeless and (mode == "sync" or self.waits_by_default):
-                raise Unavailable(self.hopeless)
+                raise NotTaken(self.hopeless)
 
     async def _update(self) -> None:
         found, seconds = await self._look()

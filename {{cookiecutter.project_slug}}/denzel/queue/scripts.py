@@ -9,9 +9,9 @@
     detach   a synchronous wait ran out: the client polls from now                           (api)
     cancel   PENDING or STARTED becomes REVOKED                                              (api)
 
-The others: `time_out`, `replay`, `overview`, `figures`, `drop_requests`, and the callbacks' `exchange_callbacks`,
-`fetch_callbacks` and `redeliver_callback`. Each file in `lua/` names its arguments first; before it run the constants
-of `keys`, and what scripts share: `ending.lua`, `claiming.lua` and `admission.lua`.
+The others: `time_out`, `replay`, `overview`, `figures`, `drop_requests`, `unbind`, and the callbacks'
+`exchange_callbacks`, `fetch_callbacks` and `redeliver_callback`. Each file in `lua/` names its arguments first; before
+it run the constants of `keys`, and what scripts share: `ending.lua`, `claiming.lua` and `admission.lua`.
 
 Only commands up to Redis 6.2 are used, and the server's clock, so that the machines' clocks need not agree.
 """

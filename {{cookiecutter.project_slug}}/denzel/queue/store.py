@@ -14,11 +14,11 @@ ends: nothing accepted is lost.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from denzel.executor import IDEMPOTENCY_EXPIRES, mark_of
 from denzel.queue import keys, large
 from denzel.queue.scripts import script
 from denzel.queue.ticket import QueueSettings
@@ -33,6 +33,7 @@ _CANCEL = script("cancel")
 _PROMOTE = script("promote")
 _RECORD = script("record")
 _UNLIST = script("unlist")
+_UNBIND = script("unbind")
 
 
 class Submitted(NamedTuple):
@@ -69,7 +70,7 @@ async def submit(
     """
     arguments: list[Any] = [max_queue, max_wait_async, default_timeout, settings.ticket_queue, settings.ticket]
     for task in tasks:
-        kept = "1" if task.kept else ""
+        kept = (task.mark or task.id) if task.kept else ""
         arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
         arguments += (task.wait or 0, task.fault, task.origin, _microseconds(task.verify))
     live, waiting, tickets, held_back, *refused = await _SUBMIT.call(client, *arguments)
@@ -157,13 +158,20 @@ async def cancel(client: Any, settings: QueueSettings, task_id: str) -> str | No
     return status.decode() if status else None
 
 
-async def reserve(client: Any, key: str, digest: str, task_id: str, seconds: int) -> tuple[str, str]:
+async def reserve(
+    client: Any, key: str, digest: str, task_id: str, seconds: int = IDEMPOTENCY_EXPIRES
+) -> tuple[str, str]:
     """Bind a client's idempotency key to a task id, unless it is bound already; the id and the digest it has now."""
-    name = keys.IDEMPOTENCY + hashlib.sha256(key.encode()).hexdigest()
+    name = keys.IDEMPOTENCY + mark_of(key)
     await client.set(name, f"{task_id} {digest}", nx=True, ex=seconds)
     bound = await client.get(name)
     known_id, _, known_digest = (bound.decode() if bound else f"{task_id} {digest}").partition(" ")
     return known_id, known_digest
+
+
+async def release(client: Any, key: str, task_id: str) -> None:
+    """Unbind a client's idempotency key from a task that was refused; not where it has a record after all."""
+    await _UNBIND.call(client, mark_of(key), task_id)
 
 
 async def ending(client: Any, task_id: str) -> list[bytes] | None:

@@ -4,6 +4,7 @@
     protocol        reads requests from a connection, writes responses: bounds on heads and trailers
     pace            how fast a client sends and reads: when its connection is stuck, when it can be spared
     keeper          looks at all connections once a second, closes those, and makes room for others
+    unread          counts answers that clients have not read as used memory
     server          one process: how it serves and how it leaves
     master          gunicorn's master: replaces all processes, stops them
     board           what master and processes tell each other

@@ -16,8 +16,9 @@ _COUNTS = struct.Struct("III")  # reloads begun, done, and failed
 _SLOTS = 1024  # a byte for each process, by its age, gunicorn's running number
 
 
-# What a process does with connections; before it has said so, it starts.
-STARTING, ACCEPTING, LEAVING = range(3)
+# What a process does with connections; before it has said so, it starts. One that is spent accepts, too, until another
+# has taken its place.
+STARTING, ACCEPTING, LEAVING, SPENT = range(4)
 
 
 class Board:
@@ -32,7 +33,7 @@ class Board:
         self._page[_COUNTS.size + age % _SLOTS] = state
 
     def state(self, age: int) -> int:
-        """What it does: STARTING, ACCEPTING or LEAVING."""
+        """What it does: STARTING, ACCEPTING, LEAVING or SPENT."""
         return self._page[_COUNTS.size + age % _SLOTS]
 
     def begin(self) -> None:

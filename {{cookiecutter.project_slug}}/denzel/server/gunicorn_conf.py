@@ -37,6 +37,7 @@ def on_starting(server):
     server.log.error_log.addFilter(master.name_cause)
     server.kill_worker = partial(master.kill_worker, server)
     server.reload = partial(master.reload, server)
+    server.manage_workers = partial(master.manage_workers, server)
     server.stop = partial(master.stop, server)
 
 

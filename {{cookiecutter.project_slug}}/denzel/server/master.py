@@ -20,12 +20,15 @@ from gunicorn.errors import HaltServer
 from denzel.metrics.counts import COUNTS
 from denzel.metrics.layout import RELOADS
 from denzel.processes import ending_of
-from denzel.server.board import ACCEPTING, BOARD, STARTING
+from denzel.server.board import ACCEPTING, BOARD, SPENT, STARTING
 
 # Seconds within which a process that was told to leave must have stopped to accept.
 _STOPS_ACCEPTING = 10.0
 # Processes that were told to leave: that they end by that signal is no news.
 _TOLD: set[int] = set()
+# Seconds after which processes that did not start, in the place of spent ones, are tried again.
+_TRY_AGAIN = 60.0
+_not_before = 0.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -36,29 +39,55 @@ def reload(server: Arbiter) -> None:
     pipeline takes to be imported.
     """
     BOARD.begin()
-    old = dict(server.WORKERS)
-    new = [server.spawn_worker() for _ in range(server.num_workers)]  # does not return in the new processes
+    done = _replace(server, list(server.WORKERS), server.num_workers)
+    if done is None:
+        return
+    BOARD.end(done)
+    COUNTS.add(RELOADS["api", "done" if done else "failed"])
+    if done:
+        server.log.info("New API processes have taken over")
+
+
+def manage_workers(server: Arbiter) -> None:
+    """Keep as many processes as there are to be, and replace those that are spent; called at least once a second.
+
+    Those that were told to leave no longer count: gunicorn itself would tell others to leave, too, as long as there are
+    more than there are to be.
+    """
+    global _not_before
+    _TOLD.intersection_update(server.WORKERS)
+    leaving = {pid: server.WORKERS.pop(pid) for pid in _TOLD}
+    try:
+        Arbiter.manage_workers(server)
+    finally:
+        server.WORKERS.update(leaving)
+    spent = [pid for pid, worker in server.WORKERS.items() if BOARD.state(worker.age) == SPENT and pid not in _TOLD]
+    if spent and time.monotonic() > _not_before:
+        server.log.warning("%d of the API processes have a call that never ends; new ones take their place", len(spent))
+        if _replace(server, spent, len(spent)) is False:
+            _not_before = time.monotonic() + _TRY_AGAIN
+
+
+def _replace(server: Arbiter, old: list[int], count: int) -> bool | None:
+    """Let so many new processes take the place of old ones; False: they do not start, None: all are told to stop."""
+    new = [server.spawn_worker() for _ in range(count)]  # does not return in the new processes
     has_come_up = _come_up(server, new)
     if _told_to_stop(server):  # which ends the new ones too
-        return
+        return None
     if not has_come_up:
         server.log.error("The new API processes do not start; those from before go on")
         for pid in new:
             if worker := server.WORKERS.pop(pid, None):
                 server.kill_worker(pid, signal.SIGTERM)
                 worker.tmp.close()
-        BOARD.end(done=False)
-        COUNTS.add(RELOADS["api", "failed"])
-        return
+        return False
     for pid in old:
         server.kill_worker(pid, signal.SIGTERM)
     until = time.monotonic() + _STOPS_ACCEPTING
     while _accepting(server, old) and time.monotonic() < until:
         time.sleep(0.02)
         server.reap_workers()
-    BOARD.end(done=True)
-    COUNTS.add(RELOADS["api", "done"])
-    server.log.info("New API processes have taken over")
+    return True
 
 
 def stop(server: Arbiter, graceful: bool = True) -> None:
@@ -104,7 +133,7 @@ def name_cause(record: logging.LogRecord) -> bool:
 
 def _accepting(server: Arbiter, pids: Iterable[int]) -> bool:
     """Whether one of these processes still accepts connections."""
-    return any(BOARD.state(server.WORKERS[pid].age) == ACCEPTING for pid in pids if pid in server.WORKERS)
+    return any(BOARD.state(server.WORKERS[pid].age) in (ACCEPTING, SPENT) for pid in pids if pid in server.WORKERS)
 
 
 def _come_up(server: Arbiter, new: list[int]) -> bool:

@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from denzel import jsonio
 from denzel.server import keeper
 from denzel.server.pace import Paced
+from denzel.server.unread import CountsUnread
 
 # Bytes that a request's URL and headers together may have.
 MOST_HEAD_BYTES = 65_536
@@ -37,7 +38,7 @@ _PROBE_AFTER = (0.05, 0.1, 0.2, 0.5, 1.0)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
-class Protocol(Paced, HttpToolsProtocol):
+class Protocol(CountsUnread, Paced, HttpToolsProtocol):
     """Uvicorn's protocol, which takes requests that offer to upgrade, bounds their heads, and refuses in JSON.
 
     Its keeper, the server's, closes it when its client is too slow; there are no timers of its own.

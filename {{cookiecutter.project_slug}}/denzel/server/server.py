@@ -17,7 +17,7 @@ import uvicorn
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
-from denzel.server.board import ACCEPTING, BOARD, LEAVING, STARTING
+from denzel.server.board import ACCEPTING, BOARD, LEAVING, SPENT, STARTING
 from denzel.server.keeper import Bounds, Keeper
 from denzel.server.protocol import Protocol
 from denzel.settings import Settings, get_settings
@@ -56,6 +56,12 @@ class Server(uvicorn.Server):
         self._app.run_short_calls_on_loop()
         if self.started:
             BOARD.set_state(self._age, ACCEPTING)
+            self._app.tell_when_spent(self._is_spent)
+
+    def _is_spent(self) -> None:
+        """User code that never ends takes a core: another process is to take the place of this one."""
+        if BOARD.state(self._age) == ACCEPTING:
+            BOARD.set_state(self._age, SPENT)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to accept, answer what has come, and close the connections one by one."""

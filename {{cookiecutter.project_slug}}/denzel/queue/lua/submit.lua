@@ -1,7 +1,7 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: most waiting tasks, most seconds that an asynchronous one may wait, default timeout, ticket queue, ticket,
 --       then for each task: id, request ('': it was put beside), mode (live|sync|async), callback_uri, reply_to,
---       kept (1 or ''), wait (seconds, of a sync task), fault ('', alone: never again with others; death: its
+--       kept ('', or what it is known by when it comes again), wait (seconds, of a sync task), fault ('', alone: never again with others; death: its
 --       process has died of it, too), origin (where it comes from, '' or see origin.py), verify (microseconds, or '').
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then of each that was refused: id, seconds of work that wait ('' if the queue
@@ -53,7 +53,7 @@ local function let_in(id, request, wait, kept)
         return true
     end
     begun = begun or in_flight()
-    local expected, after = refuse(id, kept ~= '' and id or request, wait, max_wait_async, (ahead + begun) / speed,
+    local expected, after = refuse(id, kept ~= '' and kept or request, wait, max_wait_async, (ahead + begun) / speed,
                                    speed, call)
     return not expected, expected, after
 end
@@ -86,7 +86,7 @@ for i = 6, #ARGV, 10 do
         local record = {'status', 'PENDING', 'request', request, 'mode', mode, 'callback_uri', callback_uri,
                         'reply_to', reply_to, 'accepted', now}
         local function add(name, value) record[#record + 1] = name record[#record + 1] = value end
-        if kept ~= '' then add('kept', kept) end
+        if kept ~= '' then add('kept', 1) end
         if beside then add('beside', 1) end
         if origin ~= '' then add('origin', origin) end
         if verify ~= '' then add('verify', verify) end
