@@ -43,6 +43,7 @@ STANDARD_LIBRARY_ALONE = (
     "denzel.requirements",
     "denzel.callback_addresses",
     "denzel.signing",
+    "denzel.listening",
 )
 FACTORY = "denzel.api.application"
 EXECUTORS = ("denzel.inline.executor", "denzel.queue.executor", "denzel.inline.figures", "denzel.queue.totals")

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from denzel.callback_addresses import CallbackPolicy
+from denzel.listening import addresses, is_loopback, parse_hosts
 from denzel.signing import read_secret
 
 
@@ -187,6 +188,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "task_time_limit": ("3600", _number(0, 10**8)),
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
+    "api_listens_on": ("", str),  # addresses by which others reach the API; empty: that of api_bind
+    "allowed_hosts": ("", parse_hosts),
     "cors_origins": ("", _origins),
     "front_page": ("on", _choice("on", "off")),
     "docs": ("on", _choice("on", "off")),
@@ -241,6 +244,8 @@ class Settings:
     task_time_limit: float
     task_soft_time_limit: float
     stop_grace: float
+    api_listens_on: str
+    allowed_hosts: str
     cors_origins: str
     front_page: str
     docs: str
@@ -272,6 +277,20 @@ class Settings:
     def tickets_in_redis(self) -> bool:
         """True when tasks and messages live in the same Redis, so that both are written in one step."""
         return self.broker_url == self.redis_url
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether the API is reached from its own machine alone."""
+        return all(map(is_loopback, self._listens_on))
+
+    @property
+    def own_hosts(self) -> tuple[str, ...]:
+        """What else the API is asked by than its machine's usual names: its addresses, its container's name."""
+        return (*self._listens_on, urlsplit(self.docs_inbox_url).hostname or "")
+
+    @property
+    def _listens_on(self) -> list[str]:
+        return addresses(self.api_listens_on, self.api_bind)
 
     @property
     def inbox_url(self) -> str:

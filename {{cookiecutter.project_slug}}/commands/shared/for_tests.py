@@ -56,6 +56,7 @@ class Processes:
             **_few_processes(self.settings),
             "PROJECT_SLUG": self.slug,
             "API_BIND": f"127.0.0.1:{self.api_port}",
+            "API_LISTENS_ON": "",
             "EXECUTOR": "queue" if self.redis_program else "inline",
             "REDIS_URL": self.redis_url,
             "BROKER_URL": self.redis_url,

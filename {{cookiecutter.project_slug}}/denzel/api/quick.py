@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from denzel import jsonio
 from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
+from denzel.api.hosts import Hosts
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Outcome, Task
 from denzel.log import about
@@ -34,7 +35,7 @@ DOUBTFUL = "denzel.doubtful"
 
 # Requests with these headers ask for more than predictions.
 _NOT_PLAIN = frozenset(
-    (b"prefer", b"idempotency-key", b"content-encoding", b"expect", b"transfer-encoding", b"te", b"trailer")
+    (b"prefer", b"idempotency-key", b"content-encoding", b"expect", b"transfer-encoding", b"te", b"trailer", b"origin")
 )
 
 
@@ -107,8 +108,10 @@ class QuickWay:
         most_bytes: int,
         is_open: bool,
         exchanges: Exchanges,
+        hosts: Hosts,
     ) -> None:
         self.is_open = is_open
+        self._hosts = hosts
         self._exchanges, self._sample = exchanges, exchanges.sample
         self._most_bytes = most_bytes
         self._executor = executor
@@ -118,13 +121,15 @@ class QuickWay:
 
     def may_take(self, scope: dict[str, Any]) -> bool:
         """Whether a request is a plain one, by its head."""
-        return (
+        if not (
             self.is_open
             and scope["path"] == "/predict"
             and scope["method"] == "POST"
             and scope["http_version"] == "1.1"
-            and _NOT_PLAIN.isdisjoint(dict(scope["headers"]))
-        )
+        ):
+            return False
+        headers = dict(scope["headers"])
+        return _NOT_PLAIN.isdisjoint(headers) and (self._hosts.any or headers.get(b"host") in self._hosts.known)
 
     def take(self, connection: Connection, cycle: Any) -> bool:
         """Begin with a request whose body has come; False when it has to go the usual way.
