@@ -44,6 +44,7 @@ STANDARD_LIBRARY_ALONE = (
     "denzel.callback_addresses",
     "denzel.signing",
     "denzel.listening",
+    "denzel.api_keys",
 )
 FACTORY = "denzel.api.application"
 EXECUTORS = ("denzel.inline.executor", "denzel.queue.executor", "denzel.inline.figures", "denzel.queue.totals")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from denzel.api_keys import Keys, of_setting
 from denzel.callback_addresses import CallbackPolicy
 from denzel.listening import addresses, is_loopback, parse_hosts
 from denzel.signing import read_secret
@@ -91,6 +92,14 @@ def _origins(text: str) -> str:
     return ",".join(origins)
 
 
+def _paths(text: str) -> str:
+    """Paths that ask for no key, separated by commas."""
+    paths = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [path for path in paths if path not in MAY_BE_OPEN]:
+        raise ValueError(f"expected some of {', '.join(MAY_BE_OPEN)}, not {wrong[0]!r}")
+    return ",".join(paths)
+
+
 def _certificates(text: str) -> str:
     """The absolute path of a file of certificates (PEM); a relative one begins at the project's folder."""
     if not text:
@@ -163,6 +172,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 _REDIS = ("redis", "rediss", "unix")
 _DAY = 86_400
 
+# What may be told without a key, where there are keys.
+MAY_BE_OPEN = ("/", "/docs", "/openapi.json", "/metrics", "/ready", "/info")
+WITHOUT_KEYS = (
+    "Others than this machine could use the API, as it has no keys. Make one: make key NAME=yours (or set API_KEYS). "
+    "To let everybody use it who reaches it, set API_OPEN=yes."
+)
+
 # field -> (default, parser). An unset or empty variable means the default.
 _TABLE: dict[str, tuple[str, Callable]] = {
     "redis_url": ("redis://127.0.0.1:6379/0", _url(*_REDIS)),
@@ -189,6 +205,10 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "task_soft_time_limit": ("0", _number(0, 10**8)),
     "stop_grace": ("25", _number(0, 10**6)),
     "api_listens_on": ("", str),  # addresses by which others reach the API; empty: that of api_bind
+    "api_keys": ("", _checked_by(of_setting)),
+    "api_keys_file": ("keys/api_keys", lambda text: _folder(text) if text else ""),  # empty: there is none
+    "api_open": ("no", _choice("yes", "no")),
+    "open_paths": ("", _paths),
     "allowed_hosts": ("", parse_hosts),
     "cors_origins": ("", _origins),
     "front_page": ("on", _choice("on", "off")),
@@ -214,7 +234,9 @@ _TABLE: dict[str, tuple[str, Callable]] = {
 }
 
 # An empty value is a choice here ("none", "any port"), not a request for the default.
-_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ca", "callback_ports", "callback_secret"}
+_MAY_BE_EMPTY = {
+    *("cors_origins", "callback_allow", "callback_ca", "callback_ports", "callback_secret", "api_keys_file"),
+}
 
 
 @dataclass(frozen=True)
@@ -245,6 +267,10 @@ class Settings:
     task_soft_time_limit: float
     stop_grace: float
     api_listens_on: str
+    api_keys: str
+    api_keys_file: str
+    api_open: str
+    open_paths: str
     allowed_hosts: str
     cors_origins: str
     front_page: str
@@ -282,6 +308,19 @@ class Settings:
     def is_on_loopback(self) -> bool:
         """Whether the API is reached from its own machine alone."""
         return all(map(is_loopback, self._listens_on))
+
+    def require_keys(self) -> None:
+        """Nobody but its own machine reaches an API without keys, unless that is meant.
+
+        Raises:
+            SettingsError: says what to do.
+        """
+        try:
+            are_on = Keys(self.api_keys, self.api_keys_file).are_on
+        except ValueError as error:
+            raise SettingsError(f"The API's keys: {error}.") from None
+        if not (are_on or self.is_on_loopback or self.api_open == "yes"):
+            raise SettingsError(f"{WITHOUT_KEYS} (It listens on {', '.join(self._listens_on) or 'every network'}.)")
 
     @property
     def own_hosts(self) -> tuple[str, ...]:
@@ -327,7 +366,7 @@ class Settings:
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:
-                secret = "://" in text or name == "CALLBACK_SECRET"  # URLs hold passwords
+                secret = "://" in text or name in ("CALLBACK_SECRET", "API_KEYS")  # URLs hold passwords
                 shown = "" if secret else f" is {text!r}"
                 problems.append(f"{name}{shown}: {str(error).removeprefix(name).lstrip(': ')}")
         if problems:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from commands.containers import checks, permissions
 from commands.containers.build import build
 from commands.containers.until_ready import wait_until_ready
+from commands.shared import client_key
 from commands.shared.arguments import address, parse_arguments, port
+from commands.shared.checks import keys_or_meant
 from commands.shared.docker import compose, containers, require_docker, require_own
 from commands.shared.env import listening, read_env, update_env
 from commands.shared.ports import port_taken, url
@@ -18,6 +19,7 @@ from commands.shared.readiness import fetch_ready, memory_note
 from commands.shared.running import BUILDING_FILE, api_url, read_marker, running_dev
 from commands.shared.screen import colour, say, warn
 from commands.shared.stack import container_urls, has_one_way_in, metrics_place, proxy_place
+from denzel.listening import is_loopback
 
 
 def run(arguments: list[str]) -> int:
@@ -33,6 +35,7 @@ def run(arguments: list[str]) -> int:
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
     check_free(place, "Pass an available port using {name}")
     checks.before_start()
+    require_keys(place)
     update_env(**place)
     permissions.prepare()
     build()
@@ -86,6 +89,19 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
             ports[name] = number
 
 
+def require_keys(place: Mapping[str, str]) -> None:
+    """Others than this machine reach only an API that asks for keys, unless that is meant.
+
+    Raises:
+        CommandError: says what to do.
+    """
+    hosts = {} if has_one_way_in() else {"API_HOST": place["API_HOST"]}
+    if proxy := proxy_place():
+        hosts["PROXY_HOST"] = place.get("PROXY_HOST") or proxy["PROXY_HOST"]
+    for name, host in hosts.items():
+        keys_or_meant(name, host)
+
+
 def _check_port(name: str, host: str, number: int, advice: str, own: frozenset[int], others: set[int]) -> None:
     if number not in own and port_taken(host, number):
         if (dev := running_dev()) and number in (urlsplit(dev[of]).port for of in ("api_url", "monitor_url")):
@@ -134,16 +150,8 @@ def announce() -> None:
     if note := memory_note(fetch_ready(api)):
         warn(note)
     for name, host in hosts.items():
-        if _is_open(host):
+        if not is_loopback(host) and not client_key.are_on():
             warn(
                 f"{name}={host}: everyone who reaches this machine can use the API, without a password. "
                 "Do this only on a network that you trust."
             )
-
-
-def _is_open(host: str) -> bool:
-    """Whether others than this machine can reach what listens there."""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -15,7 +15,7 @@ from commands.shared.project import ROOT, CommandError
 
 NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
 _PRIVATE = {".key", ".p12", ".pfx", ".jks", ".kdbx", ".gpg"}
-MOUNTED = ("app", "denzel", "entrypoints", "proxy")
+MOUNTED = ("app", "denzel", "entrypoints", "proxy", "keys")
 
 
 def prepare() -> None:
@@ -27,6 +27,7 @@ def prepare() -> None:
     uid, gid = _containers_user()
     update_env(DENZEL_UID=uid, DENZEL_GID=gid)
     _make_writable(ROOT / "logs", uid, gid)
+    (ROOT / "keys").mkdir(mode=0o755, exist_ok=True)
     files = (read_env().get("COMPOSE_FILE") or "").split(os.pathsep)
     if "docker-compose.data.yml" in files:
         _make_writable(ROOT / "data", uid, gid, "*")

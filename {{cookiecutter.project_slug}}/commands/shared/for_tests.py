@@ -13,6 +13,8 @@ from commands.shared.ports import redis_url as url_of_redis
 
 _BROKER = "rabbitmq"
 _ONLY_WAY_IN = "nginx"
+# Only this machine reaches a session's API, and only for as long as it lasts.
+_WITHOUT_KEYS = {"API_KEYS": "", "API_KEYS_FILE": ""}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Processes:
             "PROJECT_SLUG": self.slug,
             "API_BIND": f"127.0.0.1:{self.api_port}",
             "API_LISTENS_ON": "",
+            **_WITHOUT_KEYS,
             "EXECUTOR": "queue" if self.redis_program else "inline",
             "REDIS_URL": self.redis_url,
             "BROKER_URL": self.redis_url,
@@ -124,6 +127,7 @@ class Containers:
             "COMPOSE_PROJECT_NAME": self.compose_project,
             "API_PORT": str(self.api_port),
             "API_HOST": "127.0.0.1",
+            "API_KEYS": "",
             "REDIS_URL": "",
             "BROKER_URL": "",
             "EXECUTOR": "queue",
@@ -140,7 +144,7 @@ class Containers:
         mount = {"type": "bind", "source": str(logs), "target": "/opt/denzel/logs"}
         redis = {"restart": "no", "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
         services: dict[str, dict[str, Any]] = {
-            "api": dict(app),
+            "api": {**app, "environment": {**app["environment"], **_WITHOUT_KEYS}},
             "denzel": {**app, "volumes": [mount]},
             "redis": redis,
         }

@@ -26,6 +26,7 @@ from denzel.api.quick import QuickWay
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
+from denzel.api_keys import Keys
 from denzel.executor import Executor, Unavailable
 from denzel.log import about
 from denzel.log.configure import configure
@@ -52,11 +53,12 @@ def create_app(
 
     cors = Cors(settings.cors_origins)
     hosts = Hosts(settings.allowed_hosts, settings.is_on_loopback, settings.own_hosts)
+    keys = Keys(settings.api_keys, settings.api_keys_file)
     exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
     is_quick = not cors and settings.executor == "queue" and not spans.on
-    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges, hosts)
+    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges, hosts, keys)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
-    entry = Entry(hosts, cors)
+    entry = Entry(hosts, cors, keys, settings.open_paths)
     app = _App(settings.max_body_bytes, executor, pipeline, entry, cors, quick_way, exchanges, middleware=[lifespan])
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
@@ -70,7 +72,7 @@ def create_app(
     routes = {
         **dict(zip(PATHS, resources, strict=True)),
         **({METRICS: Metrics(figures)} if figures else {}),
-        **pages_of(settings, executor, pipeline, figures),
+        **pages_of(settings, executor, pipeline, figures, keys),
     }
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -136,7 +138,8 @@ class _App(falcon.asgi.App):
                 scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
             exchange = scope.get(EXCHANGE)
             if exchange is None:
-                exchange = self._exchanges.begin(scope["method"], scope["path"], scope["headers"])
+                owner = self._entry.identify(scope)
+                exchange = self._exchanges.begin(scope["method"], scope["path"], scope["headers"], owner)
                 scope[EXCHANGE] = exchange
             about.REQUEST.set(exchange.about)
             try:

@@ -48,10 +48,14 @@ class Cors:
         own = found.get(b"host", b"")
         return any(origin not in self._origins and origin.partition(b"://")[2] != own for origin in origins)
 
+    def asks(self, scope: dict[str, Any]) -> bool:
+        """Whether a browser asks if a page may send a request; it brings no key."""
+        names = {name for name, _ in scope["headers"]}
+        return bool(self) and scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+
     def preflight(self, scope: dict[str, Any]) -> list[tuple[bytes, bytes]] | None:
         """The headers of the answer (204) to a browser's question whether it may send a request; None if it is none."""
-        names = {name for name, _ in scope["headers"]}
-        if scope["method"] != "OPTIONS" or not {b"origin", b"access-control-request-method"} <= names:
+        if not self.asks(scope):
             return None
         headers = self._headers(scope["headers"])
         if headers and headers[0][0] == b"access-control-allow-origin":

@@ -28,6 +28,7 @@ from denzel.api.answers import (
     write_task_id,
 )
 from denzel.api.bodies import malformed, refuse_encoding
+from denzel.api.entry import OWNER
 from denzel.api.exchange import EXCHANGE, Exchange
 from denzel.executor import ACCEPTED, GONE, Executor, Outcome, QueueFull, Task
 from denzel.metrics.counts import COUNTS
@@ -89,7 +90,7 @@ class Predict:
         known = None
         if key := req.get_header("Idempotency-Key"):
             task.kept = True
-            task.awaited = await self._bind(key, body, task)
+            task.awaited = await self._bind(key, req.scope.get(OWNER), body, task)
             # A task that never got through is submitted in the other's place; were it there by now, nothing changes.
             exchange.about_task(task.id)
             known = None if task.awaited else await self._executor.status(task.id)
@@ -127,14 +128,15 @@ class Predict:
         finally:
             connection.when_gone.discard(withdraw)
 
-    async def _bind(self, key: str, body: bytes, task: Task) -> bool:
-        """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""
+    async def _bind(self, key: str, owner: str | None, body: bytes, task: Task) -> bool:
+        """Bind an idempotency key, one of the owner's, to this task; False when it was bound before: then the task takes over that id."""
         if len(key) > 255:
             raise falcon.HTTPBadRequest(
                 title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
             )
         digest = hashlib.sha256(body).hexdigest()
-        bound_id, bound_digest = await self._executor.reserve(key, digest, task.id)
+        own = f"{owner}\n{key}" if owner else key  # no header holds a line break
+        bound_id, bound_digest = await self._executor.reserve(own, digest, task.id)
         if bound_digest != digest:
             raise falcon.HTTPUnprocessableEntity(
                 title="Idempotency-Key used before",

@@ -14,9 +14,11 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from denzel import jsonio
+from denzel.api.entry import OWNER
 from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
 from denzel.api.hosts import Hosts
 from denzel.api.task_id import TaskIds
+from denzel.api_keys import Keys
 from denzel.executor import Executor, Outcome, Task
 from denzel.log import about
 from denzel.log.sample import tell_answer
@@ -109,9 +111,11 @@ class QuickWay:
         is_open: bool,
         exchanges: Exchanges,
         hosts: Hosts,
+        keys: Keys,
     ) -> None:
         self.is_open = is_open
         self._hosts = hosts
+        self._keys = keys
         self._exchanges, self._sample = exchanges, exchanges.sample
         self._most_bytes = most_bytes
         self._executor = executor
@@ -129,7 +133,10 @@ class QuickWay:
         ):
             return False
         headers = dict(scope["headers"])
-        return _NOT_PLAIN.isdisjoint(headers) and (self._hosts.any or headers.get(b"host") in self._hosts.known)
+        if not (_NOT_PLAIN.isdisjoint(headers) and (self._hosts.any or headers.get(b"host") in self._hosts.known)):
+            return False
+        scope[OWNER] = self._keys.owner(headers)
+        return scope[OWNER] is not None
 
     def take(self, connection: Connection, cycle: Any) -> bool:
         """Begin with a request whose body has come; False when it has to go the usual way.
@@ -140,7 +147,7 @@ class QuickWay:
         came, size = perf_counter(), len(cycle.body)
         if size > self._most_bytes or not self._pipeline.may_verify_now(size):
             return False
-        scope, task_id = cycle.scope, self._ids.new()
+        scope, task_id = cycle.scope, self._ids.new(cycle.scope[OWNER])
         source = NOWHERE if HEADERS.isdisjoint(dict(scope["headers"])) else from_headers(scope["headers"])
         whose = ((task_id, source.text),)
         try:

@@ -10,11 +10,15 @@ from denzel.processes import die_with_parent
 from denzel.server import master
 from denzel.server.log import ServerLog
 from denzel.server.server import Worker as ServingWorker
-from denzel.settings import available_cores, get_settings
+from denzel.settings import SettingsError, available_cores, get_settings
 from denzel.threads import limits, share
 
 _settings = get_settings()
 configure(_settings, "api")
+try:
+    _settings.require_keys()
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
 
 
 class Worker(ServingWorker):
