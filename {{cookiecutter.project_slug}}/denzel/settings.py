@@ -223,6 +223,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
+    "monitor_shows_data": ("off", _choice("on", "off")),
+    "monitor_control": ("off", _choice("on", "off")),
     "metrics": ("on", _choice("on", "off")),
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
     "log_format": ("text", _choice("text", "json")),
@@ -285,6 +287,8 @@ class Settings:
     callback_timeout: float
     callback_retry_span: float
     monitor_rate: float
+    monitor_shows_data: str
+    monitor_control: str
     metrics: str
     log_level: str
     log_format: str

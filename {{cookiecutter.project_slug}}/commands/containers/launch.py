@@ -12,7 +12,7 @@ from commands.shared import client_key
 from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.checks import keys_or_meant
 from commands.shared.docker import compose, containers, require_docker, require_own
-from commands.shared.env import listening, read_env, update_env
+from commands.shared.env import listening, monitor_host, read_env, update_env
 from commands.shared.ports import port_taken, url
 from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, memory_note
@@ -67,7 +67,8 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
     """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
     ports = {} if has_one_way_in() else {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
-        _check_port(name, place["API_HOST"], number, advice, own, set(ports.values()))
+        host = place["API_HOST"] if name == "API_PORT" else address(monitor_host(), "MONITOR_HOST")
+        _check_port(name, host, number, advice, own, set(ports.values()))
     if proxy := proxy_place():
         proxy |= {name: value for name, value in place.items() if name in proxy}
         host = address(proxy["PROXY_HOST"], "PROXY_HOST")
@@ -149,6 +150,8 @@ def announce() -> None:
         say(f"  Metrics  {grafana}  (user admin, password: GRAFANA_PASSWORD in .env; Prometheus: {prometheus})")
     if note := memory_note(fetch_ready(api)):
         warn(note)
+    if not has_one_way_in() and not is_loopback(monitor_host()):
+        warn(f"MONITOR_HOST={monitor_host()}: the monitor is open to your network, with its password but without TLS.")
     for name, host in hosts.items():
         if not is_loopback(host) and not client_key.are_on():
             warn(
