@@ -164,7 +164,7 @@ def test_the_commands_work_with_keys(new_service: Callable[..., Service]) -> Non
 
     def command(code: str) -> list[str]:
         done = subprocess.run(
-            ["python3", "-c", f"from commands.shared import client_key, http, readiness\nURL = {service.url!r}\n{code}"],
+            ["python3", "-c", f"from commands.shared import http, readiness\nURL = {service.url!r}\n{code}"],
             cwd=service.project, capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         return done.stdout.splitlines()
@@ -194,8 +194,12 @@ def test_the_commands_work_with_keys(new_service: Callable[..., Service]) -> Non
     assert "alice: 1 key, of 20" in make().stdout
     assert "No client has a key now" in make("NAME=alice", "REVOKE=all").stdout
     assert service.predict(REQUEST, headers=sent(newer)).status_code == 401
-    for words, message in [(["NAME=a b"], "NAME: a key's name"), (["NAME=no", "REVOKE=all"], "There is no key of no."),
-                           (["REVOKE=all"], "Whose keys?"), (["NAME=x", "REVOKE=x"], "REVOKE must be one of")]:  # fmt: skip
+    for words, message in [
+        (["NAME=a b"], "NAME: a key's name"),
+        (["NAME=no", "REVOKE=all"], "There is no key of no."),
+        (["REVOKE=all"], "Whose keys?"),
+        (["NAME=x", "REVOKE=x"], "REVOKE must be one of"),
+    ]:
         done = make(*words)
         assert done.returncode == 2
         assert message in done.stderr

@@ -18,10 +18,16 @@ CONTROL = [
     *(f"/api/worker/pool/shrink/{NODE}", f"/api/worker/pool/autoscale/{NODE}"),
     *(f"/api/worker/queue/add-consumer/{NODE}", f"/api/worker/queue/cancel-consumer/{NODE}"),
     *("/api/task/apply/denzel.predict", "/api/task/async-apply/denzel.predict", "/api/task/send-task/denzel.predict"),
-    *("/api/task/abort/1", "/api/task/revoke/1", "/api/task/timeout/denzel.predict", "/api/task/rate-limit/denzel.predict"),
+    *(
+        "/api/task/abort/1",
+        "/api/task/revoke/1",
+        "/api/task/timeout/denzel.predict",
+        "/api/task/rate-limit/denzel.predict",
+    ),
 ]
 SHOWN = ["/", "/workers", "/tasks", "/broker", f"/worker/{NODE}", "/api/workers", "/api/tasks", "/api/queues/length"]
-TABLE = "/tasks/datatable?draw=1&start=0&length=10&search[value]=&order[0][column]=0&order[0][dir]=asc&columns[0][data]=name"
+TABLE = "/tasks/datatable?draw=1&start=0&length=10&search[value]=&order[0][column]=0&order[0][dir]=asc"
+TABLE += "&columns[0][data]=name"
 
 
 @pytest.fixture(scope="module", params=["off", "on"])

@@ -157,10 +157,10 @@ def test_named_pages_and_the_services_own_are_let_in(plain: Service, loopback: S
 
 def test_the_connection_of_a_refused_request_serves_on(plain: Service) -> None:
     body = b'{"data": "' + b"x" * 200_000 + b'"}'
-    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: %d\r\n\r\n" % len(body)
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: {}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", plain.ports["api"]), timeout=10) as connection:
         for origin, status in [(f"Origin: {EVIL}\r\n", b"403"), ("", b"200")]:
-            connection.sendall(head.format(origin).encode() + body)
+            connection.sendall(head.format(origin, len(body)).encode() + body)
             received = b""
             with suppress(TimeoutError):
                 while b"\r\n\r\n" not in received:

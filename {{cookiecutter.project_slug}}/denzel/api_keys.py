@@ -55,8 +55,8 @@ def usable_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"a key's name has up to 64 letters, digits, dots, dashes, underscores and @, and begins with a letter or a "
-            f"digit; it is not {name[:80]!r}"
+            f"a key's name has up to 64 letters, digits, dots, dashes, underscores and @, and begins with a letter or "
+            f"a digit; it is not {name[:80]!r}"
         )
     return name
 
@@ -71,7 +71,9 @@ def of_setting(text: str) -> list[Key]:
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         name, _, hashed = entry.partition(":")
         if not _DIGEST.fullmatch(hashed.strip().lower()):
-            raise ValueError(f"entry {number} is not NAME:SHA256 (64 hexadecimal digits): make key NAME=... makes a key")
+            raise ValueError(
+                f"entry {number} is not NAME:SHA256 (64 hexadecimal digits): make key NAME=... makes a key"
+            )
         found.append(Key(usable_name(name.strip()), hashed.strip().lower()))
     return found
 

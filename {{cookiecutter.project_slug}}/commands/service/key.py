@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         say("From now on every request has to bring a key.")
     if before:
         say(f"The keys of {name} from before hold, too. When nobody uses them: make key NAME={name} REVOKE=old")
-    say(f"The key of {name}, sent as Authorization: Bearer KEY or as X-API-Key: KEY. It is not kept here, and not shown again:")
+    say(f"The key of {name}, to be sent as Authorization: Bearer KEY or X-API-Key: KEY. It is not shown again:")
     say(key)
     return 0
 
@@ -55,7 +55,7 @@ def _revoke(name: str, which: str) -> None:
     left = len(own) - len(gone)
     say(f"{len(gone)} of the keys of {name} no longer hold, {left} {'holds' if left == 1 else 'hold'}.")
     if not any(key.name != client_key.OWN_NAME for key in client_key.kept()) and not read_env().get("API_KEYS"):
-        say("No client has a key now, and none is let in. To ask for keys no longer: rm keys/api_keys, then make restart")
+        say("No client has a key now, and none is let in. To ask for none any more: rm keys/api_keys; make restart")
 
 
 def _listed(keys: list[Key]) -> str:

@@ -140,11 +140,12 @@ class Containers:
     def override(self, image: str, logs: Path) -> dict[str, Any]:
         """A compose file to come after the others: api and denzel run this image, the worker logs to this folder, none
         is started again by itself, Redis and RabbitMQ are published."""
-        app = {"image": image, "restart": "no", "environment": {"PROJECT_SLUG": self.slug}}
+        own = {"PROJECT_SLUG": self.slug}
+        app = {"image": image, "restart": "no", "environment": own}
         mount = {"type": "bind", "source": str(logs), "target": "/opt/denzel/logs"}
         redis = {"restart": "no", "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
         services: dict[str, dict[str, Any]] = {
-            "api": {**app, "environment": {**app["environment"], **_WITHOUT_KEYS}},
+            "api": {**app, "environment": own | _WITHOUT_KEYS},
             "denzel": {**app, "volumes": [mount]},
             "redis": redis,
         }

@@ -1,4 +1,4 @@
-"""Which requests are let in, before anything else looks at them: by the host that they name, the page they are of, their key."""
+"""Which requests are let in, before anything else looks at them: by their host, the page they are of, and their key."""
 
 from __future__ import annotations
 

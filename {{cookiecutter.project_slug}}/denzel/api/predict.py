@@ -129,7 +129,7 @@ class Predict:
             connection.when_gone.discard(withdraw)
 
     async def _bind(self, key: str, owner: str | None, body: bytes, task: Task) -> bool:
-        """Bind an idempotency key, one of the owner's, to this task; False when it was bound before: then the task takes over that id."""
+        """Bind an owner's idempotency key to this task; False when it was bound before: the task takes over that id."""
         if len(key) > 255:
             raise falcon.HTTPBadRequest(
                 title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."

@@ -1,5 +1,5 @@
-"""Task ids that tell their age, origin and owner: an expired task is told apart from one that never was, and each client
-finds its own alone.
+"""Task ids that tell their age, origin and owner: an expired task is told apart from one that never was, and a client
+finds its own tasks alone.
 
 A UUID of version 8 (RFC 9562): 48 bits of unix time in milliseconds, 42 random bits, 32 bits of a keyed hash of the
 others.
@@ -48,7 +48,7 @@ class TaskIds:
         return time.time() - milliseconds / 1000
 
     def _hash(self, owner: str) -> Any:
-        """The keyed hash that the ids of an owner end with; it is copied for each id: the work on the key is done once."""
+        """The keyed hash that an owner's ids end with; it is copied for each id: the work on the key is done once."""
         found = self._hashes.get(owner)
         if found is None:
             key = blake2s((f"{self._secret}\0{owner}" if owner else self._secret).encode()).digest()
