@@ -203,3 +203,30 @@ def test_the_commands_work_with_keys(new_service: Callable[..., Service]) -> Non
         done = make(*words)
         assert done.returncode == 2
         assert message in done.stderr
+
+
+def test_each_key_has_its_rate(new_service: Callable[..., Service]) -> None:
+    """All processes count together, on either way of a request; others' requests are not counted."""
+    service = new_service(API_WORKERS=2, API_RATE_LIMIT="20/hour,1000/day")
+    write(service, kept("alice", ALICE), kept("alice", LATER), kept("bob", BOB))
+    service.start("redis", "denzel", "api")
+    service.wait_ready()
+    codes = [service.predict(REQUEST, headers=sent(key)).status_code for key in (ALICE, LATER) * 15]
+    assert codes == [200] * 20 + [429] * 10
+    refused = service.get("/info", headers=sent(ALICE))
+    status, title, description = error_of(refused)
+    assert (status, title) == (429, "Too many requests")
+    assert description.startswith("This key may send 20 a hour and 1000 a day; try again in ")
+    assert 3000 < int(refused.headers["Retry-After"]) <= 3600
+    assert service.get("/ready", headers=sent(ALICE)).status_code == 200
+    assert [service.get("/info", headers=sent(BOB)).status_code for _ in range(21)] == [200] * 20 + [429]
+    assert service.predict(REQUEST).status_code == 401
+
+
+def test_a_rate_holds_for_its_window_alone(new_service: Callable[..., Service]) -> None:
+    service = new_service(EXECUTOR="inline", API_RATE_LIMIT="2/second")
+    write(service, kept("alice", ALICE))
+    service.start("api")
+    assert [service.get("/info", headers=sent(ALICE)).status_code for _ in range(3)] == [200, 200, 429]
+    time.sleep(1.1)
+    assert service.get("/info", headers=sent(ALICE)).status_code == 200

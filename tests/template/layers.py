@@ -16,7 +16,7 @@ OURS = ("app", "commands", "denzel", "pytest_denzel")
 
 # What each package of denzel/ may import of denzel/, besides the modules at the top level.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board", "denzel.metrics"),
+    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board", "denzel.server.windows", "denzel.metrics"),
     "openapi": ("denzel.pipeline",),
     "server": ("denzel.metrics",),
     "pipeline": (),

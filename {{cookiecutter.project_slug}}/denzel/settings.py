@@ -92,6 +92,14 @@ def _origins(text: str) -> str:
     return ",".join(origins)
 
 
+def _rates(text: str) -> str:
+    """Numbers of requests in a time, separated by commas."""
+    rates = [part.strip().lower() for part in text.split(",") if part.strip()]
+    if wrong := [rate for rate in rates if not re.fullmatch(r"[1-9]\d{0,8}\s*/\s*(second|minute|hour|day)", rate)]:
+        raise ValueError(f"expected limits such as 10/second or 10/second,5000/day, not {wrong[0]!r}")
+    return ",".join(rates)
+
+
 def _paths(text: str) -> str:
     """Paths that ask for no key, separated by commas."""
     paths = [part.strip() for part in text.split(",") if part.strip()]
@@ -208,6 +216,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "api_keys": ("", _checked_by(of_setting)),
     "api_keys_file": ("keys/api_keys", lambda text: _folder(text) if text else ""),  # empty: there is none
     "api_open": ("no", _choice("yes", "no")),
+    "api_rate_limit": ("", _rates),
     "open_paths": ("", _paths),
     "allowed_hosts": ("", parse_hosts),
     "cors_origins": ("", _origins),
@@ -272,6 +281,7 @@ class Settings:
     api_keys: str
     api_keys_file: str
     api_open: str
+    api_rate_limit: str
     open_paths: str
     allowed_hosts: str
     cors_origins: str

@@ -23,6 +23,7 @@ from denzel.api.hosts import Hosts
 from denzel.api.metrics import Metrics, count
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
+from denzel.api.rates import Rates
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
@@ -53,12 +54,12 @@ def create_app(
 
     cors = Cors(settings.cors_origins)
     hosts = Hosts(settings.allowed_hosts, settings.is_on_loopback, settings.own_hosts)
-    keys = Keys(settings.api_keys, settings.api_keys_file)
+    keys, rates = Keys(settings.api_keys, settings.api_keys_file), Rates(settings.api_rate_limit)
     exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
     is_quick = not cors and settings.executor == "queue" and not spans.on
-    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges, hosts, keys)
+    quick_way = QuickWay(executor, pipeline, ids, settings.max_body_bytes, is_quick, exchanges, hosts, keys, rates)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
-    entry = Entry(hosts, cors, keys, settings.open_paths)
+    entry = Entry(hosts, cors, keys, rates, settings.open_paths)
     app = _App(settings.max_body_bytes, executor, pipeline, entry, cors, quick_way, exchanges, middleware=[lifespan])
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)

@@ -8,12 +8,15 @@ from typing import Any
 
 from denzel.api.cors import Cors
 from denzel.api.hosts import Hosts
+from denzel.api.rates import Rates
 from denzel.api_keys import Keys
 
 log = logging.getLogger("denzel.api")
 
 # Where the scope has the name of the request's key: empty where none is asked for, None without a right one.
 OWNER = "denzel.owner"
+# Where it has the seconds after which the key may send its next request, once this one was counted; 0: it may pass.
+WAIT = "denzel.wait"
 PING = "/ping"  # tells nothing, so it is answered to everybody: health checks ask by addresses
 
 
@@ -30,7 +33,8 @@ class Refusal:
 class Entry:
     """Lets requests in, or refuses them."""
 
-    def __init__(self, hosts: Hosts, cors: Cors, keys: Keys, open_paths: str) -> None:
+    def __init__(self, hosts: Hosts, cors: Cors, keys: Keys, rates: Rates, open_paths: str) -> None:
+        self._rates = rates
         self._hosts = hosts
         self._cors = cors
         self._keys = keys
@@ -68,7 +72,22 @@ class Entry:
             )
         if scope[OWNER] is None:
             return self._without_key(scope)
+        if self._rates and scope[OWNER] and scope["path"] not in (PING, "/ready"):
+            return self._over_rate(scope)
         return None
+
+    def _over_rate(self, scope: dict[str, Any]) -> Refusal | None:
+        """The refusal of a request that is one too many of its key's; each counts once."""
+        if WAIT not in scope:
+            scope[WAIT] = self._rates.wait(scope[OWNER])
+        if not (wait := scope[WAIT]):
+            return None
+        return Refusal(
+            429,
+            title="Too many requests",
+            description=f"This key may send {self._rates.text}; try again in {wait} s.",
+            headers=((b"retry-after", b"%d" % wait),),
+        )
 
     def _without_key(self, scope: dict[str, Any]) -> Refusal | None:
         path = scope["path"]

@@ -14,9 +14,10 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from denzel import jsonio
-from denzel.api.entry import OWNER
+from denzel.api.entry import OWNER, WAIT
 from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
 from denzel.api.hosts import Hosts
+from denzel.api.rates import Rates
 from denzel.api.task_id import TaskIds
 from denzel.api_keys import Keys
 from denzel.executor import Executor, Outcome, Task
@@ -112,7 +113,9 @@ class QuickWay:
         exchanges: Exchanges,
         hosts: Hosts,
         keys: Keys,
+        rates: Rates,
     ) -> None:
+        self._rates = rates
         self.is_open = is_open
         self._hosts = hosts
         self._keys = keys
@@ -135,8 +138,11 @@ class QuickWay:
         headers = dict(scope["headers"])
         if not (_NOT_PLAIN.isdisjoint(headers) and (self._hosts.any or headers.get(b"host") in self._hosts.known)):
             return False
-        scope[OWNER] = self._keys.owner(headers)
-        return scope[OWNER] is not None
+        owner = scope[OWNER] = self._keys.owner(headers)
+        if owner and self._rates:
+            scope[WAIT] = self._rates.wait(owner)
+            return not scope[WAIT]
+        return owner is not None
 
     def take(self, connection: Connection, cycle: Any) -> bool:
         """Begin with a request whose body has come; False when it has to go the usual way.

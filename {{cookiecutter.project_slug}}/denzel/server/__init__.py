@@ -4,6 +4,7 @@
     protocol        reads requests from a connection, writes responses: bounds on heads and trailers
     server          one process: how it serves and how it leaves
     master          gunicorn's master: replaces all processes, stops them
+    windows         how many requests each key has sent, counted by all processes together
     board           what master and processes tell each other
 
 May import: the top level of `denzel`, and `metrics`.
