@@ -137,5 +137,5 @@ def test_ids_belong_to_their_owner() -> None:
 
 @pytest.mark.parametrize("written", ["10", "10/year", "0/second", "-1/second", "10/second;5/day", "x/second"])
 def test_a_wrong_rate_is_told(written: str) -> None:
-    with pytest.raises(SettingsError, match="API_RATE_LIMIT .*: expected limits such as 10/second"):
+    with pytest.raises(SettingsError, match=r"API_RATE_LIMIT.*: expected limits such as 10/second"):
         Settings.from_environment({"API_RATE_LIMIT": written})

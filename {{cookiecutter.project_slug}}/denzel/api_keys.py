@@ -18,6 +18,7 @@ from hashlib import sha256
 PREFIX = "denzel_"
 # Seconds after which an edit of the file holds in every process that is asked.
 HOLDS_AFTER = 0.5
+_MOST_SENT = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -119,6 +120,7 @@ class Keys:
         self.problem = ""
         self._setting = {bytes.fromhex(key.digest): key.name for key in of_setting(setting)}
         self._names = self._setting
+        self._sent: dict[bytes, str] = {}  # what was sent of late and is right; in memory alone
         self._file = file
         self._seen: tuple[int, ...] | None = None
         self._next = 0.0
@@ -138,12 +140,25 @@ class Keys:
         self._look_again()
         if not self._are_on:
             return ""
-        key = headers.get(b"x-api-key")
+        given = key = headers.get(b"x-api-key")
+        if given is None:
+            given = headers.get(b"authorization", b"")
+        name = self._sent.get(given)
+        if name is not None:
+            return name
         if key is None:
-            scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+            scheme, _, key = given.partition(b" ")
             if scheme.lower() != b"bearer":
                 return None
-        hashed = sha256(key.strip()).digest()
+        name = self._named(sha256(key.strip()).digest())
+        if name is not None:
+            if len(self._sent) >= _MOST_SENT:
+                self._sent.clear()
+            self._sent[given] = name
+        return name
+
+    def _named(self, hashed: bytes) -> str | None:
+        """The name of the key with this hash."""
         name = self._names.get(hashed)
         if name is None:  # it may have been made just now
             self._look()
@@ -169,6 +184,7 @@ class Keys:
         except FileNotFoundError:
             if self._seen is not None:  # taken away: that opens nothing
                 self._seen, self._names = None, self._setting
+                self._sent.clear()
             return
         except OSError as error:
             self.problem = f"{self._file} cannot be read: {error.strerror}"
@@ -178,4 +194,5 @@ class Keys:
             self.problem, self._seen, self._are_on = f"{self._file}: {error}", seen, True
             return
         self.problem, self._seen, self._are_on = "", seen, True
+        self._sent.clear()
         self._names = {**self._setting, **{bytes.fromhex(key.digest): key.name for key in keys}}

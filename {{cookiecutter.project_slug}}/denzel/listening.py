@@ -1,4 +1,4 @@
-"""Where the API is reached, and by which names: of the standard library alone, as the commands use it too."""
+"""Where the API is reached, by which names, and what is open there. Of the standard library alone, for the commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import ipaddress
 import re
 
 _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+# What may be told without a key, where there are keys.
+MAY_BE_OPEN = ("/", "/docs", "/openapi.json", "/metrics", "/ready", "/info")
+WITHOUT_KEYS = (
+    "Others than this machine could use the API, as it has no keys. Make one: make key NAME=yours (or set API_KEYS). "
+    "To let everybody use it who reaches it, set API_OPEN=yes."
+)
 
 
 def is_loopback(address: str) -> bool:
@@ -48,3 +55,19 @@ def parse_hosts(text: str) -> str:
                 ) from None
         hosts.append(host)
     return ",".join(hosts)
+
+
+def parse_rates(text: str) -> str:
+    """Numbers of requests in a time, separated by commas."""
+    rates = [part.strip().lower() for part in text.split(",") if part.strip()]
+    if wrong := [rate for rate in rates if not re.fullmatch(r"[1-9]\d{0,8}\s*/\s*(second|minute|hour|day)", rate)]:
+        raise ValueError(f"expected limits such as 10/second or 10/second,5000/day, not {wrong[0]!r}")
+    return ",".join(rates)
+
+
+def parse_paths(text: str) -> str:
+    """Paths that ask for no key, separated by commas."""
+    paths = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [path for path in paths if path not in MAY_BE_OPEN]:
+        raise ValueError(f"expected some of {', '.join(MAY_BE_OPEN)}, not {wrong[0]!r}")
+    return ",".join(paths)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from denzel.api_keys import Keys, of_setting
 from denzel.callback_addresses import CallbackPolicy
-from denzel.listening import addresses, is_loopback, parse_hosts
+from denzel.listening import WITHOUT_KEYS, addresses, is_loopback, parse_hosts, parse_paths, parse_rates
 from denzel.signing import read_secret
 
 
@@ -92,22 +92,6 @@ def _origins(text: str) -> str:
     return ",".join(origins)
 
 
-def _rates(text: str) -> str:
-    """Numbers of requests in a time, separated by commas."""
-    rates = [part.strip().lower() for part in text.split(",") if part.strip()]
-    if wrong := [rate for rate in rates if not re.fullmatch(r"[1-9]\d{0,8}\s*/\s*(second|minute|hour|day)", rate)]:
-        raise ValueError(f"expected limits such as 10/second or 10/second,5000/day, not {wrong[0]!r}")
-    return ",".join(rates)
-
-
-def _paths(text: str) -> str:
-    """Paths that ask for no key, separated by commas."""
-    paths = [part.strip() for part in text.split(",") if part.strip()]
-    if wrong := [path for path in paths if path not in MAY_BE_OPEN]:
-        raise ValueError(f"expected some of {', '.join(MAY_BE_OPEN)}, not {wrong[0]!r}")
-    return ",".join(paths)
-
-
 def _certificates(text: str) -> str:
     """The absolute path of a file of certificates (PEM); a relative one begins at the project's folder."""
     if not text:
@@ -180,13 +164,6 @@ _CGROUP = Path("/sys/fs/cgroup")
 _REDIS = ("redis", "rediss", "unix")
 _DAY = 86_400
 
-# What may be told without a key, where there are keys.
-MAY_BE_OPEN = ("/", "/docs", "/openapi.json", "/metrics", "/ready", "/info")
-WITHOUT_KEYS = (
-    "Others than this machine could use the API, as it has no keys. Make one: make key NAME=yours (or set API_KEYS). "
-    "To let everybody use it who reaches it, set API_OPEN=yes."
-)
-
 # field -> (default, parser). An unset or empty variable means the default.
 _TABLE: dict[str, tuple[str, Callable]] = {
     "redis_url": ("redis://127.0.0.1:6379/0", _url(*_REDIS)),
@@ -216,8 +193,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "api_keys": ("", _checked_by(of_setting)),
     "api_keys_file": ("keys/api_keys", lambda text: _folder(text) if text else ""),  # empty: there is none
     "api_open": ("no", _choice("yes", "no")),
-    "api_rate_limit": ("", _rates),
-    "open_paths": ("", _paths),
+    "api_rate_limit": ("", parse_rates),
+    "open_paths": ("", parse_paths),
     "allowed_hosts": ("", parse_hosts),
     "cors_origins": ("", _origins),
     "front_page": ("on", _choice("on", "off")),

@@ -13,8 +13,8 @@ from commands.shared.arguments import count, positive_number
 from commands.shared.env import read_env
 from commands.shared.package_index import index_is_right
 from commands.shared.project import ROOT, CommandError
-from denzel.listening import is_loopback
-from denzel.settings import WITHOUT_KEYS, Settings, SettingsError
+from denzel.listening import WITHOUT_KEYS, is_loopback
+from denzel.settings import Settings, SettingsError
 
 
 def folder_is_right() -> None:

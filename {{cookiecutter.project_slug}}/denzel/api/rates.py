@@ -1,4 +1,4 @@
-"""How many requests each key may send, in windows of time, as `limits` counts them; together in all API processes here."""
+"""How many requests each key may send, in windows of time, as `limits` counts them: in all API processes here."""
 
 from __future__ import annotations
 

@@ -7,9 +7,11 @@ from denzel.log.configure import configure
 from denzel.metrics.counts import COUNTS
 from denzel.metrics.pages import Pages
 from denzel.processes import die_with_parent
-from denzel.server import master
+from denzel.server import (
+    master,
+    windows,  # noqa: F401 - before any process is forked: they share its page
+)
 from denzel.server.log import ServerLog
-from denzel.server import windows  # noqa: F401 - before any process is forked: they share its page
 from denzel.server.server import Worker as ServingWorker
 from denzel.settings import SettingsError, available_cores, get_settings
 from denzel.threads import limits, share
