@@ -56,6 +56,7 @@ def server(name: str, project: Path, **settings: str) -> Server:
         "PYTHONUNBUFFERED": "1",
         "PROJECT_SLUG": project.name,
         "API_BIND": f"127.0.0.1:{api_port}",
+        "ALLOWED_HOSTS": "bench",
         "MONITOR_PORT": str(free_port()),
         "REDIS_PORT": str(redis_port),
         "REDIS_DIR": str(data),

@@ -398,7 +398,7 @@ def test_commands_for_containers_say_that_it_runs_without(plain: Path) -> None:
 
 def test_an_open_api_is_warned_about(plain: Path) -> None:
     procfile(plain, denzel="environment")
-    write_settings(plain, API_HOST="0.0.0.0")
+    write_settings(plain, API_HOST="0.0.0.0", API_OPEN="yes")
     with dev(plain, *free_ports()) as running:
         wait_until_up(running)
         assert running.text().startswith("API_HOST=0.0.0.0: the API is open to your network, without authentication.")

@@ -11,11 +11,14 @@ from tests.plugin.conftest import Project
 from tests.support.bakery import bake
 
 
-@pytest.mark.parametrize("tier", ["inline", "local"])
+@pytest.mark.parametrize(("tier", "keys"), [("inline", False), ("local", False), ("inline", True), ("local", True)])
 def test_those_of_the_iris_example_pass(
-    iris: Path, pytester: pytest.Pytester, clean_environment: Path, monkeypatch: pytest.MonkeyPatch, tier: str
+    iris: Path, pytester: pytest.Pytester, clean_environment: Path, monkeypatch: pytest.MonkeyPatch, tier: str, keys: bool
 ) -> None:
+    """Where the project asks its clients for keys, too: the services of its tests are reached by them alone."""
     shutil.copytree(iris, pytester.path / "iris")
+    if keys:
+        (pytester.path / "iris/keys/api_keys").write_text(f"alice {'0' * 64} 2026-01-31\n")
     monkeypatch.chdir(pytester.path / "iris")
     result = Project(pytester, pytester.path / "iris").run(f"--denzel-tier={tier}")
     outcomes = result.parseoutcomes()

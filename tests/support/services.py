@@ -51,6 +51,7 @@ class Service:
             "REDIS_PASSWORD": password,
             "REDIS_URL": self.redis_url,
             "API_BIND": f"127.0.0.1:{self.ports['api']}",
+            "ALLOWED_HOSTS": "a,x,test,tested",  # as heads name the service that tests write by hand
             "MONITOR_PORT": self.ports["monitor"],
             "MONITOR_PASSWORD": secrets.token_hex(8),
             "PROJECT_SLUG": project.name,

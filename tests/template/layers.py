@@ -16,7 +16,7 @@ OURS = ("app", "commands", "denzel", "pytest_denzel")
 
 # What each package of denzel/ may import of denzel/, besides the modules at the top level.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board", "denzel.metrics"),
+    "api": ("denzel.pipeline", "denzel.openapi", "denzel.server.board", "denzel.server.windows", "denzel.metrics"),
     "openapi": ("denzel.pipeline",),
     "server": ("denzel.metrics",),
     "pipeline": (),
@@ -43,6 +43,8 @@ STANDARD_LIBRARY_ALONE = (
     "denzel.requirements",
     "denzel.callback_addresses",
     "denzel.signing",
+    "denzel.listening",
+    "denzel.api_keys",
 )
 FACTORY = "denzel.api.application"
 EXECUTORS = ("denzel.inline.executor", "denzel.queue.executor", "denzel.inline.figures", "denzel.queue.totals")

@@ -33,6 +33,7 @@ USER_OWNED = [
     "app/logic/*",
     "ci/github/ruff.toml",
     "examples/*",
+    "keys/.gitkeep",
     "logs/.gitkeep",
     "proxy/nginx.conf",
     "pytest.ini",

@@ -31,6 +31,7 @@ COMMANDS = {
     "dead": "service.control:dead",
     "replay": "service.control:replay",
     "redeliver": "service.control:redeliver",
+    "key": "service.key:run",
     "predict": "service.predict:run",
     "bench": "service.bench:run",
     # the model

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from denzel.api_keys import Keys, of_setting
 from denzel.callback_addresses import CallbackPolicy
+from denzel.listening import WITHOUT_KEYS, addresses, is_loopback, parse_hosts, parse_paths, parse_rates
 from denzel.signing import read_secrets
 
 
@@ -220,6 +222,13 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "cancel_grace": ("5", _number(0, 10**6)),
     "cancel_budget": ("0.1", _number(0, 1)),
     "stop_grace": ("25", _number(0, 10**6)),
+    "api_listens_on": ("", str),  # addresses by which others reach the API; empty: that of api_bind
+    "api_keys": ("", _checked_by(of_setting)),
+    "api_keys_file": ("keys/api_keys", lambda text: _folder(text) if text else ""),  # empty: there is none
+    "api_open": ("no", _choice("yes", "no")),
+    "api_rate_limit": ("", parse_rates),
+    "open_paths": ("", parse_paths),
+    "allowed_hosts": ("", parse_hosts),
     "cors_origins": ("", _origins),
     "front_page": ("on", _choice("on", "off")),
     "docs": ("on", _choice("on", "off")),
@@ -237,6 +246,8 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "callback_timeout": ("15", _number(0.1, 600)),
     "callback_retry_span": ("86400", _number(0, 10**8)),
     "monitor_rate": ("200", _number(0, 10**6)),
+    "monitor_shows_data": ("off", _choice("on", "off")),
+    "monitor_control": ("off", _choice("on", "off")),
     "metrics": ("on", _choice("on", "off")),
     "log_level": ("info", _choice("debug", "info", "warning", "error")),
     "log_format": ("text", _choice("text", "json")),
@@ -249,7 +260,10 @@ _TABLE: dict[str, tuple[str, Callable]] = {
 }
 
 # An empty value is a choice here ("none", "any port"), not a request for the default.
-_MAY_BE_EMPTY = {"cors_origins", "callback_allow", "callback_ca", "callback_proxy", "callback_ports", "callback_secret"}
+_MAY_BE_EMPTY = {
+    *("cors_origins", "callback_allow", "callback_ca", "callback_proxy", "callback_ports", "callback_secret"),
+    "api_keys_file",
+}
 
 
 @dataclass(frozen=True)
@@ -291,6 +305,13 @@ class Settings:
     cancel_grace: float
     cancel_budget: float
     stop_grace: float
+    api_listens_on: str
+    api_keys: str
+    api_keys_file: str
+    api_open: str
+    api_rate_limit: str
+    open_paths: str
+    allowed_hosts: str
     cors_origins: str
     front_page: str
     docs: str
@@ -308,6 +329,8 @@ class Settings:
     callback_timeout: float
     callback_retry_span: float
     monitor_rate: float
+    monitor_shows_data: str
+    monitor_control: str
     metrics: str
     log_level: str
     log_format: str
@@ -327,6 +350,33 @@ class Settings:
     def tickets_in_redis(self) -> bool:
         """True when tasks and messages live in the same Redis, so that both are written in one step."""
         return self.broker_url == self.redis_url
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether the API is reached from its own machine alone."""
+        return all(map(is_loopback, self._listens_on))
+
+    def require_keys(self) -> None:
+        """Nobody but its own machine reaches an API without keys, unless that is meant.
+
+        Raises:
+            SettingsError: says what to do.
+        """
+        try:
+            are_on = Keys(self.api_keys, self.api_keys_file).are_on
+        except ValueError as error:
+            raise SettingsError(f"The API's keys: {error}.") from None
+        if not (are_on or self.is_on_loopback or self.api_open == "yes"):
+            raise SettingsError(f"{WITHOUT_KEYS} (It listens on {', '.join(self._listens_on) or 'every network'}.)")
+
+    @property
+    def own_hosts(self) -> tuple[str, ...]:
+        """What else the API is asked by than its machine's usual names: its addresses, its container's name."""
+        return (*self._listens_on, urlsplit(self.docs_inbox_url).hostname or "")
+
+    @property
+    def _listens_on(self) -> list[str]:
+        return addresses(self.api_listens_on, self.api_bind)
 
     @property
     def inbox_url(self) -> str:
@@ -364,7 +414,7 @@ class Settings:
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:
-                secret = "://" in text or name in ("CALLBACK_SECRET", "CALLBACK_PROXY")  # URLs hold passwords
+                secret = "://" in text or name in ("CALLBACK_SECRET", "CALLBACK_PROXY", "API_KEYS")  # URLs hold passwords
                 shown = "" if secret else f" is {text!r}"
                 problems.append(f"{name}{shown}: {str(error).removeprefix(name).lstrip(': ')}")
         if problems:

@@ -190,7 +190,7 @@ def create_api(module: ModuleType, secret: str) -> Any:
     from denzel.settings import Settings
 
     own = {"EXECUTOR": "inline", "REDIS_URL": "", "BROKER_URL": "", "CALLBACK_ALLOW": "127.0.0.1"}
-    own["CALLBACK_SECRET"] = secret
+    own |= {"CALLBACK_SECRET": secret, "ALLOWED_HOSTS": "*", "API_LISTENS_ON": "", "API_KEYS": "", "API_KEYS_FILE": ""}
     settings = Settings.from_environment({**read_env(), **own})
     return create_app(settings, pipeline=UserPipeline(settings.verify_timeout, module))
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from commands.containers import checks, permissions
 from commands.containers.build import build
 from commands.containers.until_ready import wait_until_ready
+from commands.shared import client_key
 from commands.shared.arguments import address, parse_arguments, port
+from commands.shared.checks import keys_or_meant
 from commands.shared.docker import compose, containers, require_docker, require_own
-from commands.shared.env import listening, read_env, update_env
+from commands.shared.env import listening, monitor_host, read_env, update_env
 from commands.shared.ports import port_taken, url
 from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, memory_note
 from commands.shared.running import BUILDING_FILE, api_url, read_marker, running_dev
 from commands.shared.screen import colour, say, warn
 from commands.shared.stack import container_urls, has_one_way_in, metrics_place, proxy_place
+from denzel.listening import is_loopback
 
 
 def run(arguments: list[str]) -> int:
@@ -33,6 +35,7 @@ def run(arguments: list[str]) -> int:
         raise CommandError('Project is being launched already. Follow it: "make status LIVE=1"')
     check_free(place, "Pass an available port using {name}")
     checks.before_start()
+    require_keys(place)
     update_env(**place)
     permissions.prepare()
     build()
@@ -64,7 +67,8 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
     """Refuse ports that something else listens on; ``own`` are those that the project itself holds now."""
     ports = {} if has_one_way_in() else {name: int(place[name]) for name in ("API_PORT", "MONITOR_PORT")}
     for name, number in ports.items():
-        _check_port(name, place["API_HOST"], number, advice, own, set(ports.values()))
+        host = place["API_HOST"] if name == "API_PORT" else address(monitor_host(), "MONITOR_HOST")
+        _check_port(name, host, number, advice, own, set(ports.values()))
     if proxy := proxy_place():
         proxy |= {name: value for name, value in place.items() if name in proxy}
         host = address(proxy["PROXY_HOST"], "PROXY_HOST")
@@ -84,6 +88,19 @@ def check_free(place: Mapping[str, str], advice: str, own: frozenset[int] = froz
                 raise CommandError(f"{name} in .env must differ from the other ports there, it is {number} too.")
             _check_port(name, host, number, "Set an available port in .env", own, set(ports.values()))
             ports[name] = number
+
+
+def require_keys(place: Mapping[str, str]) -> None:
+    """Others than this machine reach only an API that asks for keys, unless that is meant.
+
+    Raises:
+        CommandError: says what to do.
+    """
+    hosts = {} if has_one_way_in() else {"API_HOST": place["API_HOST"]}
+    if proxy := proxy_place():
+        hosts["PROXY_HOST"] = place.get("PROXY_HOST") or proxy["PROXY_HOST"]
+    for name, host in hosts.items():
+        keys_or_meant(name, host)
 
 
 def _check_port(name: str, host: str, number: int, advice: str, own: frozenset[int], others: set[int]) -> None:
@@ -133,17 +150,11 @@ def announce() -> None:
         say(f"  Metrics  {grafana}  (user admin, password: GRAFANA_PASSWORD in .env; Prometheus: {prometheus})")
     if note := memory_note(fetch_ready(api)):
         warn(note)
+    if not has_one_way_in() and not is_loopback(monitor_host()):
+        warn(f"MONITOR_HOST={monitor_host()}: the monitor is open to your network, with its password but without TLS.")
     for name, host in hosts.items():
-        if _is_open(host):
+        if not is_loopback(host) and not client_key.are_on():
             warn(
                 f"{name}={host}: everyone who reaches this machine can use the API, without a password. "
                 "Do this only on a network that you trust."
             )
-
-
-def _is_open(host: str) -> bool:
-    """Whether others than this machine can reach what listens there."""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

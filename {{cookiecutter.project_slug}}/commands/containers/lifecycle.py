@@ -6,7 +6,7 @@ import os
 import sys
 
 from commands.containers import changes, checks, permissions, reload
-from commands.containers.launch import announce, check_free, checked, up
+from commands.containers.launch import announce, check_free, checked, require_keys, up
 from commands.containers.until_ready import wait_until_ready
 from commands.local import dev_edits
 from commands.shared.arguments import choice, parse_arguments, switch
@@ -130,6 +130,7 @@ def _check(found: dict[str, list[Container]]) -> None:
     """Refuse, before anything is stopped, settings with which the containers could not start."""
     own = frozenset(port for several in found.values() for container in several for port in container.ports)
     check_free(checked(listening()), "Set an available port in .env", own)
+    require_keys(listening())
     permissions.prepare()
     checks.before_start()
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from commands.shared import client_key
 from commands.shared.env import read_env, update_env
 from commands.shared.project import ROOT, CommandError
 
@@ -27,6 +28,8 @@ def prepare() -> None:
     uid, gid = _containers_user()
     update_env(DENZEL_UID=uid, DENZEL_GID=gid)
     _make_writable(ROOT / "logs", uid, gid)
+    client_key.FOLDER.mkdir(exist_ok=True)
+    _open_to_all(client_key.FOLDER)
     files = (read_env().get("COMPOSE_FILE") or "").split(os.pathsep)
     if "docker-compose.data.yml" in files:
         _make_writable(ROOT / "data", uid, gid, "*")
@@ -37,7 +40,7 @@ def prepare() -> None:
 
 
 def _open_to_all(folder: Path) -> None:
-    """Let everybody read a folder: Prometheus and Grafana run as users of their own."""
+    """Let everybody read a folder: Prometheus and Grafana run as users of their own; of keys there are hashes."""
     for path in [folder, *folder.rglob("*")]:
         with contextlib.suppress(OSError):  # somebody else's
             path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o055 if path.is_dir() else 0o044))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import ipaddress
 import itertools
 from collections.abc import Iterator
 from typing import IO, Any
@@ -24,7 +23,7 @@ from commands.local import processes
 from commands.local.dev_redis import choose_redis
 from commands.local.dev_services import Dev
 from commands.local.install import ensure_installed
-from commands.shared import checks
+from commands.shared import checks, client_key
 from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.docker import containers
 from commands.shared.env import read_env, shell_environment
@@ -34,6 +33,7 @@ from commands.shared.project import MARKERS, CommandError
 from commands.shared.running import running_dev
 from commands.shared.screen import warn
 from commands.shared.waiting import wait_for
+from denzel.listening import is_loopback
 
 
 def run(arguments: list[str]) -> int:
@@ -50,7 +50,8 @@ def run(arguments: list[str]) -> int:
     }
     with _only_one() as lock:
         _check_ports(host, ports)
-        if not ipaddress.ip_address(host).is_loopback:
+        checks.keys_or_meant("API_HOST", host, settings)
+        if not is_loopback(host) and not client_key.are_on():
             warn(f"API_HOST={host}: the API is open to your network, without authentication.")
         ensure_installed()
         checks.no_package_is_shadowed()

@@ -21,7 +21,7 @@ from commands.local.dev_edits import Watch, dev_place, in_short, in_thread, take
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
 from commands.local.venv import VENV
-from commands.shared import advice
+from commands.shared import advice, client_key
 from commands.shared.ports import url
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.readiness import fetch_ready
@@ -82,6 +82,8 @@ class Dev:
             "PATH": os.pathsep.join([str(VENV / "bin"), settings.get("PATH", os.defpath)]),
             "VIRTUAL_ENV": str(VENV),
             "PYTHONUNBUFFERED": "1",
+            "API_LISTENS_ON": "",
+            "API_KEYS_FILE": str(client_key.FILE),
             "PROJECT_SLUG": settings.get("PROJECT_SLUG") or settings.get("COMPOSE_PROJECT_NAME") or ROOT.name,
             "API_BIND": f"{bracketed}:{self.ports['API_PORT']}",
             "MONITOR_BIND_HOST": "127.0.0.1",

@@ -26,6 +26,7 @@ import gevent
 from locust.env import Environment
 
 from commands.service.bench_figures import Plan, Step, advice, enough, header, knee, row
+from commands.shared import client_key
 from commands.shared.project import MARKERS, ROOT
 from commands.shared.screen import say
 
@@ -122,7 +123,7 @@ class Load:
 def _client(plan: Plan) -> type[locust.User]:
     """The class of clients, each with a connection of its own that is kept open."""
     requests = itertools.cycle(plan.requests)
-    headers = {"Content-Type": "application/json", "Prefer": f"wait={plan.wait:g}"}
+    headers = {"Content-Type": "application/json", "Prefer": f"wait={plan.wait:g}", **client_key.headers()}
 
     class Client(locust.FastHttpUser):
         host = plan.url

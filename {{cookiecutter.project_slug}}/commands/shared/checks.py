@@ -8,10 +8,12 @@ import zoneinfo
 from collections.abc import Mapping
 
 from commands import shadowing
+from commands.shared import client_key
 from commands.shared.arguments import count, positive_number
 from commands.shared.env import read_env
 from commands.shared.package_index import index_is_right
 from commands.shared.project import ROOT, CommandError
+from denzel.listening import WITHOUT_KEYS, is_loopback
 from denzel.settings import Settings, SettingsError
 
 
@@ -46,6 +48,18 @@ def settings_are_right(given: Mapping[str, str] | None = None) -> None:
     memory = settings.get("REDIS_MAXMEMORY") or "0"
     if not re.fullmatch(r"\d+([kmg]?b?)?", memory, re.ASCII | re.IGNORECASE):
         raise CommandError(f"REDIS_MAXMEMORY must be a number of bytes such as 512mb or 2gb, not {memory!r}.")
+
+
+def keys_or_meant(name: str, host: str, given: Mapping[str, str] | None = None) -> None:
+    """An address that others reach is one of an API that asks for keys, unless API_OPEN says that this is meant.
+
+    Raises:
+        CommandError: says what to do.
+    """
+    settings = read_env() if given is None else given
+    is_open = (settings.get("API_OPEN") or "no").lower() == "yes"
+    if not (is_loopback(host) or is_open or client_key.are_on()):
+        raise CommandError(f"{name}={host}: {WITHOUT_KEYS.replace('set API_OPEN=yes.', 'set API_OPEN=yes in .env.')}")
 
 
 def _is_time_zone(name: str) -> bool:

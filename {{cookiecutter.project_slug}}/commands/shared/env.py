@@ -90,6 +90,11 @@ def listening() -> dict[str, str]:
     return {name: env.get(name) or default for name, default in defaults.items()}
 
 
+def monitor_host() -> str:
+    """Where the monitor listens on this machine, in containers: MONITOR_HOST of ``.env``."""
+    return read_env().get("MONITOR_HOST") or "127.0.0.1"
+
+
 def update_env(**values: object) -> None:
     """Set settings in ``.env``: comments, order, mode and owner stay, a new name is added at the end."""
     missing = {name: str(value) for name, value in values.items()}

@@ -13,6 +13,8 @@ from commands.shared.ports import redis_url as url_of_redis
 
 _BROKER = "rabbitmq"
 _ONLY_WAY_IN = "nginx"
+# Only this machine reaches a session's API, and only for as long as it lasts.
+_WITHOUT_KEYS = {"API_KEYS": "", "API_KEYS_FILE": ""}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Processes:
             **_few_processes(self.settings),
             "PROJECT_SLUG": self.slug,
             "API_BIND": f"127.0.0.1:{self.api_port}",
+            "API_LISTENS_ON": "",
+            **_WITHOUT_KEYS,
             "EXECUTOR": "queue" if self.redis_program else "inline",
             "REDIS_URL": self.redis_url,
             "BROKER_URL": self.redis_url,
@@ -123,6 +127,7 @@ class Containers:
             "COMPOSE_PROJECT_NAME": self.compose_project,
             "API_PORT": str(self.api_port),
             "API_HOST": "127.0.0.1",
+            "API_KEYS": "",
             "REDIS_URL": "",
             "BROKER_URL": "",
             "EXECUTOR": "queue",
@@ -135,11 +140,12 @@ class Containers:
     def override(self, image: str, logs: Path) -> dict[str, Any]:
         """A compose file to come after the others: api and denzel run this image, the worker logs to this folder, none
         is started again by itself, Redis and RabbitMQ are published."""
-        app = {"image": image, "restart": "no", "environment": {"PROJECT_SLUG": self.slug}}
+        own = {"PROJECT_SLUG": self.slug}
+        app = {"image": image, "restart": "no", "environment": own}
         mount = {"type": "bind", "source": str(logs), "target": "/opt/denzel/logs"}
         redis = {"restart": "no", "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
         services: dict[str, dict[str, Any]] = {
-            "api": dict(app),
+            "api": {**app, "environment": own | _WITHOUT_KEYS},
             "denzel": {**app, "volumes": [mount]},
             "redis": redis,
         }

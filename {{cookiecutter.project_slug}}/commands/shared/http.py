@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from email.message import Message
 from typing import Any, NamedTuple
 
+from commands.shared import client_key
 from commands.shared.project import CommandError
 from commands.shared.screen import colour
 
@@ -40,13 +41,13 @@ class Response(NamedTuple):
 
 
 def send(url: str, document: Any = _NOTHING, headers: Mapping[str, str] | None = None, timeout: float = 90) -> Response:
-    """GET the URL, or POST a document as JSON to it.
+    """GET a URL of the API, or POST a document as JSON to it.
 
     Raises:
         CommandError: no answer came; the text says why.
     """
     body = None if document is _NOTHING else json.dumps(document).encode()
-    request = urllib.request.Request(url, data=body, headers=dict(headers or {}))
+    request = urllib.request.Request(url, data=body, headers={**client_key.headers(), **(headers or {})})
     if body is not None:
         request.add_header("Content-Type", "application/json")
     started = time.monotonic()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
+from commands.shared import client_key
 from commands.shared.arguments import positive_number
 from commands.shared.env import read_env
 from commands.shared.http import direct
@@ -25,10 +27,15 @@ def answers(url: str, timeout: float = 2.0) -> bool:
         return False
 
 
+def _asked(url: str) -> urllib.request.Request:
+    """A GET with the commands' key."""
+    return urllib.request.Request(url, headers=client_key.headers())
+
+
 def fetch_ready(api_url: str, timeout: float = 2.0) -> dict[str, Any] | None:
     """The document of ``/ready``, ready or not; None when the API cannot be reached."""
     try:
-        with direct.open(f"{api_url}/ready", timeout=timeout) as response:
+        with direct.open(_asked(f"{api_url}/ready"), timeout=timeout) as response:
             body = response.read()
     except urllib.error.HTTPError as error:
         body = error.read()
@@ -44,7 +51,7 @@ def fetch_ready(api_url: str, timeout: float = 2.0) -> dict[str, Any] | None:
 def sync_timeout(api_url: str, timeout: float = 2.0) -> float | None:
     """Seconds that /predict waits for its answer now, 0 where it does not; None while the API cannot tell."""
     try:
-        with direct.open(f"{api_url}/ready", timeout=timeout) as response:
+        with direct.open(_asked(f"{api_url}/ready"), timeout=timeout) as response:
             headers = response.headers
     except urllib.error.HTTPError as error:
         headers = error.headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from commands.shared.env import listening, read_env
+from commands.shared.env import listening, monitor_host, read_env
 from commands.shared.ports import url
 
 SERVICES = ("denzel", "monitor", "api", "redis")
@@ -70,4 +70,4 @@ def container_urls() -> tuple[str, str]:
     if proxy and has_one_way_in():
         api = url(proxy["PROXY_HOST"], proxy["PROXY_PORT"])
         return api, api + MONITOR_PATH
-    return url(place["API_HOST"], place["API_PORT"]), url(place["API_HOST"], place["MONITOR_PORT"])
+    return url(place["API_HOST"], place["API_PORT"]), url(monitor_host(), place["MONITOR_PORT"])

@@ -18,13 +18,17 @@ from denzel.api.answers import (
     write_error,
 )
 from denzel.api.cors import Cors
+from denzel.api.entry import Entry, Refusal
 from denzel.api.exchange import EXCHANGE, Exchanges
+from denzel.api.hosts import Hosts
 from denzel.api.metrics import Metrics, count
 from denzel.api.predict import Predict
 from denzel.api.quick import QuickWay
+from denzel.api.rates import Rates
 from denzel.api.resources import Info, Ping, Ready, Status
 from denzel.api.routes import BEHIND_PAGES, pages_of
 from denzel.api.task_id import TaskIds
+from denzel.api_keys import Keys
 from denzel.executor import Executor, Unavailable
 from denzel.log import about
 from denzel.log.configure import configure
@@ -51,14 +55,17 @@ def create_app(
     executor, figures = _create_executor(settings, pipeline, spans, executor)
 
     cors = Cors(settings.cors_origins)
+    hosts = Hosts(settings.allowed_hosts, settings.is_on_loopback, settings.own_hosts)
+    keys, rates = Keys(settings.api_keys, settings.api_keys_file), Rates(settings.api_rate_limit)
     exchanges = Exchanges(ids, settings.log_sample / settings.api_workers, spans)
     is_quick = not cors and settings.executor == "queue" and not spans.on
     MEMORY.limit = settings.api_memory
     # What has so few bytes has not too many values, nor ids, each of which takes four and more.
     most_quick = min(settings.max_body_bytes, settings.max_values, 4 * settings.max_ids)
-    quick_way = QuickWay(executor, pipeline, ids, most_quick, is_quick, exchanges)
+    quick_way = QuickWay(executor, pipeline, ids, most_quick, is_quick, exchanges, hosts, keys, rates)
     lifespan = _Lifespan(executor, pipeline, spans, figures)
-    app = _App(settings.max_body_bytes, executor, pipeline, cors, quick_way, exchanges, middleware=[lifespan])
+    entry = Entry(hosts, cors, keys, rates, settings.open_paths)
+    app = _App(settings.max_body_bytes, executor, pipeline, entry, cors, quick_way, exchanges, middleware=[lifespan])
     app.is_replaceable = settings.executor != "inline"
     app.add_error_handler(Unavailable, unavailable)
     app.add_error_handler(Exception, unexpected)
@@ -72,7 +79,7 @@ def create_app(
     routes = {
         **dict(zip(PATHS, resources, strict=True)),
         **({METRICS: Metrics(figures)} if figures else {}),
-        **pages_of(settings, executor, pipeline, figures),
+        **pages_of(settings, executor, pipeline, figures, keys),
     }
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -109,6 +116,7 @@ class _App(falcon.asgi.App):
         max_body_bytes: int,
         executor: Executor,
         pipeline: UserPipeline,
+        entry: Entry,
         cors: Cors,
         quick_way: QuickWay,
         exchanges: Exchanges,
@@ -118,6 +126,7 @@ class _App(falcon.asgi.App):
         self.quick_way = quick_way
         self._exchanges = exchanges
         self._max_body_bytes = max_body_bytes
+        self._entry = entry
         self._cors = cors
         self._leaving = False
         self.end_waits = executor.end_waits
@@ -142,7 +151,8 @@ class _App(falcon.asgi.App):
                 scope = {**scope, "headers": [tuple(header) for header in scope["headers"]]}
             exchange = scope.get(EXCHANGE)
             if exchange is None:
-                exchange = self._exchanges.begin(scope["method"], scope["path"], scope["headers"])
+                owner = self._entry.identify(scope)
+                exchange = self._exchanges.begin(scope["method"], scope["path"], scope["headers"], owner)
                 scope[EXCHANGE] = exchange
             about.REQUEST.set(exchange.about)
             try:
@@ -156,26 +166,29 @@ class _App(falcon.asgi.App):
 
     async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer a request."""
+        refusal = self._entry.refusal(scope)
         if self._cors:
-            if (headers := self._cors.preflight(scope)) is not None:
+            if not refusal and (headers := self._cors.preflight(scope)) is not None:
                 await send({"type": "http.response.start", "status": 204, "headers": headers})
                 await send({"type": "http.response.body", "body": b""})
                 return
             send = self._cors.sending(scope, send)
+        if refusal:
+            return await self._refuse(scope, send, refusal)
         if scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
-                    return await self._refuse(scope, send)
+                    error = too_large(self._max_body_bytes)
+                    return await self._refuse(scope, send, Refusal(413, str(error.title), str(error.description)))
         await super().__call__(scope, receive, send)
 
-    async def _refuse(self, scope: dict[str, Any], send: Any) -> None:
-        """Answer a request whose body is too large."""
-        error = too_large(self._max_body_bytes)
-        body = jsonio.dumps({"title": error.title, "description": error.description})
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    async def _refuse(self, scope: dict[str, Any], send: Any, refusal: Refusal) -> None:
+        """Answer a request whose body is not looked at."""
+        body = jsonio.dumps({"title": refusal.title, "description": refusal.description})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *refusal.headers]
         if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 

@@ -1,4 +1,8 @@
-"""Cross-origin requests (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol): which pages may read the answers."""
+"""Cross-origin requests (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol): which pages may use the service.
+
+A browser keeps the answers to pages that are not named, but it sends their requests, and what these do is done. So
+requests of such pages are refused.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,29 @@ class Cors:
     def __bool__(self) -> bool:
         return bool(self._origins)
 
+    def is_foreign(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a page of another origin sends the request, and none that is named.
+
+        What is no page sends no `Origin`. A page of the service's own has the host as its origin that it asks; where a
+        proxy changes that, browsers say so themselves (`Sec-Fetch-Site`, which no script can set).
+        """
+        origins = [value.lower() for name, value in headers if name == b"origin"]
+        if not origins or self._any:
+            return False
+        found = {name: value.lower() for name, value in headers}
+        if found.get(b"sec-fetch-site") == b"same-origin":
+            return False
+        own = found.get(b"host", b"")
+        return any(origin not in self._origins and origin.partition(b"://")[2] != own for origin in origins)
+
+    def asks(self, scope: dict[str, Any]) -> bool:
+        """Whether a browser asks if a page may send a request; it brings no key."""
+        names = {name for name, _ in scope["headers"]}
+        return bool(self) and scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+
     def preflight(self, scope: dict[str, Any]) -> list[tuple[bytes, bytes]] | None:
         """The headers of the answer (204) to a browser's question whether it may send a request; None if it is none."""
-        names = {name for name, _ in scope["headers"]}
-        if scope["method"] != "OPTIONS" or not {b"origin", b"access-control-request-method"} <= names:
+        if not self.asks(scope):
             return None
         headers = self._headers(scope["headers"])
         if headers and headers[0][0] == b"access-control-allow-origin":

@@ -116,10 +116,10 @@ class Exchanges:
         self._spans = spans
         self.sample = Sample(ANSWERED, rate, "answers")
 
-    def begin(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Exchange:
-        """A request has come."""
+    def begin(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], owner: str = "") -> Exchange:
+        """A request has come, of this owner (the name of its key)."""
         came = origin.from_headers(headers)
-        new_task = self._ids.new() if path == "/predict" and method == "POST" else ""
+        new_task = self._ids.new(owner) if path == "/predict" and method == "POST" else ""
         request_id = came.request_id or new_task or secrets.token_hex(16)
         exchange = Exchange(method, path, time.perf_counter(), came, request_id, new_task)
         if new_task and self._spans.on:

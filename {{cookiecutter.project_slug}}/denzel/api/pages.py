@@ -19,6 +19,7 @@ import falcon
 import falcon.asgi
 
 from denzel import jsonio
+from denzel.api_keys import Keys
 from denzel.openapi import document, project
 from denzel.pipeline.in_api import UserPipeline
 
@@ -90,11 +91,19 @@ class Description:
         links: of the pages to others: their texts and addresses, relative to the service's root.
         metrics: whether there is /metrics.
         inbox: whether /docs has a receiver of callbacks.
+        keys: of the clients.
     """
 
     def __init__(
-        self, name: str, pipeline: UserPipeline, links: dict[str, str], metrics: bool = False, inbox: bool = False
+        self,
+        name: str,
+        pipeline: UserPipeline,
+        links: dict[str, str],
+        metrics: bool = False,
+        inbox: bool = False,
+        keys: Keys | None = None,
     ) -> None:
+        self._keys = keys
         self.links = links
         self._name = name
         self._pipeline = pipeline
@@ -112,8 +121,9 @@ class Description:
 
     def _look(self, name: str) -> Content:
         if name == "openapi.json":
-            made_of: Any = (self._pipeline.module, *project.state())
-            make = self._described
+            asks_for_keys = bool(self._keys and self._keys.are_on)
+            made_of: Any = (self._pipeline.module, asks_for_keys, *project.state())
+            make = partial(self._described, asks_for_keys)
         else:
             made_of = project.words(self._name)
             make = partial(self._page, name, *made_of)
@@ -122,9 +132,9 @@ class Description:
             made = self._made[name] = made_of, make()
         return made[1]
 
-    def _described(self) -> Content:
+    def _described(self, asks_for_keys: bool) -> Content:
         found = project.read(self._name, self._pipeline.module)
-        body = jsonio.dumps(document.document(found, self._metrics), jsonio.DEEPER)
+        body = jsonio.dumps(document.document(found, self._metrics, asks_for_keys), jsonio.DEEPER)
         return Content.of(body, falcon.MEDIA_JSON)
 
     def _page(self, name: str, title: str, text: str) -> Content:

@@ -27,6 +27,7 @@ from denzel.api.answers import (
     write_task_id,
 )
 from denzel.api.bodies import refuse_encoding
+from denzel.api.entry import OWNER
 from denzel.api.exchange import EXCHANGE, Exchange
 from denzel.executor import ACCEPTED, GONE, Executor, NotTaken, Outcome, QueueFull, Task, Unavailable, mark_of
 from denzel.memory import NoRoom, Share
@@ -83,6 +84,7 @@ class Predict:
         task.verify, task.origin = exchange.verify, exchange.origin.text
         known = None
         if key := req.get_header("Idempotency-Key"):
+            key = _own_key(key, req.scope.get(OWNER))
             task.kept, task.mark = True, mark_of(key)
             digest = hashlib.sha256(body).hexdigest()
             task.awaited = await self._bind(key, digest, task)
@@ -138,10 +140,6 @@ class Predict:
 
     async def _bind(self, key: str, digest: str, task: Task) -> bool:
         """Bind an idempotency key to this task; False when it was bound before: then the task takes over that id."""
-        if len(key) > 255:
-            raise falcon.HTTPBadRequest(
-                title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
-            )
         bound_id, bound_digest = await self._executor.reserve(key, digest, task.id)
         if bound_digest != digest:
             raise falcon.HTTPUnprocessableEntity(
@@ -272,3 +270,12 @@ def _preference(req: falcon.asgi.Request, max_wait: float) -> tuple[str, float |
     if "respond-async" in preferences:
         return "async", None
     return "live", None  # a preference that cannot be understood is ignored, as the RFC says
+
+
+def _own_key(key: str, owner: str | None) -> str:
+    """An Idempotency-Key as it is kept: of each owner apart."""
+    if len(key) > 255:
+        raise falcon.HTTPBadRequest(
+            title="Bad Idempotency-Key", description="The header Idempotency-Key may have 255 characters at most."
+        )
+    return f"{owner}\n{key}" if owner else key  # no header holds a line break

@@ -14,8 +14,12 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from denzel import json_bounds, jsonio
+from denzel.api.entry import OWNER, WAIT
 from denzel.api.exchange import EXCHANGE, Exchange, Exchanges
+from denzel.api.hosts import Hosts
+from denzel.api.rates import Rates
 from denzel.api.task_id import TaskIds
+from denzel.api_keys import Keys
 from denzel.executor import Executor, Outcome, Task
 from denzel.log import about
 from denzel.log.sample import tell_answer
@@ -35,7 +39,7 @@ DOUBTFUL = "denzel.doubtful"
 
 # Requests with these headers ask for more than predictions.
 _NOT_PLAIN = frozenset(
-    (b"prefer", b"idempotency-key", b"content-encoding", b"expect", b"transfer-encoding", b"te", b"trailer")
+    (b"prefer", b"idempotency-key", b"content-encoding", b"expect", b"transfer-encoding", b"te", b"trailer", b"origin")
 )
 
 
@@ -108,8 +112,14 @@ class QuickWay:
         most_bytes: int,
         is_open: bool,
         exchanges: Exchanges,
+        hosts: Hosts,
+        keys: Keys,
+        rates: Rates,
     ) -> None:
+        self._rates = rates
         self.is_open = is_open
+        self._hosts = hosts
+        self._keys = keys
         self._exchanges, self._sample = exchanges, exchanges.sample
         self._most_bytes = most_bytes
         self._executor = executor
@@ -119,13 +129,21 @@ class QuickWay:
 
     def may_take(self, scope: dict[str, Any]) -> bool:
         """Whether a request is a plain one, by its head."""
-        return (
+        if not (
             self.is_open
             and scope["path"] == "/predict"
             and scope["method"] == "POST"
             and scope["http_version"] == "1.1"
-            and _NOT_PLAIN.isdisjoint(dict(scope["headers"]))
-        )
+        ):
+            return False
+        headers = dict(scope["headers"])
+        if not (_NOT_PLAIN.isdisjoint(headers) and (self._hosts.any or headers.get(b"host") in self._hosts.known)):
+            return False
+        owner = scope[OWNER] = self._keys.owner(headers)
+        if owner and self._rates:
+            scope[WAIT] = self._rates.wait(owner)
+            return not scope[WAIT]
+        return owner is not None
 
     def take(self, connection: Connection, cycle: Any) -> bool:
         """Begin with a request whose body has come; False when it has to go the usual way.
@@ -136,7 +154,7 @@ class QuickWay:
         came, size = perf_counter(), len(cycle.body)
         if size > self._most_bytes or not self._pipeline.may_verify_now(size):
             return False
-        scope, task_id = cycle.scope, self._ids.new()
+        scope, task_id = cycle.scope, self._ids.new(cycle.scope[OWNER])
         source = NOWHERE if HEADERS.isdisjoint(dict(scope["headers"])) else from_headers(scope["headers"])
         whose = ((task_id, source.text),)
         try:

@@ -13,6 +13,7 @@ import falcon
 import falcon.asgi
 
 from denzel.api.answers import MODEL, write_json
+from denzel.api.entry import OWNER
 from denzel.api.exchange import EXCHANGE
 from denzel.api.task_id import TaskIds
 from denzel.executor import Executor, Unavailable
@@ -41,9 +42,10 @@ class Status:
         self._ids = ids
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        status = await self._look(self._executor.status, task_id)
+        owner = req.scope.get(OWNER) or ""
+        status = await self._look(self._executor.status, task_id, owner)
         if status is None:
-            raise self._unknown(task_id)
+            raise self._unknown(task_id, owner)
         if status["status"] == "PENDING" and (reason := (await self._executor.readiness())["reason"]):
             status["waiting_for"] = reason
         req.scope[EXCHANGE].about_task(task_id)
@@ -55,29 +57,33 @@ class Status:
     on_head = on_get  # Falcon leaves the body out, its length is told
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        found = await self._look(self._executor.cancel, task_id)
+        owner = req.scope.get(OWNER) or ""
+        found = await self._look(self._executor.cancel, task_id, owner)
         if found is None:
-            raise self._unknown(task_id)
+            raise self._unknown(task_id, owner)
         if found in FINAL:
             raise falcon.HTTPConflict(title="Already ended", description=f"The task has ended already: {found}.")
         resp.status = falcon.HTTP_202
         write_json(resp, await self._executor.status(task_id) or {"status": "REVOKED", "result": None})
 
-    async def _look(self, ask: Callable[[str], Awaitable[T | None]], task_id: str) -> T | None:
-        """What the executor says of a task; asked again where it was made here just now: its record may follow."""
-        if not _TASK_ID(task_id):
+    async def _look(self, ask: Callable[[str], Awaitable[T | None]], task_id: str, owner: str) -> T | None:
+        """What the executor says of a task; asked again where it was made here just now: its record may follow.
+
+        Of another owner's it is not asked.
+        """
+        if not _TASK_ID(task_id) or (owner and self._ids.age(task_id, owner) is None):
             return None
         for pause in _RECORD_FOLLOWS:
             found = await ask(task_id)
-            age = self._ids.age(task_id)
+            age = self._ids.age(task_id, owner)
             if found is not None or age is None or age > self._settings.sync_result_expires:
                 return found
             await asyncio.sleep(pause)
         return await ask(task_id)
 
-    def _unknown(self, task_id: str) -> falcon.HTTPError:
+    def _unknown(self, task_id: str, owner: str) -> falcon.HTTPError:
         """410 for an id that was made here so long ago that its record has expired, else 404."""
-        age = self._ids.age(task_id)
+        age = self._ids.age(task_id, owner)
         if age is not None and age > self._settings.sync_result_expires:
             return falcon.HTTPGone(title="Expired", description=f"The result of task {task_id} is no longer kept.")
         return falcon.HTTPNotFound(title="Unknown task", description=f"There is no task {task_id[:64]!r}.")
@@ -119,6 +125,10 @@ class Ready:
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         body = await self._executor.readiness()
+        if req.scope.get(OWNER) is None:  # there are keys, and this request has none
+            ready = bool(body["ready"]) and not self._pipeline.problem
+            resp.status = falcon.HTTP_200 if ready else falcon.HTTP_503
+            return write_json(resp, {"ready": ready})
         if body["queue"] is not None:  # else nobody can tell
             with contextlib.suppress(Unavailable):
                 resp.set_header(SYNC_TIMEOUT, f"{await self._executor.response_timeout():g}")

@@ -7,6 +7,7 @@ from typing import Any
 from denzel.api.front import Front
 from denzel.api.inbox import Inbox, Inboxes, OpenInbox, folder
 from denzel.api.pages import Description, Docs, Files, OpenApi
+from denzel.api_keys import Keys
 from denzel.executor import Executor
 from denzel.metrics.figures import Figures
 from denzel.pipeline.in_api import UserPipeline
@@ -16,11 +17,14 @@ from denzel.settings import Settings
 BEHIND_PAGES = ("/docs/{name}", "/docs/inbox", "/docs/inbox/{token}")
 
 
-def pages_of(settings: Settings, executor: Executor, pipeline: UserPipeline, figures: Figures | None) -> dict[str, Any]:
+def pages_of(
+    settings: Settings, executor: Executor, pipeline: UserPipeline, figures: Figures | None, keys: Keys
+) -> dict[str, Any]:
     """The pages by their paths.
 
     Args:
         figures: what tells of the whole service; None with METRICS=off.
+        keys: of the clients.
     """
     docs, front = settings.docs == "on", settings.front_page == "on"
     links = {"Docs": "docs", "openapi.json": "openapi.json"} if docs else {}
@@ -29,7 +33,7 @@ def pages_of(settings: Settings, executor: Executor, pipeline: UserPipeline, fig
     if settings.monitor_url:
         links["Monitor"] = settings.monitor_url
     description = Description(
-        settings.project_slug, pipeline, links, metrics=figures is not None, inbox=bool(settings.inbox_url)
+        settings.project_slug, pipeline, links, metrics=figures is not None, inbox=bool(settings.inbox_url), keys=keys
     )
     found: dict[str, Any] = {}
     if docs or front:

@@ -1,4 +1,5 @@
-"""Task ids that tell their age and origin, so that an expired task is told apart from one that never was.
+"""Task ids that tell their age, origin and owner: an expired task is told apart from one that never was, and a client
+finds its own tasks alone.
 
 A UUID of version 8 (RFC 9562): 48 bits of unix time in milliseconds, 42 random bits, 32 bits of a keyed hash of the
 others.
@@ -11,6 +12,7 @@ import struct
 import time
 import uuid
 from hashlib import blake2s
+from typing import Any
 
 _RANDOM_BITS = 42
 _HIGH_LOW = struct.Struct(">QI")
@@ -24,31 +26,41 @@ class TaskIds:
     """
 
     def __init__(self, secret: str) -> None:
-        # Copied for each id: the work on the key is done once.
-        self._hash = blake2s(key=blake2s(secret.encode()).digest(), digest_size=4)
+        self._secret = secret
+        self._hashes: dict[str, Any] = {}
 
-    def new(self) -> str:
-        """A fresh id."""
-        return self._make(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(6), "big") >> (48 - _RANDOM_BITS))
+    def new(self, owner: str = "") -> str:
+        """A fresh id of this owner's (the name of a key), or of nobody's."""
+        random = int.from_bytes(os.urandom(6), "big") >> (48 - _RANDOM_BITS)
+        return self._make(owner, time.time_ns() // 1_000_000, random)
 
-    def age(self, task_id: str) -> float | None:
-        """Seconds since the id was made, None when it was not made here."""
+    def age(self, task_id: str, owner: str = "") -> float | None:
+        """Seconds since the id was made, None when it was not made here, for this owner or for nobody."""
         try:
             bits = uuid.UUID(task_id).int
         except ValueError:
             return None
         milliseconds = bits >> 80
         random = ((bits >> 64) & 0xFFF) << 30 | ((bits >> 32) & 0x3FFFFFFF)
-        if self._make(milliseconds, random) != task_id:
+        owners = (owner, "") if owner else ("",)  # one that was made before there were keys is everybody's
+        if all(self._make(one, milliseconds, random) != task_id for one in owners):
             return None
         return time.time() - milliseconds / 1000
 
-    def _make(self, milliseconds: int, random: int) -> str:
+    def _hash(self, owner: str) -> Any:
+        """The keyed hash that an owner's ids end with; it is copied for each id: the work on the key is done once."""
+        found = self._hashes.get(owner)
+        if found is None:
+            key = blake2s((f"{self._secret}\0{owner}" if owner else self._secret).encode()).digest()
+            found = self._hashes[owner] = blake2s(key=key, digest_size=4)
+        return found
+
+    def _make(self, owner: str, milliseconds: int, random: int) -> str:
         # time (48) | version 8 (4) | random (12) | variant 2 (2) | random (30) | hash (32)
         high = milliseconds << 16 | 0x8 << 12 | random >> 30
         low = 0x2 << 30 | random & 0x3FFFFFFF
         data = _HIGH_LOW.pack(high, low)
-        hashed = self._hash.copy()
+        hashed = self._hash(owner).copy()
         hashed.update(data)
         text = (data + hashed.digest()).hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,4 +1,4 @@
-"""The queue's true figures in Flower: on its page "Broker" and at /api/queues/length.
+"""The queue's true figures in Flower: on its page "Broker" and at /api/queues/length; and its /metrics by password.
 
 Flower counts the messages in the broker. Here messages only wake workers; the tasks themselves wait in Redis, with
 RabbitMQ as the broker too. So what is shown is read there: every figure, and the same ones for either broker.
@@ -13,13 +13,14 @@ from typing import Any
 from flower import urls
 from flower.api.tasks import GetQueueLengths
 from flower.views.broker import BrokerView
+from flower.views.monitor import Metrics as FlowerMetrics
 from redis import asyncio as redis
-from tornado.web import URLSpec
+from tornado.web import URLSpec, authenticated
 
 from denzel.queue import figures, keys
 from denzel.settings import get_settings
 
-_PAGE, _LENGTHS = "/broker", "/api/queues/length"
+_PAGE, _LENGTHS, _METRICS = "/broker", "/api/queues/length", "/metrics"
 _STARTED = time.time()
 
 
@@ -76,6 +77,12 @@ class _OurQueue:
         return [keys.QUEUE]
 
 
+class Metrics(FlowerMetrics):
+    """Flower's own figures, with its password as everything else."""
+
+    get = authenticated(FlowerMetrics.get)
+
+
 class BrokerPage(_OurQueue, BrokerView):
     """The page "Broker"."""
 
@@ -90,7 +97,7 @@ def install() -> None:
     Raises:
         RuntimeError: Flower does not have the pages where they are looked for: this version is not one that we know.
     """
-    ours = {_PAGE: BrokerPage, _LENGTHS: QueueLengths}
+    ours = {_PAGE: BrokerPage, _LENGTHS: QueueLengths, _METRICS: Metrics}
     for position, handler in enumerate(urls.handlers):
         if isinstance(handler, URLSpec):
             if page := ours.pop(handler.regex.pattern.rstrip("$"), None):

@@ -24,13 +24,19 @@ _INFERRED = "Inferred from the examples of the project: it describes requests, a
 _DECLARED = "Declared by the project: requests that do not fit are refused (400)."
 _NOTHING = "Any JSON: the project has no examples and declares no schema."
 
+_SCHEMES: Part = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 
-def document(project: Project, metrics: bool = False) -> dict[str, Any]:
+
+def document(project: Project, metrics: bool = False, keys: bool = False) -> dict[str, Any]:
     """The document.
 
     Args:
         project: what the project says of itself.
         metrics: whether it has /metrics.
+        keys: whether a request has to bring one.
     """
     request, response = inferred.schemas(project.examples)
     schemas: Part = {
@@ -44,7 +50,8 @@ def document(project: Project, metrics: bool = False) -> dict[str, Any]:
         "servers": [{"url": "./", "description": "This service, under whatever path it is reached."}],
         "tags": list(operations.TAGS),
         "paths": operations.paths(_shown(project.examples), metrics),
-        "components": {"schemas": schemas, "headers": HEADERS},
+        "components": {"schemas": schemas, "headers": HEADERS, **({"securitySchemes": _SCHEMES} if keys else {})},
+        **({"security": [{name: []} for name in _SCHEMES]} if keys else {}),
     }
 
 

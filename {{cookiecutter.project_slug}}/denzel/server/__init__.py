@@ -7,6 +7,7 @@
     unread          counts answers that clients have not read as used memory
     server          one process: how it serves and how it leaves
     master          gunicorn's master: replaces all processes, stops them
+    windows         how many requests each key has sent, counted by all processes together
     board           what master and processes tell each other
 
 May import: the top level of `denzel`, and `metrics`.

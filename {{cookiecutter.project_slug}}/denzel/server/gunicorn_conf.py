@@ -7,16 +7,23 @@ from denzel.log.configure import configure
 from denzel.metrics.counts import COUNTS
 from denzel.metrics.pages import Pages
 from denzel.processes import die_with_parent
-from denzel.server import master
+from denzel.server import (
+    master,
+    windows,  # noqa: F401 - before any process is forked: they share its page
+)
 from denzel.server.keeper import raise_limit
 from denzel.server.log import ServerLog
 from denzel.server.server import Worker as ServingWorker
-from denzel.settings import available_cores, get_settings
+from denzel.settings import SettingsError, available_cores, get_settings
 from denzel.threads import limits, share
 
 _settings = get_settings()
 configure(_settings, "api")
 raise_limit(_settings.api_connections)
+try:
+    _settings.require_keys()
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
 
 
 class Worker(ServingWorker):

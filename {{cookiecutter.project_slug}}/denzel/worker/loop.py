@@ -97,7 +97,8 @@ class PredictionLoop:
         self._together = 1.0  # how many tasks a call had lately that came directly
         self._time_limit = SoftTimeLimit(settings.task_soft_time_limit)
         self._cancel = SoftCancel(state)
-        self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency)
+        shows_data = settings.monitor_shows_data == "on"
+        self.events = TaskEvents(settings.monitor_rate / settings.worker_concurrency, shows_data)
         self._current = ""
         self._ticket_sent = 0.0
         self._last_call = 1.0  # seconds; a guess until one was measured

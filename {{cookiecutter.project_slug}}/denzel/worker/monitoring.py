@@ -22,6 +22,8 @@ log = logging.getLogger("denzel.worker")
 SLOW = 1.0
 # Characters that are shown of a request, a result or an error.
 SHOWN = 200
+# In the place of a request and a result.
+HIDDEN = "not shown (MONITOR_SHOWS_DATA=off)"
 # Where more than _MOST_REFUSED of all tasks cannot be shown, no more than _SAMPLE of the rate are.
 _MOST_REFUSED, _SAMPLE = 0.75, 0.2
 # Celery's own interval (seconds).
@@ -67,9 +69,11 @@ class TaskEvents:
 
     Args:
         rate: tasks a second that are all shown.
+        shows_data: whether requests and predictions are shown with them; else nobody is told of these.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, shows_data: bool = False) -> None:
+        self._shows_data = shows_data
         self.dispatcher: EventSender | None = None
         self._all = Allowance(rate, time.monotonic())
         self._failures = Allowance(rate, time.monotonic())
@@ -104,7 +108,7 @@ class TaskEvents:
             elif failed:
                 self._send("task-failed", task_id, clock, exception=_short(message.strip(b'"')), traceback="")
             else:
-                self._send("task-succeeded", task_id, clock, result=_short(result), runtime=seconds)
+                self._send("task-succeeded", task_id, clock, result=self._data(result), runtime=seconds)
         if self._left_out and now - self._said > _SAY_EVERY:
             log.info("%d tasks were not shown in the monitor (MONITOR_RATE)", self._left_out)
             self._left_out, self._said = 0, now
@@ -120,10 +124,13 @@ class TaskEvents:
     def _send_start(self, task_id: str, request: bytes, clock: float) -> None:
         self._send(
             "task-received", task_id, clock,
-            name=PREDICT, args=_short(request), kwargs="{}", retries=0, eta=None, expires=None,
+            name=PREDICT, args=self._data(request), kwargs="{}", retries=0, eta=None, expires=None,
             root_id=task_id, parent_id=None,
         )  # fmt: skip
         self._send("task-started", task_id, clock)
+
+    def _data(self, text: bytes) -> str:
+        return _short(text) if self._shows_data else HIDDEN
 
     def _send(self, event: str, task_id: str, clock: float, **fields: Any) -> None:
         if self.dispatcher:
