@@ -142,3 +142,86 @@ def test_redis_and_the_broker_have_no_way_out(project: Project) -> None:
         routes = run_in(project, service, "cat", "/proc/net/route").splitlines()[1:]
         assert routes, routes
         assert not [route for route in routes if route.split()[1] == "00000000"], f"{service} has a default route"
+
+
+# ---- File systems ---------------------------------------------------------------------------------------------------
+
+WRITABLE = {
+    "api": {"/tmp", "/opt/denzel", "/home/denzel", "/run/denzel"},
+    "denzel": {"/tmp", "/opt/denzel", "/home/denzel", "/run/denzel", "/opt/denzel/logs"},
+    "monitor": {"/tmp"},
+    "redis": {"/tmp", "/data"},
+    "rabbitmq": {"/tmp", "/var/lib/rabbitmq"},
+    "proxy": {"/tmp"},
+}
+# What the kernel and Docker mount themselves, and nobody keeps files in.
+SYSTEM = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/sbin/docker-init")
+
+
+@pytest.mark.parametrize("service", sorted(WRITABLE))
+def test_a_container_can_write_where_the_readme_says_and_nowhere_else(project: Project, service: str) -> None:
+    assert inspected(project, service)["HostConfig"]["ReadonlyRootfs"]
+    lines = run_in(project, service, "cat", "/proc/mounts").splitlines()
+    mounts = {words[1]: words[3].split(",") for words in map(str.split, lines)}
+    assert "ro" in mounts["/"]
+    assert {place for place, options in mounts.items() if "rw" in options and not place.startswith(SYSTEM)} == WRITABLE[
+        service
+    ]
+    for place in (
+        "/usr/bin",
+        "/etc",
+        "/opt/venv/bin",
+        "/opt/denzel/app",
+        "/opt/denzel/denzel",
+        "/opt/denzel/entrypoints",
+    ):
+        told = run_in(project, service, "sh", "-c", f"[ ! -d {place} ] || touch {place}/new || true")
+        assert "Read-only file system" in told or not told, (place, told)
+
+
+# ---- Limits ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", sorted(WRITABLE))
+def test_a_container_takes_no_more_of_the_machine_than_it_may(project: Project, service: str) -> None:
+    limits = inspected(project, service)["HostConfig"]
+    info = json.loads(
+        subprocess.run(["docker", "info", "--format", "{{json .}}"], capture_output=True, text=True).stdout
+    )
+    assert 64 << 20 <= limits["Memory"] <= 3 * info["MemTotal"] // 4
+    assert 1e9 <= limits["NanoCpus"] <= info["NCPU"] * 1e9
+    assert 128 <= limits["PidsLimit"] <= max(4096, 128 * info["NCPU"])
+
+
+def test_what_fills_the_memory_of_a_container_ends_there(project: Project) -> None:
+    """The monitor may take a gigabyte: a process that wants three is ended, and nothing else is."""
+    before = inspected(project, "redis")["State"]["Pid"]
+    code = "data = [bytearray(1 << 20) for _ in range(3000)]; print('has it')"
+    told = project.compose("exec", "--no-TTY", "monitor", "python", "-c", code)
+    assert told.code == 137, told
+    assert inspected(project, "redis")["State"]["Pid"] == before
+
+
+def test_a_container_cannot_fill_the_table_of_processes(project: Project) -> None:
+    most = inspected(project, "monitor")["HostConfig"]["PidsLimit"]
+    code = f"""
+import subprocess
+children = []
+try:
+    for _ in range({most + 100}):
+        children.append(subprocess.Popen(["sleep", "60"]))
+except OSError as error:
+    print(type(error).__name__, len(children))
+finally:
+    for child in children:
+        child.kill()
+"""
+    told = run_in(project, "monitor", "python", "-c", code).split()
+    assert told[0] == "BlockingIOError"
+    assert int(told[1]) < most
+
+
+def test_the_limits_do_not_make_a_restart_replace_what_has_not_changed(project: Project) -> None:
+    before = inspected(project, "denzel")["Id"]
+    project.run("restart")
+    assert inspected(project, "denzel")["Id"] == before
