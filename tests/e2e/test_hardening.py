@@ -225,3 +225,17 @@ def test_the_limits_do_not_make_a_restart_replace_what_has_not_changed(project: 
     before = inspected(project, "denzel")["Id"]
     project.run("restart")
     assert inspected(project, "denzel")["Id"] == before
+
+
+# ---- Redis ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", ["api", "denzel", "monitor"])
+def test_a_service_is_a_user_of_redis_who_may_do_little(project: Project, service: str) -> None:
+    code = "import os, redis; redis.Redis.from_url(os.environ['REDIS_URL']).flushall()"
+    assert f"User {service} has no permissions" in run_in(project, service, "python", "-c", code)
+
+
+def test_the_sender_of_callbacks_is_another_user_than_the_predictions(project: Project) -> None:
+    code = "import os, redis; redis.Redis.from_url(os.environ['CALLBACKS_REDIS_URL']).lpush('a', 'b')"
+    assert "User callbacks has no permissions" in run_in(project, "denzel", "python", "-c", code)

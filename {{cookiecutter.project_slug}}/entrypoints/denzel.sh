@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 . entrypoints/clean_environment.sh
 # shellcheck source-path=SCRIPTDIR/..
 . entrypoints/working_directory.sh
-unset GRAFANA_PASSWORD MONITOR_PASSWORD RABBITMQ_PASSWORD REDIS_PASSWORD # user code has no use for them
+# User code has no use for them.
+unset GRAFANA_PASSWORD MONITOR_PASSWORD RABBITMQ_PASSWORD REDIS_PASSWORD \
+  REDIS_API_PASSWORD REDIS_CALLBACKS_PASSWORD REDIS_DENZEL_PASSWORD REDIS_MONITOR_PASSWORD
 
 exec python -m denzel.worker.supervisor
