@@ -132,6 +132,10 @@ def owner_id(found: int) -> str:
 PLACEHOLDER = "__GENERATED__"  # what .env holds in the place of a secret until it is generated
 GENERATED: dict[str, Callable[[Path], str]] = {
     "REDIS_PASSWORD": lambda project: secrets.token_hex(24),
+    "REDIS_API_PASSWORD": lambda project: secrets.token_hex(24),
+    "REDIS_DENZEL_PASSWORD": lambda project: secrets.token_hex(24),
+    "REDIS_CALLBACKS_PASSWORD": lambda project: secrets.token_hex(24),
+    "REDIS_MONITOR_PASSWORD": lambda project: secrets.token_hex(24),
     "MONITOR_PASSWORD": lambda project: secrets.token_hex(24),
     "CALLBACK_SECRET": lambda project: webhook_secret(),
     "RABBITMQ_PASSWORD": lambda project: secrets.token_hex(24),

@@ -263,3 +263,19 @@ def test_launch_refuses_wrong_settings_before_anything_is_built(project: Path) -
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("Wrong settings (correct them in .env):\n  MAX_WAIT is 'soon': expected")
+
+
+def test_the_limits_of_the_containers_are_told(project: Path) -> None:
+    verdict, text = doctor(project).get("Limits", ("", ""))
+    if not verdict:
+        pytest.skip("needs Docker")
+    assert verdict == "ok"
+    assert re.search(r"^denzel: \d+m of memory, \d+ cores?, \d+ processes$", text, re.MULTILINE), text
+    edit(project, DENZEL_MEMORY_LIMIT="900000g", API_CPU_LIMIT="0")
+    verdict, text = doctor(project)["Limits"]
+    assert verdict == "note"
+    assert text.startswith("DENZEL_MEMORY_LIMIT: more than this machine has")
+    edit(project, DENZEL_CPU_LIMIT="9999")
+    verdict, text = doctor(project)["Limits"]
+    assert verdict == "PROBLEM"
+    assert "takes no larger limit" in text

@@ -23,6 +23,7 @@ from commands.containers import checks, permissions
 from commands.containers.launch import check_free, checked
 from commands.local import embedded_redis, venv
 from commands.local.plugin import PLUGIN, gone_template, read_test_requirements
+from commands.shared import limits
 from commands.shared.arguments import parse_arguments
 from commands.shared.checks import folder_is_right, no_package_is_shadowed, settings_are_right
 from commands.shared.docker import (
@@ -48,7 +49,10 @@ IMAGE_SPACE, VENV_SPACE = 4, 2  # GB that an image and a .venv with a few large 
 _FOREIGN = re.compile(
     r"(CELERY|FALCON|FLOWER|GUNICORN|KOMBU|UVICORN)_.*|PYTHON(HOME|INSPECT|OPTIMIZE|SAFEPATH|STARTUP)"
 )
-SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET")
+SECRETS = (
+    "REDIS_PASSWORD", "REDIS_API_PASSWORD", "REDIS_DENZEL_PASSWORD", "REDIS_CALLBACKS_PASSWORD",
+    "REDIS_MONITOR_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET",
+)  # fmt: skip
 
 
 class Remark(Exception):
@@ -235,6 +239,13 @@ def _docker_space() -> str:
     return _space(Path(info.get("DockerRootDir") or "/"), IMAGE_SPACE)
 
 
+def _limits() -> str:
+    limits.limits_are_right()
+    if names := limits.too_large():
+        raise Remark(f"{', '.join(names)}: more than this machine has\n{limits.described()}")
+    return limits.described()
+
+
 def _gpu() -> str:
     if GPU_FILE not in compose_files():
         return "not used"
@@ -305,6 +316,7 @@ GROUPS: dict[str, dict[str, Callable[[], str]]] = {
         "Docker": _docker,
         "Compose files": _compose,
         "Disk": _docker_space,
+        "Limits": _limits,
         "GPU": _gpu,
     },
     "Without Docker (make dev)": {

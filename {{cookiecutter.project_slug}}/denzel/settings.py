@@ -188,6 +188,7 @@ _DAY = 86_400
 # field -> (default, parser). An unset or empty variable means the default.
 _TABLE: dict[str, tuple[str, Callable]] = {
     "redis_url": ("redis://127.0.0.1:6379/0", _url(*_REDIS)),
+    "callbacks_redis_url": ("", _checked_by(lambda text: text and _url(*_REDIS)(text))),  # empty: redis_url
     "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
     "executor": ("queue", _choice("queue", "inline")),
@@ -271,6 +272,7 @@ class Settings:
     """The service's settings; durations are in seconds, sizes in bytes."""
 
     redis_url: str
+    callbacks_redis_url: str
     broker_url: str
     project_slug: str
     executor: str

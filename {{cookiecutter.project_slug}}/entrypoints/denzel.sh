@@ -4,6 +4,10 @@ set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source-path=SCRIPTDIR/..
 . entrypoints/clean_environment.sh
-unset GRAFANA_PASSWORD MONITOR_PASSWORD RABBITMQ_PASSWORD REDIS_PASSWORD # user code has no use for them
+# shellcheck source-path=SCRIPTDIR/..
+. entrypoints/working_directory.sh
+# User code has no use for them.
+unset GRAFANA_PASSWORD MONITOR_PASSWORD RABBITMQ_PASSWORD REDIS_PASSWORD \
+  REDIS_API_PASSWORD REDIS_CALLBACKS_PASSWORD REDIS_DENZEL_PASSWORD REDIS_MONITOR_PASSWORD
 
 exec python -m denzel.worker.supervisor

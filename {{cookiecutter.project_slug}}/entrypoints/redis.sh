@@ -9,6 +9,8 @@ set -eu
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/clean_environment.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/redis_users.sh"
 cd "${REDIS_DIR:?is not set}" # its name may hold what cannot stand in the settings
 requirepass=
 if [ -n "${REDIS_PASSWORD:-}" ]; then
@@ -50,4 +52,5 @@ maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
 hash-max-ziplist-value 4096
 $requirepass
+$(redis_users)
 SETTINGS

@@ -95,7 +95,7 @@ def test_a_launched_project_beside_it_is_not_disturbed(
     assert (project.root / "logs/worker.log").read_text() == log
     assert sessions() == []
     assert sessions_of(project) == set()
-    assert len(things_of("doubling")) == 6  # three containers, a network, two volumes
+    assert len(things_of("doubling")) == 10  # three containers, four networks, three volumes
     print(f"\na warm session with four tests and -n2: {took:.1f} s; `docker compose up --wait` alone: {launched:.1f} s")
 
 
@@ -187,7 +187,7 @@ def test_whatever_ends_pytest_the_containers_go(
     try:
         eventually((project.root / "started").exists, "the test has started", 120)
         (folder,) = sessions()
-        assert len(things_of(sweep.PREFIX + folder.name)) == 4  # a container, a network, two volumes
+        assert len(things_of(sweep.PREFIX + folder.name)) == 8  # a container, four networks, three volumes
         process.send_signal(number)
         process.wait(60)
         eventually(lambda: not things_of(sweep.PREFIX + folder.name), "the containers are gone")

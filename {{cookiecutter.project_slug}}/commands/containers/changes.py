@@ -12,8 +12,8 @@ from denzel import requirements
 # What the processes of a container have read from the project's folder and keep for as long as the container runs.
 # The user's own code is not here: a reload takes it up.
 _READS = {
-    "api": ("denzel/**/*.py", "denzel/**/*.lua", "denzel/pages/*"),
-    "denzel": ("denzel/**/*.py", "denzel/**/*.lua"),
+    "api": ("denzel/**/*.py", "denzel/**/*.lua", "denzel/pages/*", "entrypoints/*.sh"),
+    "denzel": ("denzel/**/*.py", "denzel/**/*.lua", "entrypoints/*.sh"),
     **dict.fromkeys(PROXIES, ("proxy/*", "entrypoints/proxy.sh")),
     "prometheus": ("metrics/*.yml",),
     "grafana": ("metrics/grafana/*/*",),

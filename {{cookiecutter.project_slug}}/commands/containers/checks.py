@@ -6,6 +6,7 @@ from commands.shared.arguments import count
 from commands.shared.checks import settings_are_right
 from commands.shared.docker import compose_output, docker
 from commands.shared.env import read_env
+from commands.shared.limits import limits_are_right
 from commands.shared.project import ROOT, CommandError
 from commands.shared.stack import GPU_FILE, compose_files
 
@@ -20,6 +21,7 @@ def before_start() -> None:
     """
     compose_files_exist()
     settings_are_right()
+    limits_are_right()
     compose_accepts()
     docker_sees_the_folder()
     gpus_are_there()

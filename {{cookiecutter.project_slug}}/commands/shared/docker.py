@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from commands.shared.env import read_env, shell_environment
+from commands.shared.limits import defaults
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import is_elsewhere, launched, running_dev
 
@@ -180,8 +181,9 @@ def compose_command(*arguments: str) -> list[str]:
 
 
 def compose_environment(**overrides: str) -> dict[str, str]:
-    """The shell's environment without our settings: Compose would let the shell's values win over those of .env."""
-    return shell_environment() | overrides
+    """The shell's environment without our settings, over which Compose would let the shell's values win; but for the
+    limits that `.env` leaves to the machine."""
+    return shell_environment() | defaults() | overrides
 
 
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -139,11 +139,13 @@ class Containers:
 
     def override(self, image: str, logs: Path) -> dict[str, Any]:
         """A compose file to come after the others: api and denzel run this image, the worker logs to this folder, none
-        is started again by itself, Redis and RabbitMQ are published."""
+        is started again by itself, Redis and RabbitMQ are published, for which they need a network that is
+        not internal."""
         own = {"PROJECT_SLUG": self.slug}
         app = {"image": image, "restart": "no", "environment": own}
         mount = {"type": "bind", "source": str(logs), "target": "/opt/denzel/logs"}
-        redis = {"restart": "no", "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
+        published = {"restart": "no", "networks": ["front"]}
+        redis = {**published, "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
         services: dict[str, dict[str, Any]] = {
             "api": {**app, "environment": own | _WITHOUT_KEYS},
             "denzel": {**app, "volumes": [mount]},
@@ -152,7 +154,7 @@ class Containers:
         if _ONLY_WAY_IN in self.services:  # no other file publishes the API then
             services["api"]["ports"] = [f"127.0.0.1:{self.api_port}:8000"]
         if _BROKER in self.services:
-            services[_BROKER] = {"restart": "no", "ports": [f"127.0.0.1:{self.broker_port}:5672"]}
+            services[_BROKER] = {**published, "ports": [f"127.0.0.1:{self.broker_port}:5672"]}
         return {"services": services}
 
 

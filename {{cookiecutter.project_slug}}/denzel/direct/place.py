@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from denzel.direct import frames
 from denzel.settings import Settings
@@ -25,13 +26,19 @@ def folder_of(settings: Settings) -> Path | None:
     """The folder, made where it is not there; None where the direct way is off or cannot be had."""
     if settings.direct != "on":
         return None
-    identity = f"{frames.VERSION} {settings.project_slug} {settings.redis_url} {os.getuid()}"
+    identity = f"{frames.VERSION} {settings.project_slug} {_place_of(settings.redis_url)} {os.getuid()}"
     folder = Path(settings.direct_folder) / hashlib.sha256(identity.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder.resolve() if os.access(folder, os.W_OK) else None
     except OSError:
         return None
+
+
+def _place_of(url: str) -> str:
+    """A Redis' URL without the user, who is another one for each service."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 class Place:

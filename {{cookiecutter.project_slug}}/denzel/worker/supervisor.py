@@ -83,7 +83,8 @@ class Supervisor:
         self._name = name.result()
         log_to_file(self._settings, self._name)
         log.info("%s: %d prediction process(es)", self._name, self._settings.worker_concurrency)
-        self._start(Child("The callback sender", "denzel.callbacks", {}))
+        own = {"REDIS_URL": self._settings.callbacks_redis_url or self._settings.redis_url}  # a user of its own
+        self._start(Child("The callback sender", "denzel.callbacks", own))
         self._capacity.begin()
         duties = (
             self._capacity.start_others,
