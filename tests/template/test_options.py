@@ -13,7 +13,9 @@ from tests.template import options, source
 
 COMBINATIONS = options.combinations()
 
-SECRETS = ("REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET", "RABBITMQ_PASSWORD", "GRAFANA_PASSWORD")
+SECRETS = (
+    "PROJECT_ID", "REDIS_PASSWORD", "MONITOR_PASSWORD", "CALLBACK_SECRET", "RABBITMQ_PASSWORD", "GRAFANA_PASSWORD",
+)  # fmt: skip
 
 IRIS_FILES = {
     "app/assets/examples/missing_feature.json",

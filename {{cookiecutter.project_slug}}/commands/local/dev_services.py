@@ -22,6 +22,7 @@ from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
 from commands.local.venv import VENV
 from commands.shared import advice
+from commands.shared.env import project_name
 from commands.shared.ports import url
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.readiness import fetch_ready
@@ -82,7 +83,7 @@ class Dev:
             "PATH": os.pathsep.join([str(VENV / "bin"), settings.get("PATH", os.defpath)]),
             "VIRTUAL_ENV": str(VENV),
             "PYTHONUNBUFFERED": "1",
-            "PROJECT_SLUG": settings.get("PROJECT_SLUG") or settings.get("COMPOSE_PROJECT_NAME") or ROOT.name,
+            "PROJECT_SLUG": project_name(settings),
             "API_BIND": f"{bracketed}:{self.ports['API_PORT']}",
             "MONITOR_BIND_HOST": "127.0.0.1",
             "MONITOR_PORT": str(self.ports["MONITOR_PORT"]),

@@ -25,7 +25,7 @@ def folder_of(settings: Settings) -> Path | None:
     """The folder, made where it is not there; None where the direct way is off or cannot be had."""
     if settings.direct != "on":
         return None
-    identity = f"{frames.VERSION} {settings.project_slug} {settings.redis_url} {os.getuid()}"
+    identity = f"{frames.VERSION} {settings.project_slug} {settings.project_id} {settings.redis_url} {os.getuid()}"
     folder = Path(settings.direct_folder) / hashlib.sha256(identity.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -16,7 +16,7 @@ from flower.views.broker import BrokerView
 from redis import asyncio as redis
 from tornado.web import URLSpec
 
-from denzel.queue import figures, keys
+from denzel.queue import figures, keys, owner
 from denzel.settings import get_settings
 
 _PAGE, _LENGTHS = "/broker", "/api/queues/length"
@@ -36,7 +36,9 @@ class Queue:
     async def queues(self, _: Iterable[str]) -> list[dict[str, Any]]:
         """The one queue, in the words of RabbitMQ's management; raises RedisError, OSError."""
         settings = get_settings()
-        async with redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=1) as client:
+        async with redis.Redis.from_url(
+            settings.redis_url, redis_connect_func=owner.connected_async, socket_timeout=2, socket_connect_timeout=1
+        ) as client:
             found = await figures.read(client)
         return [
             {
