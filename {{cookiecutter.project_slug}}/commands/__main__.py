@@ -33,6 +33,7 @@ COMMANDS = {
     "redeliver": "service.control:redeliver",
     "predict": "service.predict:run",
     "bench": "service.bench:run",
+    "repair": "service.repair:run",
     # the model
     "ingest": "service.control:ingest",
     "train": "training.targets:train",

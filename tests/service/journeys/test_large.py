@@ -24,7 +24,7 @@ def service(new_service: Callable[..., Service]) -> Service:
     service = new_service(WORKER_CONCURRENCY=2, CALLBACK_ALLOW="127.0.0.1")
     service.start("redis", "api", "denzel")
     service.wait_ready(processes=2)
-    beside = "denzel:read_beside"
+    beside = "denzel/tested:read_beside"
     eventually(lambda: service.redis.exists(beside), "workers take requests by name")
     return service
 

@@ -21,7 +21,7 @@ from commands.local.dev_edits import Watch, dev_place, in_short, in_thread, take
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
 from commands.local.venv import VENV
-from commands.shared import advice
+from commands.shared import advice, redis_data
 from commands.shared.env import project_name
 from commands.shared.ports import url
 from commands.shared.project import MARKERS, ROOT, CommandError
@@ -273,8 +273,8 @@ class Dev:
         if answers or self.stop.is_set():
             return
         self.reason = f"{self.redis.server.version} does not start, see above."
-        if not any("FATAL CONFIG" in line for line in self.last_lines["redis"]):
-            self.reason += f" If its data is of another version: rm -r {DATA.relative_to(ROOT)}"
+        if cause := redis_data.problem("\n".join(self.last_lines["redis"])):
+            self.reason += f"\n{cause}"
         self.stop.set()
 
     async def _stop_everything(self) -> None:
