@@ -27,9 +27,10 @@ SETTINGS = {"CALLBACK_ALLOW": "127.0.0.1", "CALLBACK_TIMEOUT": "600"}
 # Retries that are due in an hour, as the sender of callbacks leaves them.
 _FILL = """
 for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do
-    redis.call('HSET', 'denzel:task:' .. i, 'status', 'SUCCESS', 'mode', 'async', 'result', '{"a123":"Iris-setosa"}',
-               'callback_uri', 'http://127.0.0.1/inbox', 'callback', '{"state":"pending","attempts":9}')
-    redis.call('ZADD', 'denzel:callbacks', redis.call('TIME')[1] + 3600 + i / 1000, i)
+    redis.call('HSET', ARGV[3] .. 'task:' .. i, 'status', 'SUCCESS', 'mode', 'async',
+               'result', '{"a123":"Iris-setosa"}', 'callback_uri', 'http://127.0.0.1/inbox',
+               'callback', '{"state":"pending","attempts":9}')
+    redis.call('ZADD', ARGV[3] .. 'callbacks', redis.call('TIME')[1] + 3600 + i / 1000, i)
 end
 """
 
@@ -59,7 +60,9 @@ def hanging(seconds: float, rounds: int, count: int) -> str:
             ports = [receiver.getsockname()[1] for receiver in receivers] * EACH
             bodies = [json.dumps({**REQUEST, "callback_uri": f"http://127.0.0.1:{port}/"}).encode() for port in ports]
             require_success(send_all(server.port, "/predict", bodies, 16, Prefer="respond-async"))
-            _wait_until(lambda: int(service.redis_cli(server, "ZCARD", "denzel:callbacks")) == len(bodies))
+            _wait_until(
+                lambda: int(service.redis_cli(server, "ZCARD", service.key(server, "callbacks"))) == len(bodies)
+            )
             _wait_until(lambda: len(select.select(receivers, [], [], 0)[0]) == count)
 
         return _side_by_side(["no receiver hangs", f"{count} receivers hang"], burden, seconds, rounds)
@@ -70,7 +73,8 @@ def retries(seconds: float, rounds: int, count: int) -> str:
 
     def burden(server: Server) -> None:
         for first in range(1, count + 1, 1000):
-            service.redis_cli(server, "EVAL", _FILL, "0", str(first), str(min(1000, count + 1 - first)))
+            many = min(1000, count + 1 - first)
+            service.redis_cli(server, "EVAL", _FILL, "0", str(first), str(many), service.key(server, ""))
 
     return _side_by_side(["no retry waits", f"{count} retries wait"], burden, seconds, rounds)
 

@@ -106,7 +106,7 @@ def _work_off(server: Server, service_: Running, tasks: int) -> str:
     cpu, began = service_.cpu(), time.perf_counter()
     while left:
         goal = max(0, left - step)
-        while (now := int(service.redis_cli(server, "LLEN", "denzel:waiting"))) > goal:
+        while (now := int(service.redis_cli(server, "LLEN", service.key(server, "waiting")))) > goal:
             time.sleep(0.02)
         took, after = time.perf_counter() - began, service_.cpu()
         each = (sum(after.values()) - sum(cpu.values())) * 1000 / max(1, left - now)

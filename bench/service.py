@@ -75,6 +75,11 @@ def server(name: str, project: Path, **settings: str) -> Server:
     return Server(name, processes, api_port, project, environment=values)
 
 
+def key(server: Server, name: str) -> str:
+    """A name of the service's in its Redis."""
+    return f"denzel/{server.environment['PROJECT_SLUG']}:{name}"
+
+
 def redis_cli(server: Server, *words: str) -> str:
     """What the service's Redis answers to a command."""
     done = subprocess.run(

@@ -131,6 +131,7 @@ def owner_id(found: int) -> str:
 
 PLACEHOLDER = "__GENERATED__"  # what .env holds in the place of a secret until it is generated
 GENERATED: dict[str, Callable[[Path], str]] = {
+    "PROJECT_ID": lambda project: secrets.token_hex(12),
     "REDIS_PASSWORD": lambda project: secrets.token_hex(24),
     "REDIS_API_PASSWORD": lambda project: secrets.token_hex(24),
     "REDIS_DENZEL_PASSWORD": lambda project: secrets.token_hex(24),

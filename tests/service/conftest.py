@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from tests.support.services import Service
 
 # The service's modules, as they lie in the template: `import denzel.jsonio`.
 sys.path.append(str(TEMPLATE))
+# They take the names in Redis that the services of the tests have.
+os.environ.setdefault("PROJECT_SLUG", "tested")
 
 PIPELINES = Path(__file__).parent / "support/pipelines"
 

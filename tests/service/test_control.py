@@ -16,7 +16,7 @@ from tests.support.services import Service
 def switched(service: Service) -> Iterator[Service]:
     """A service whose response setting is put back afterwards."""
     yield service
-    service.redis.delete("synchronous_timeout")
+    service.redis.delete("denzel/tested:synchronous_timeout")
 
 
 def modes(service: Service, requests: int = 40) -> set[str]:
@@ -90,7 +90,7 @@ def test_a_wrong_setting_is_refused_in_one_line_and_changes_nothing(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
-    assert waiting.redis.get("synchronous_timeout") is None
+    assert waiting.redis.get("denzel/tested:synchronous_timeout") is None
 
 
 @pytest.mark.parametrize("arguments", [[], ["response"], ["response", "sync", "1", "2"], ["nonsense"]])
@@ -111,4 +111,4 @@ def test_what_env_says_holds_until_the_first_switch(new_service: Callable[..., S
     service.run("denzel.control", "response", "sync", "0.1")
     assert service.predict({"callback_uri": "nonsense"}).status_code == 202
     service.restart("redis")
-    assert service.redis.get("synchronous_timeout") == b"0.1"
+    assert service.redis.get("denzel/tested:synchronous_timeout") == b"0.1"

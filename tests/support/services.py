@@ -66,6 +66,7 @@ class Service:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment = kept | {"PATH": path} | {name: str(value) for name, value in values.items()}
         self.redis = redis.Redis.from_url(self.redis_url, socket_timeout=5)
+        self.prefix = f"denzel/{values['PROJECT_SLUG']}:"  # of this project's names in Redis
 
     def __enter__(self) -> Service:
         self._logs.mkdir()
@@ -264,7 +265,7 @@ class Service:
         eventually(lambda: self._processes_up() >= processes, f"{processes} processes are up", timeout)
 
     def _processes_up(self) -> int:
-        heartbeats = self.redis.hvals("denzel:nodes")
+        heartbeats = self.redis.hvals(f"{self.prefix}nodes")
         return sum(json.loads(value.partition(b" ")[2])["up"] for value in heartbeats)
 
     # ---- Raw bytes -----------------------------------------------------------------------------------------

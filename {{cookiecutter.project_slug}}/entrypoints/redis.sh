@@ -5,13 +5,32 @@
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
 # a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
 # Nothing is ever evicted: a full memory refuses new requests instead.
+#
+#   redis.sh          starts it; refuses data that it would read wrongly, or not at all, and says why (redis_data.sh)
+#   redis.sh check    says only that
+#   redis.sh repair   makes the data readable again, and keeps what they were before
 set -eu
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/clean_environment.sh"
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/redis_users.sh"
-cd "${REDIS_DIR:?is not set}" # its name may hold what cannot stand in the settings
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/redis_data.sh"
+server=${REDIS_SERVER:-redis-server}
+cd "${REDIS_DIR:?is not set}" || foreign "$REDIS_DIR" # its name may hold what cannot stand in the settings
+case ${1:-start} in
+  check)
+    check_data
+    exit
+    ;;
+  repair)
+    repair_data
+    exit
+    ;;
+esac
+check_data
+note_writer
 requirepass=
 if [ -n "${REDIS_PASSWORD:-}" ]; then
   requirepass="requirepass \"$(printf %s "$REDIS_PASSWORD" | sed 's/[\\"]/\\&/g')\""
@@ -39,7 +58,7 @@ if [ "${LOG_FORMAT:-}" = json ]; then
   rm -f "$pipe"
 fi
 
-exec "${REDIS_SERVER:-redis-server}" - <<SETTINGS
+exec "$server" - <<SETTINGS
 bind ${REDIS_BIND:-127.0.0.1}
 port ${REDIS_PORT:-6379}
 dir .

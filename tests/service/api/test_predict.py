@@ -158,7 +158,7 @@ def test_when_the_wait_runs_out_the_task_goes_on_and_is_polled(service: Service)
     (service.project / "late").touch()
     record = service.wait(task_id)
     assert record["result"] == {"waited": True}
-    assert math.isclose(service.redis.ttl(f"denzel:task:{task_id}"), 86400, abs_tol=60)
+    assert math.isclose(service.redis.ttl(f"denzel/tested:task:{task_id}"), 86400, abs_tol=60)
     (service.project / "late").unlink()
 
 
@@ -166,9 +166,9 @@ def test_a_record_lives_as_long_as_its_way_of_answering_needs(service: Service) 
     answered = service.predict({"a": 1}).headers["Denzel-Task-Id"]
     polled = service.submit({"a": 1})
     service.wait(polled)
-    eventually(lambda: service.redis.exists(f"denzel:task:{answered}"), "its record follows the answer")
-    assert 0 < service.redis.ttl(f"denzel:task:{answered}") <= 60
-    assert math.isclose(service.redis.ttl(f"denzel:task:{polled}"), 86400, abs_tol=60)
+    eventually(lambda: service.redis.exists(f"denzel/tested:task:{answered}"), "its record follows the answer")
+    assert 0 < service.redis.ttl(f"denzel/tested:task:{answered}") <= 60
+    assert math.isclose(service.redis.ttl(f"denzel/tested:task:{polled}"), 86400, abs_tol=60)
 
 
 def test_ended_tasks_leave_nothing_but_their_records(service: Service) -> None:
@@ -176,10 +176,10 @@ def test_ended_tasks_leave_nothing_but_their_records(service: Service) -> None:
         service.predict({"number": number})
     service.wait(service.submit({"a": 1}))
     kinds = {re.sub(rb"[0-9a-f]{8}[0-9a-f-]{24,}", b"*", key) for key in service.redis.scan_iter(count=1000)}
-    assert b"denzel:task:*" in kinds
-    assert b"denzel:waiting" not in kinds
-    assert b"denzel:claims:*" not in kinds
-    assert not any(service.redis.hget(key, "request") for key in service.redis.scan_iter("denzel:task:*"))
+    assert b"denzel/tested:task:*" in kinds
+    assert b"denzel/tested:waiting" not in kinds
+    assert b"denzel/tested:claims:*" not in kinds
+    assert not any(service.redis.hget(key, "request") for key in service.redis.scan_iter("denzel/tested:task:*"))
 
 
 # ---- callback_uri ----------------------------------------------------------------------------------------------------
@@ -234,8 +234,10 @@ def test_an_idempotency_key_stands_for_one_task(service: Service) -> None:
     response = service.predict(body, ASYNC, headers={"Idempotency-Key": key})
     task_id = response.json()["data"]["task_id"]
     assert task_id == answers[0].headers["Denzel-Task-Id"]
-    assert service.redis.ttl(f"denzel:task:{task_id}") > 80_000, "the answer is there for as long as the key may be"
-    keys = service.redis.scan_iter("denzel:idempotency:*")
+    assert service.redis.ttl(f"denzel/tested:task:{task_id}") > 80_000, (
+        "the answer is there for as long as the key may be"
+    )
+    keys = service.redis.scan_iter("denzel/tested:idempotency:*")
     assert [service.redis.ttl(name) > 80_000 for name in keys if task_id.encode() in service.redis.get(name)] == [True]
 
 
@@ -252,4 +254,4 @@ def test_an_idempotency_key_of_a_request_that_was_not_accepted_is_good_for_the_n
     waiting.request("DELETE", f"/status/{accepted[0]}")
     ids = {waiting.predict({"a": 1}, ASYNC, headers=headers).json()["data"]["task_id"] for _ in range(2)}
     assert [waiting.status(task_id)["status"] for task_id in ids] == ["PENDING"]
-    assert waiting.redis.llen("denzel:waiting") == 3
+    assert waiting.redis.llen("denzel/tested:waiting") == 3

@@ -147,13 +147,13 @@ def test_a_client_that_goes_leaves_nothing(quick: Service) -> None:
             for _ in range(20):
                 connection = socket.create_connection(("127.0.0.1", quick.ports["api"]), timeout=10)
                 stack.enter_context(connection).sendall(request({"note": "gone"}))
-            eventually(lambda: quick.redis.llen("denzel:waiting") == 20, "they wait")
-        eventually(lambda: quick.redis.llen("denzel:waiting") == 0, "nobody waits for them")
+            eventually(lambda: quick.redis.llen("denzel/tested:waiting") == 20, "they wait")
+        eventually(lambda: quick.redis.llen("denzel/tested:waiting") == 0, "nobody waits for them")
         (quick.project / "go").touch()
         assert quick.wait(first)["result"] == {"go": True}
         assert not [words for words in quick.events("process") if words[3] == "gone"]
     finally:
-        quick.redis.delete("synchronous_timeout")
+        quick.redis.delete("denzel/tested:synchronous_timeout")
 
 
 def test_a_process_that_dies_is_not_the_end_of_a_request(quick: Service) -> None:

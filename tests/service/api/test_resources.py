@@ -97,7 +97,7 @@ def test_a_task_that_waits_is_pending(waiting: Service) -> None:
 
 def test_an_accepted_task_never_expires_before_its_end(waiting: Service) -> None:
     task_id = waiting.submit({"a": 1})
-    assert waiting.redis.ttl(f"denzel:task:{task_id}") == -1
+    assert waiting.redis.ttl(f"denzel/tested:task:{task_id}") == -1
 
 
 def test_a_cancelled_task_is_revoked_and_never_starts(waiting: Service) -> None:
@@ -107,14 +107,18 @@ def test_a_cancelled_task_is_revoked_and_never_starts(waiting: Service) -> None:
     for record in (response.json(), waiting.status(task_id)):
         assert record["status"] == "REVOKED"
         assert record["result"] == {"args": ["cancelled"], "type": "TaskRevokedError"}
-    assert 0 < waiting.redis.ttl(f"denzel:task:{task_id}") <= 86400
+    assert 0 < waiting.redis.ttl(f"denzel/tested:task:{task_id}") <= 86400
     assert error_of(waiting.request("DELETE", f"/status/{task_id}"))[:2] == (409, "Already ended")
 
 
 def test_who_waits_for_a_task_that_is_cancelled_hears_of_it(new_service, waiting: Service) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(waiting.predict, {"a": 1}, prefer="wait=1")
-        task_id = eventually(lambda: list(waiting.redis.scan_iter("denzel:task:*")), "it is there")[0].decode()[12:]
+        task_id = (
+            eventually(lambda: list(waiting.redis.scan_iter("denzel/tested:task:*")), "it is there")[0]
+            .decode()
+            .rpartition(":")[2]
+        )
         assert waiting.request("DELETE", f"/status/{task_id}").status_code == 202
     response = answer.result()
     assert error_of(response)[:2] == (409, "Task cancelled")
@@ -136,7 +140,7 @@ def test_more_tasks_than_may_wait_are_refused_until_there_is_room(waiting: Servi
         assert error_of(response) == (429, "Too many requests", "3 tasks are waiting already; try again later.")
         assert int(response.headers["Retry-After"]) > 0
         assert "Denzel-Task-Id" not in response.headers
-    assert waiting.redis.keys("denzel:task:*").__len__() == 3
+    assert waiting.redis.keys("denzel/tested:task:*").__len__() == 3
     waiting.request("DELETE", f"/status/{accepted[0]}")
     assert waiting.status(waiting.submit({"a": 1}))["status"] == "PENDING"
 

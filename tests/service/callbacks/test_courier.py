@@ -98,7 +98,7 @@ def test_a_callback_sent_but_not_recorded_is_sent_again(sending: Sending, receiv
     receiver.wait()
     sending.kill()
     assert sending.state(task_id) == {}
-    assert 0 < sending.redis.zscore("denzel:callbacks", task_id) - time.time() <= courier.LEASE
+    assert 0 < sending.redis.zscore("denzel/tested:callbacks", task_id) - time.time() <= courier.LEASE
     sending.start()
     sending.wait(task_id, state="delivered", timeout=courier.LEASE + 15)
     first, second = receiver.received
@@ -115,7 +115,7 @@ def test_leases_are_renewed_while_a_receiver_takes_its_time(redis_service: Servi
         left = []
 
         def delivered() -> bool:
-            score = sending.redis.zscore("denzel:callbacks", task_id)
+            score = sending.redis.zscore("denzel/tested:callbacks", task_id)
             if score is not None:
                 left.append(score - time.time())
             return score is None
@@ -152,7 +152,7 @@ def test_a_restart_of_redis_loses_nothing(new_service: Callable[..., Service], r
         assert quick.ids() == set(waiting)
         assert "Redis serves again" in sending.log()
         # Wake-ups work on the new connection, too.
-        eventually(lambda: service.redis.pubsub_numsub("denzel:callbacks:wake")[0][1] == 1, "it listens again")
+        eventually(lambda: service.redis.pubsub_numsub("denzel/tested:callbacks:wake")[0][1] == 1, "it listens again")
         (after,) = sending.finish(quick.url)
         sending.wait(after, state="delivered")
 
@@ -183,7 +183,7 @@ def test_sigterm_lets_attempts_end_and_gives_the_rest_back(redis_service: Servic
         assert sending.stop() == 0
         assert len(slow.received) == 4
         now = time.time()
-        due = dict(sending.redis.zrange("denzel:callbacks", 0, -1, withscores=True))
+        due = dict(sending.redis.zrange("denzel/tested:callbacks", 0, -1, withscores=True))
         assert {task_id.decode() for task_id in due} == set(others) | (set(ids) - slow.ids())
         assert all(score <= now + 1 for score in due.values()), "others can have them at once"
         assert {sending.state(task_id)["state"] for task_id in slow.ids()} == {"delivered"}
@@ -195,12 +195,12 @@ def test_the_record_outlives_its_callback(redis_service: Service, receivers: Rec
     receiver = receivers.open(Reply(503, {"Retry-After": "7200"}), Reply())
     with Sending(redis_service, RESULT_EXPIRES=60) as sending:
         (task_id,) = sending.finish(receiver.url, due=1)
-        sending.redis.expire(f"denzel:task:{task_id}", 60)
+        sending.redis.expire(f"denzel/tested:task:{task_id}", 60)
         sending.wait(task_id, attempts=1)
-        assert sending.redis.ttl(f"denzel:task:{task_id}") > 7200
+        assert sending.redis.ttl(f"denzel/tested:task:{task_id}") > 7200
         sending.make_due(task_id)
         sending.wait(task_id, state="delivered")
-        assert 0 < sending.redis.ttl(f"denzel:task:{task_id}") <= 60, "then it expires as any other"
+        assert 0 < sending.redis.ttl(f"denzel/tested:task:{task_id}") <= 60, "then it expires as any other"
 
 
 def test_a_hundred_thousand_waiting_retries_take_no_memory(redis_service: Service, receivers: Receivers) -> None:
@@ -226,11 +226,13 @@ def test_a_hundred_thousand_waiting_retries_take_no_memory(redis_service: Servic
 )
 def test_ids_with_nothing_to_send_are_dropped(sending: Sending, record: dict[str, str]) -> None:
     if record:
-        sending.redis.hset("denzel:task:x", mapping=record)
-    sending.redis.zadd("denzel:callbacks", {"x": 1})
-    sending.redis.publish("denzel:callbacks:wake", "")
+        sending.redis.hset("denzel/tested:task:x", mapping=record)
+    sending.redis.zadd("denzel/tested:callbacks", {"x": 1})
+    sending.redis.publish("denzel/tested:callbacks:wake", "")
     eventually(lambda: sending.left() == 0, "it is gone")
-    assert sending.redis.hgetall("denzel:task:x") == {key.encode(): value.encode() for key, value in record.items()}
+    assert sending.redis.hgetall("denzel/tested:task:x") == {
+        key.encode(): value.encode() for key, value in record.items()
+    }
 
 
 def test_damaged_records_stop_nothing(sending: Sending, receivers: Receivers) -> None:

@@ -114,7 +114,7 @@ def test_errors_are_tried_again_with_growing_delays(sending: Sending, receivers:
         assert state["last_error"] == f"HTTP {state['last_status']}"
         wait = state["next_attempt"] - time.time()
         assert delay * 0.8 - 3 <= wait <= delay * 1.2 + 0.1
-        assert abs(sending.redis.zscore("denzel:callbacks", task_id) - state["next_attempt"]) < 1
+        assert abs(sending.redis.zscore("denzel/tested:callbacks", task_id) - state["next_attempt"]) < 1
         sending.make_due(task_id)
     state = sending.wait(task_id, state="delivered")
     assert [attempt["status"] for attempt in state["history"]] == [500, 503, 404, 204]

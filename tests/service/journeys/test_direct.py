@@ -39,8 +39,8 @@ def id_of(answer: requests.Response) -> str:
 
 def is_direct(service: Service, task_id: str) -> bool:
     """Whether a task has a record that followed its answer: one in the queue says where its reply goes."""
-    eventually(lambda: service.redis.exists(f"denzel:task:{task_id}"), "the task has a record")
-    return not service.redis.hexists(f"denzel:task:{task_id}", "reply_to")
+    eventually(lambda: service.redis.exists(f"denzel/tested:task:{task_id}"), "the task has a record")
+    return not service.redis.hexists(f"denzel/tested:task:{task_id}", "reply_to")
 
 
 def goes_directly(service: Service) -> bool:
@@ -64,7 +64,7 @@ def test_the_record_follows_the_answer_and_every_api_process_finds_it(two: Servi
         assert (record["status"], record["result"], record["attempts"]) == ("SUCCESS", answer.json(), 1)
         assert record["accepted"] <= record["started"] <= record["ended"] <= time.time()
         assert record["worker"].endswith("@tested")
-    assert 0 < two.redis.ttl(f"denzel:task:{id_of(answer)}") <= 60
+    assert 0 < two.redis.ttl(f"denzel/tested:task:{id_of(answer)}") <= 60
 
 
 def test_failures_are_recorded_too(two: Service) -> None:
@@ -91,13 +91,13 @@ def test_a_task_that_runs_for_long_is_known_while_it_runs(two: Service) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(two.predict, {"note": "long", "predict": "{'go': wait_for('long')}"}, prefer="wait=20")
         begun(two, "long")
-        claimed = eventually(lambda: [*two.redis.scan_iter("denzel:claims:*")], "it is claimed")
+        claimed = eventually(lambda: [*two.redis.scan_iter("denzel/tested:claims:*")], "it is claimed")
         (task_id,) = two.redis.smembers(claimed[0])
         assert two.status(task_id.decode())["status"] == "STARTED"
         (two.project / "long").touch()
         assert answer.result().json() == {"go": True}
         assert id_of(answer.result()) == task_id.decode()
-    eventually(lambda: not [*two.redis.scan_iter("denzel:claims:*")], "nothing is claimed any more")
+    eventually(lambda: not [*two.redis.scan_iter("denzel/tested:claims:*")], "nothing is claimed any more")
     assert two.status(task_id.decode())["status"] == "SUCCESS"
     assert runs_of(two, "long") == [eventually(lambda: runs_of(two, "long"), "it ran")[0]]
 
@@ -106,7 +106,7 @@ def test_it_can_be_cancelled_then(two: Service) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(two.predict, {"note": "cancelled", "predict": "time.sleep(60)"}, prefer="wait=20")
         process = begun(two, "cancelled")
-        claimed = eventually(lambda: [*two.redis.scan_iter("denzel:claims:*")], "it is claimed")
+        claimed = eventually(lambda: [*two.redis.scan_iter("denzel/tested:claims:*")], "it is claimed")
         (task_id,) = two.redis.smembers(claimed[0])
         assert two.request("DELETE", f"/status/{task_id.decode()}").status_code == 202
         assert answer.result().status_code == 409
@@ -129,7 +129,7 @@ def test_a_client_that_is_told_to_poll_finds_its_task_and_its_end(two: Service) 
         sent, answer = next((number, one) for number, one in enumerate(answers, 1) if one.status_code == 202)
         record = two.wait(id_of(answer))
         assert record["result"] == {"slept": seconds}
-        assert two.redis.ttl(f"denzel:task:{id_of(answer)}") > 3600, "it is kept for who polls"
+        assert two.redis.ttl(f"denzel/tested:task:{id_of(answer)}") > 3600, "it is kept for who polls"
         assert len(runs_of(two, note)) == sent, "each ran once"
 
 
@@ -154,7 +154,7 @@ def test_killed_while_it_runs_it_runs_again(two: Service, after: float) -> None:
         answer = pool.submit(two.predict, {"note": note, "predict": f"{{'go': wait_for('{note}')}}"}, prefer="wait=20")
         process = begun(two, note)
         if after:
-            eventually(lambda: [*two.redis.scan_iter("denzel:claims:*")], "it has a record")
+            eventually(lambda: [*two.redis.scan_iter("denzel/tested:claims:*")], "it has a record")
         os.kill(process, signal.SIGKILL)
         begun(two, note, times=2)
         (two.project / note).touch()
@@ -218,8 +218,8 @@ def test_what_was_promised_to_nobody_ends_with_the_api_process(two: Service) -> 
         assert isinstance(answer.exception(), requests.ConnectionError)
     (two.project / "cut").touch()
     eventually(lambda: reaches(two), "the API is back")
-    eventually(lambda: not [*two.redis.scan_iter("denzel:claims:*")], "nothing is claimed any more")
-    assert two.redis.llen("denzel:waiting") == 0
+    eventually(lambda: not [*two.redis.scan_iter("denzel/tested:claims:*")], "nothing is claimed any more")
+    assert two.redis.llen("denzel/tested:waiting") == 0
 
 
 def reaches(service: Service) -> bool:

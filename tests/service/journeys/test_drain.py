@@ -237,7 +237,7 @@ def test_who_waits_for_longer_than_a_stop_may_take_gets_the_tasks_id(running: Se
         waiting = [pool.submit(service.predict, body, prefer="wait=30", headers=headers) for _ in range(3)]
         eventually(lambda: service.events("process"), "the task runs")
         waiting.append(pool.submit(service.predict, {"a": 1}, prefer="wait=30"))
-        eventually(lambda: service.redis.llen("denzel:waiting") == 1, "the other one waits")
+        eventually(lambda: service.redis.llen("denzel/tested:waiting") == 1, "the other one waits")
         began = time.monotonic()
         assert service.stop("api") == 0
         assert 2.5 < time.monotonic() - began < 8
@@ -308,7 +308,7 @@ def test_a_cancelled_task_takes_no_other_with_it(running: Service) -> None:
     for number, task_id in enumerate(ids):
         record = service.wait(task_id, timeout=30)
         assert record["status"] == "SUCCESS" or (number % 2 == 0 and record["status"] == "REVOKED"), record
-        assert service.redis.hget(f"denzel:task:{task_id}", "deaths") is None
+        assert service.redis.hget(f"denzel/tested:task:{task_id}", "deaths") is None
 
 
 def test_a_stop_while_one_process_still_starts_cuts_off_no_request(running: Service) -> None:

@@ -44,9 +44,9 @@ def test_a_call_that_is_longer_than_expected_holds_nobody_back(merging: Service)
 
 def test_what_waits_for_a_process_that_does_not_come_is_given_to_another(merging: Service) -> None:
     """By the API; the supervisor, whose heartbeats would do it too, is frozen."""
-    eventually(lambda: not merging.redis.exists("denzel:idle:3"), "nobody waits to be handed a task")
+    eventually(lambda: not merging.redis.exists("denzel/tested:idle:3"), "nobody waits to be handed a task")
     with merging.paused("denzel"):
-        merging.redis.set("denzel:quick", "a process that does not come", px=500)
+        merging.redis.set("denzel/tested:quick", "a process that does not come", px=500)
         response = merging.predict({"data": {"a": "1"}}, prefer="wait=4")
     assert response.json() == {"a": 1}
 
@@ -73,12 +73,12 @@ def test_a_process_that_does_not_merge_never_says_that_it_is_quick(service: Serv
 
 def last_idle(service: Service) -> str | None:
     """What the process that became idle last has said: 1, it is quick; None if nobody is idle any more."""
-    listed = service.redis.lindex("denzel:idle:3", 0)
+    listed = service.redis.lindex("denzel/tested:idle:3", 0)
     return listed.decode().split()[-1] if listed else None
 
 
 def test_nothing_is_left_waiting_after_many_clients(merging: Service) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert max(pool.map(lambda _: quick(merging), range(400))) < 5
-    eventually(lambda: merging.redis.llen("denzel:waiting") == 0, "nothing waits")
-    eventually(lambda: not merging.redis.keys("denzel:claims:*"), "nothing is claimed")
+    eventually(lambda: merging.redis.llen("denzel/tested:waiting") == 0, "nothing waits")
+    eventually(lambda: not merging.redis.keys("denzel/tested:claims:*"), "nothing is claimed")

@@ -24,7 +24,7 @@ def service(new_service: Callable[..., Service]) -> Service:
     service = new_service(WORKER_CONCURRENCY=2, CALLBACK_ALLOW="127.0.0.1")
     service.start("redis", "api", "denzel")
     service.wait_ready(processes=2)
-    beside = "denzel:read_beside"
+    beside = "denzel/tested:read_beside"
     eventually(lambda: service.redis.exists(beside), "workers take requests by name")
     return service
 
@@ -34,12 +34,12 @@ def large(**fields: Any) -> dict[str, Any]:
 
 
 def requests_of(service: Service) -> list[bytes]:
-    return service.redis.keys("denzel:request:*")
+    return service.redis.keys("denzel/tested:request:*")
 
 
 def none_is_left(service: Service) -> None:
     eventually(lambda: not requests_of(service), "no request is left")
-    assert service.redis.zcard("denzel:beside") == 0
+    assert service.redis.zcard("denzel/tested:beside") == 0
 
 
 def test_they_are_answered_and_leave_nothing(service: Service) -> None:

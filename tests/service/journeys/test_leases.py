@@ -47,11 +47,11 @@ def test_long_tasks_are_not_run_twice_while_redis_breaks_off_and_restarts(nodes:
     service.start("redis")
     for kind in ("normal", "pubsub"):
         service.redis.execute_command("CLIENT", "KILL", "TYPE", kind)
-    eventually(lambda: service.redis.exists("denzel:amnesty"), "nobody is taken for dead at first")
-    eventually(lambda: not service.redis.exists("denzel:amnesty"), "this is over")
-    beat = int(service.redis.get("denzel:last_beat"))
-    eventually(lambda: int(service.redis.get("denzel:last_beat")) > beat + 1, "the nodes were looked at again")
-    assert sum(service.redis.scard(key) for key in service.redis.keys("denzel:claims:*")) == MANY + 1
+    eventually(lambda: service.redis.exists("denzel/tested:amnesty"), "nobody is taken for dead at first")
+    eventually(lambda: not service.redis.exists("denzel/tested:amnesty"), "this is over")
+    beat = int(service.redis.get("denzel/tested:last_beat"))
+    eventually(lambda: int(service.redis.get("denzel/tested:last_beat")) > beat + 1, "the nodes were looked at again")
+    assert sum(service.redis.scard(key) for key in service.redis.keys("denzel/tested:claims:*")) == MANY + 1
 
     for node in nodes:
         (node.project / "released").touch()

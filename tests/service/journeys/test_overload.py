@@ -31,14 +31,14 @@ def two_processes(new_service: Callable[..., Service]) -> Service:
     service.wait_ready(processes=2)
     for _ in range(20):
         assert service.predict(SLEEPING).json() == {"a": 1}
-    eventually(lambda: service.redis.exists("denzel:speed"), "the speed is known")
+    eventually(lambda: service.redis.exists("denzel/tested:speed"), "the speed is known")
     return service
 
 
 @pytest.fixture
 def two(two_processes: Service) -> Service:
     """Nobody has been told to come again."""
-    for key in two_processes.redis.scan_iter("denzel:return*"):
+    for key in two_processes.redis.scan_iter("denzel/tested:return*"):
         two_processes.redis.delete(key)
     return two_processes
 
@@ -79,7 +79,7 @@ async def load(url: str, rate: float, seconds: float, obey_until: float = 0) -> 
 
 @pytest.mark.parametrize("times", [2, 10])
 def test_as_much_as_can_be_done_is_done_in_time_and_the_rest_refused_at_once(two: Service, times: int) -> None:
-    speed = float(two.redis.get("denzel:speed").split()[0])
+    speed = float(two.redis.get("denzel/tested:speed").split()[0])
     answers = asyncio.run(load(two.url, times * speed, 10, obey_until=10))
     assert {status for _, status, _, _ in answers} <= {200, 202, 429}
     for begin, end in ((0, 5), (5, 10)):
@@ -89,7 +89,7 @@ def test_as_much_as_can_be_done_is_done_in_time_and_the_rest_refused_at_once(two
     assert refused[len(refused) // 2] < 0.1
     again = [status for _, status, _, came_again in answers if came_again]
     assert sum(status != 429 for status in again) >= 0.8 * len(again) > 0
-    eventually(lambda: two.redis.llen("denzel:waiting") == 0, "nothing waits")
+    eventually(lambda: two.redis.llen("denzel/tested:waiting") == 0, "nothing waits")
     assert two.predict(SLEEPING).status_code == 200
 
 
@@ -108,7 +108,7 @@ def test_a_client_is_told_why_and_when_to_come_again(two: Service) -> None:
 
 
 def test_asynchronous_tasks_wait_no_longer_than_they_may(two: Service) -> None:
-    speed = float(two.redis.get("denzel:speed").split()[0])
+    speed = float(two.redis.get("denzel/tested:speed").split()[0])
     with filled(two, math.ceil(speed * 9.5)):
         response = requests.post(f"{two.url}/predict", json=SLEEPING, headers={"Prefer": "respond-async"}, timeout=5)
     assert response.status_code == 429
@@ -123,10 +123,10 @@ def filled(service: Service, count: int) -> Iterator[None]:
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        service.redis.rpush("denzel:waiting", *(f"none-{number}" for number in range(count)))
+        service.redis.rpush("denzel/tested:waiting", *(f"none-{number}" for number in range(count)))
         yield
     finally:
-        service.redis.delete("denzel:waiting")
+        service.redis.delete("denzel/tested:waiting")
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
@@ -144,7 +144,7 @@ def connect(service: Service, body: dict, *headers: str) -> socket.socket:
 
 
 def started(service: Service, count: int) -> bool:
-    records = [service.redis.hget(key, "status") for key in service.redis.keys("denzel:task:*")]
+    records = [service.redis.hget(key, "status") for key in service.redis.keys("denzel/tested:task:*")]
     return records.count(b"STARTED") == count
 
 
@@ -164,15 +164,15 @@ def test_what_clients_wait_for_that_go_is_taken_back(busy: Service) -> None:
     with ExitStack() as stack:
         for number in range(200):
             stack.enter_context(connect(busy, {"note": f"gone-{number}"}))
-        eventually(lambda: busy.redis.llen("denzel:waiting") == 200, "they wait")
-    eventually(lambda: busy.redis.llen("denzel:waiting") == 0, "they are taken back", 1.0)
+        eventually(lambda: busy.redis.llen("denzel/tested:waiting") == 200, "they wait")
+    eventually(lambda: busy.redis.llen("denzel/tested:waiting") == 0, "they are taken back", 1.0)
 
 
 def test_a_client_with_a_key_may_ask_again(busy: Service) -> None:
     connect(busy, SLEEPING, "Idempotency-Key: gone-with-a-key").close()
-    eventually(lambda: busy.redis.llen("denzel:waiting") == 1, "it waits")
+    eventually(lambda: busy.redis.llen("denzel/tested:waiting") == 1, "it waits")
     time.sleep(0.5)  # would be time enough to take it back
-    assert busy.redis.llen("denzel:waiting") == 1
+    assert busy.redis.llen("denzel/tested:waiting") == 1
 
 
 def test_what_runs_is_left_alone(two: Service) -> None:
@@ -191,9 +191,9 @@ def test_a_client_that_ended_its_sending_side_gets_its_answer(busy: Service, ver
         head = f"POST /predict HTTP/{version}\r\nHost: a\r\nPrefer: wait=30\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall((head + body).encode())
         connection.shutdown(socket.SHUT_WR)
-        eventually(lambda: busy.redis.llen("denzel:waiting") == 1, "it waits")
+        eventually(lambda: busy.redis.llen("denzel/tested:waiting") == 1, "it waits")
         time.sleep(1.0)  # several interim responses
-        assert busy.redis.llen("denzel:waiting") == 1
+        assert busy.redis.llen("denzel/tested:waiting") == 1
         (busy.project / "go").touch()
         answer = b"".join(iter(lambda: connection.recv(65536), b""))  # the connection ends with the answer
     interim, _, rest = answer.rpartition(b"HTTP/1.1 200 ")

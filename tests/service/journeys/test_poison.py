@@ -32,8 +32,8 @@ def batched(new_service: Callable[..., Service]) -> Service:
 def service(batched: Service) -> Iterator[Service]:
     yield batched
     batched.wait_ready()
-    assert batched.redis.llen("denzel:waiting") == batched.redis.zcard("denzel:delayed") == 0
-    assert batched.redis.keys("denzel:claim*") == []
+    assert batched.redis.llen("denzel/tested:waiting") == batched.redis.zcard("denzel/tested:delayed") == 0
+    assert batched.redis.keys("denzel/tested:claim*") == []
 
 
 def good(number: int) -> str:
@@ -45,7 +45,7 @@ def check_good(service: Service, ids: list[str]) -> None:
     for number, task_id in enumerate(ids):
         record = service.wait(task_id, timeout=30)
         assert (record["status"], record["result"]) == ("SUCCESS", {"answer": number}), record
-        assert service.redis.hget(f"denzel:task:{task_id}", "deaths") is None
+        assert service.redis.hget(f"denzel/tested:task:{task_id}", "deaths") is None
         assert record["attempts"] <= 2
 
 
@@ -207,7 +207,7 @@ def control(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def test_given_up_tasks_are_listed_with_their_requests_and_run_again(service: Service, receivers: Receivers) -> None:
-    service.redis.delete("denzel:dead")  # what earlier tests have left
+    service.redis.delete("denzel/tested:dead")  # what earlier tests have left
     receiver = receivers.open()
     assert control(service, "dead").stdout == "No task was given up\n"
     request = "os.path.exists('repaired') and 1 or time.sleep(60)"
@@ -266,7 +266,7 @@ def test_a_synchronous_task_that_is_run_again_calls_nobody(service: Service, rec
     control(service, "replay", task_id)
     eventually(lambda: service.status(task_id)["status"] == "SUCCESS", "it runs")
     assert "callback" not in service.status(task_id)
-    assert service.redis.zscore("denzel:callbacks", task_id) is None
+    assert service.redis.zscore("denzel/tested:callbacks", task_id) is None
     assert receiver.received == []
 
 

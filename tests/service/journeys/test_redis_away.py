@@ -114,9 +114,9 @@ def test_a_dead_redis_is_told_at_once_and_recovered_from(healthy: Service) -> No
     assert done.stderr.count("\n") == 1
     healthy.start("redis")
     healthy.wait_ready()
-    assert healthy.redis.get("synchronous_timeout") == b"9.0"
+    assert healthy.redis.get("denzel/tested:synchronous_timeout") == b"9.0"
     check_answers(healthy)
-    healthy.redis.delete("synchronous_timeout")
+    healthy.redis.delete("denzel/tested:synchronous_timeout")
 
 
 def test_who_waits_while_redis_restarts_is_answered(healthy: Service) -> None:
@@ -138,7 +138,9 @@ def test_an_answer_that_came_while_nobody_listened_is_found(healthy: Service) ->
         answer = pool.submit(healthy.predict, {"predict": "{'waited': wait_for('unheard')}"}, prefer="wait=20")
         eventually(lambda: len(healthy.events("process")) > before, "the task runs")
         [key] = eventually(
-            lambda: [key for key in healthy.redis.scan_iter("denzel:task:*") if healthy.redis.hget(key, "request")],
+            lambda: [
+                key for key in healthy.redis.scan_iter("denzel/tested:task:*") if healthy.redis.hget(key, "request")
+            ],
             "it is known",
         )
         os.kill(process, signal.SIGSTOP)
@@ -173,7 +175,7 @@ def test_a_process_whose_connection_breaks_while_it_waits_is_handed_nothing(heal
     def hang_up() -> bool:
         healthy.predict({"a": 1}, prefer="wait=20")
         waiting = [client["id"] for client in healthy.redis.client_list() if client["cmd"] == "brpop"]
-        idle = bool(healthy.redis.exists("denzel:idle:3"))
+        idle = bool(healthy.redis.exists("denzel/tested:idle:3"))
         killed = [healthy.redis.client_kill_filter(client) for client in waiting]
         return idle and any(killed)
 
@@ -185,15 +187,15 @@ def test_the_task_of_a_process_that_died_meanwhile_runs_again_as_soon_as_redis_i
     before = len(healthy.events("process"))
     task_id = healthy.submit({"predict": "{'again': wait_for('again')}"})
     eventually(lambda: len(healthy.events("process")) > before, "the task runs")
-    token = healthy.redis.hget(f"denzel:task:{task_id}", "token").decode()
+    token = healthy.redis.hget(f"denzel/tested:task:{task_id}", "token").decode()
     healthy.kill("redis")
     killed = time.monotonic()
     os.kill(healthy.predictors()[0], signal.SIGKILL)
     eventually(lambda: "wait again only when Redis is back" in healthy.log("denzel"), "its end is noticed")
     eventually(lambda: time.monotonic() - killed > 3, "Redis is away for longer than between two heartbeats")
     healthy.start("redis")
-    eventually(lambda: not healthy.redis.exists(f"denzel:claims:{token}"), "what it had claimed waits again")
-    assert healthy.redis.exists("denzel:amnesty"), "leases are not looked at yet"
+    eventually(lambda: not healthy.redis.exists(f"denzel/tested:claims:{token}"), "what it had claimed waits again")
+    assert healthy.redis.exists("denzel/tested:amnesty"), "leases are not looked at yet"
     (healthy.project / "again").touch()
     assert healthy.wait(task_id)["result"] == {"again": True}
 
@@ -203,7 +205,7 @@ def test_who_was_told_to_poll_while_redis_was_away_finds_the_answer_though_the_a
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(healthy.predict, {"predict": "{'outlived': wait_for('outlived')}"}, prefer="wait=2")
         eventually(lambda: len(healthy.events("process")) > before, "the task runs")
-        eventually(lambda: [*healthy.redis.scan_iter("denzel:claims:*")], "it is known")
+        eventually(lambda: [*healthy.redis.scan_iter("denzel/tested:claims:*")], "it is known")
         healthy.kill("redis")
         assert answer.result().status_code == 202
     healthy.kill("api")
@@ -211,7 +213,7 @@ def test_who_was_told_to_poll_while_redis_was_away_finds_the_answer_though_the_a
     (healthy.project / "outlived").touch()
     task_id = answer.result().json()["data"]["task_id"]
     assert healthy.wait(task_id)["result"] == {"outlived": True}
-    assert healthy.redis.ttl(f"denzel:task:{task_id}") > 3600  # as of an asynchronous task
+    assert healthy.redis.ttl(f"denzel/tested:task:{task_id}") > 3600  # as of an asynchronous task
 
 
 def test_services_start_without_redis_and_wait_for_it(new_service: Callable[..., Service]) -> None:
@@ -264,11 +266,11 @@ def test_who_was_told_to_poll_while_redis_was_away_finds_the_answer(healthy: Ser
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(healthy.predict, {"predict": "{'polled': wait_for('polled')}"}, prefer="wait=1")
         eventually(lambda: len(healthy.events("process")) > before, "the task runs")
-        eventually(lambda: [*healthy.redis.scan_iter("denzel:claims:*")], "it is known")
+        eventually(lambda: [*healthy.redis.scan_iter("denzel/tested:claims:*")], "it is known")
         with healthy.paused("redis"):
             response = answer.result()
     assert response.status_code == 202
-    key = "denzel:task:" + response.json()["data"]["task_id"]
+    key = "denzel/tested:task:" + response.json()["data"]["task_id"]
     eventually(lambda: healthy.redis.hget(key, "mode") == b"poll", "Redis is told")
     (healthy.project / "polled").touch()
     assert healthy.wait(response.json()["data"]["task_id"])["result"] == {"polled": True}
@@ -334,7 +336,7 @@ def waits_for_messages(service: Service) -> bool:
     """Whether its processes have not been listed as idle for longer than they are after their last task."""
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        if service.redis.exists("denzel:idle:3"):
+        if service.redis.exists("denzel/tested:idle:3"):
             return False
         time.sleep(0.05)
     return True

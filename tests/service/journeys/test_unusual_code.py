@@ -234,10 +234,10 @@ def test_code_that_leaves_the_projects_folder_takes_nobody_along(queue: Service)
 
 @pytest.mark.parametrize("value", ["abc", "", "nan", "-1", "1e300", "0x10"])
 def test_a_response_setting_that_is_none_counts_as_not_set(queue: Service, value: str) -> None:
-    queue.redis.set("synchronous_timeout", value)
+    queue.redis.set("denzel/tested:synchronous_timeout", value)
     try:
         answer: Any = queue.predict({})
         assert answer.json() == {"fine": True}
         assert queue.predict({}, headers={"Idempotency-Key": f"one {value}"}).json() == {"fine": True}
     finally:
-        queue.redis.delete("synchronous_timeout")
+        queue.redis.delete("denzel/tested:synchronous_timeout")

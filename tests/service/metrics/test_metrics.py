@@ -101,7 +101,7 @@ def test_a_cancelled_request_and_one_whose_client_has_gone(metered: Service) -> 
     before = settled(metered)
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(metered.predict, {**HOLDS, "note": "cancelled"}, prefer="wait=30")
-        [task] = eventually(lambda: metered.redis.keys("denzel:task:*") and running_tasks(metered), "it runs")
+        [task] = eventually(lambda: metered.redis.keys("denzel/tested:task:*") and running_tasks(metered), "it runs")
         assert metered.request("DELETE", f"/status/{task}").status_code == 202
         assert answer.result().status_code == 409
     with socket.create_connection(("127.0.0.1", metered.ports["api"])) as connection:
@@ -113,7 +113,7 @@ def test_a_cancelled_request_and_one_whose_client_has_gone(metered: Service) -> 
 
 def running_tasks(service: Service) -> list[str]:
     """The ids of tasks that are known to run."""
-    names = [key.decode() for key in service.redis.keys("denzel:task:*")]
+    names = [key.decode() for key in service.redis.keys("denzel/tested:task:*")]
     return [name.rpartition(":")[2] for name in names if service.redis.hget(name, "status") == b"STARTED"]
 
 
@@ -234,7 +234,9 @@ def test_callbacks_are_counted(metered: Service, receivers: Receivers) -> None:
 
 
 def test_the_last_minutes_are_noted(metered: Service) -> None:
-    notes = eventually(lambda: len(found := metered.redis.lrange("denzel:metrics:notes", 0, -1)) > 1 and found, "notes")
+    notes = eventually(
+        lambda: len(found := metered.redis.lrange("denzel/tested:metrics:notes", 0, -1)) > 1 and found, "notes"
+    )
     times = [float(note.split()[0]) for note in notes]
     assert all(3 < after - before < 12 for before, after in pairwise(times))
 
@@ -295,4 +297,4 @@ def test_it_can_be_switched_off(new_service: Callable[..., Service]) -> None:
     assert service.predict({}).status_code == 200
     assert service.get("/metrics").status_code == 404
     time.sleep(1.5)
-    assert not service.redis.keys("denzel:metrics:*")
+    assert not service.redis.keys("denzel/tested:metrics:*")

@@ -182,16 +182,16 @@ def test_alerts_fire(service: Service, watched: Prometheus) -> None:
     fires("DenzelRedisMemoryNearLimit")
     service.redis.config_set("maxmemory", 0)
     watched.until_calm("DenzelRedisMemoryNearLimit")
-    eventually(lambda: not service.redis.exists("denzel:full"), "tasks are accepted again")
+    eventually(lambda: not service.redis.exists("denzel/tested:full"), "tasks are accepted again")
 
-    service.redis.zadd("denzel:dead", {"00000000-0000-0000-0000-000000000000": time.time()})
+    service.redis.zadd("denzel/tested:dead", {"00000000-0000-0000-0000-000000000000": time.time()})
     fires("DenzelTaskGivenUp")
 
     tasks = [service.submit(HOLDS) for _ in range(2)]
     until(service, lambda now: total(now, "denzel_tasks_running") == 2, "both processes are at work")
     tasks += [service.submit(HOLDS) for _ in range(3)]
-    oldest = service.redis.lindex("denzel:waiting", -1).decode()
-    service.redis.hset(f"denzel:task:{oldest}", "accepted", time.time() - 100)
+    oldest = service.redis.lindex("denzel/tested:waiting", -1).decode()
+    service.redis.hset(f"denzel/tested:task:{oldest}", "accepted", time.time() - 100)
     fires("DenzelQueueAge")
     for _ in range(20):
         assert service.predict({}, prefer="respond-async").status_code == 429

@@ -101,7 +101,7 @@ def test_an_idle_queue_has_every_figure(monitored: Service) -> None:
         lambda: str(broker_page(monitored)),
     )
     del figures["Idle since"]
-    assert figures == {"Queue": "denzel", "Messages": "0", "Unacked": "0", "Ready": "0", "Consumers": "2"}
+    assert figures == {"Queue": "denzel.tested", "Messages": "0", "Unacked": "0", "Ready": "0", "Consumers": "2"}
 
 
 def test_the_figures_are_those_of_the_tasks_while_a_thousand_wait(monitored: Service) -> None:
@@ -113,7 +113,7 @@ def test_the_figures_are_those_of_the_tasks_while_a_thousand_wait(monitored: Ser
             waiting = list(threads.map(monitored.submit, [HOLDS] * MANY))
         assert monitored.ready()["queue"] == MANY
         assert broker_page(monitored) == {
-            "Queue": "denzel", "Messages": str(MANY + 2), "Unacked": "2", "Ready": str(MANY), "Consumers": "2",
+            "Queue": "denzel.tested", "Messages": str(MANY + 2), "Unacked": "2", "Ready": str(MANY), "Consumers": "2",
             "Idle since": "in use",
         }  # fmt: skip
         (queue,) = get(monitored, "/api/queues/length").json()["active_queues"]

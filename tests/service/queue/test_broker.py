@@ -40,14 +40,14 @@ def test_each_task_brings_its_ticket(service: Service) -> None:
     for number in range(20):
         assert service.predict({"number": number}, prefer="wait=20").json() == {"answer": {"number": number}}
     assert time.monotonic() - began < 6, "a heartbeat, which comes once a second, would send one too"
-    assert service.redis.llen("denzel") == 0
+    assert service.redis.llen("denzel/tested:denzel.tested") == 0
 
 
 def test_tickets_that_the_broker_has_lost_are_sent_again(service: Service, broker: Service) -> None:
     service.stop("denzel")
     ids = [service.submit({"number": number}) for number in range(3)]
-    eventually(lambda: broker.redis.llen("denzel") == 3, "the tickets are there")
-    broker.redis.delete("denzel")
+    eventually(lambda: broker.redis.llen("denzel/tested:denzel.tested") == 3, "the tickets are there")
+    broker.redis.delete("denzel/tested:denzel.tested")
     service.start("denzel")
     for number, task_id in enumerate(ids):
         assert service.wait(task_id)["result"] == {"answer": {"number": number}}

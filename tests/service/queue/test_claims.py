@@ -48,7 +48,7 @@ def test_an_end_is_stored_answered_and_expires(tasks: Tasks, heard: Any) -> None
         assert float(record["started"]) <= float(record["ended"])
         assert not record["request"]
         assert 0 < tasks.expiry(task_id) <= 60
-    assert tasks.redis.keys("denzel:claim*") == []
+    assert tasks.redis.keys("denzel/tested:claim*") == []
 
 
 def test_an_asynchronous_end_schedules_its_callback_once(tasks: Tasks, heard: Any) -> None:
@@ -58,8 +58,8 @@ def test_an_asynchronous_end_schedules_its_callback_once(tasks: Tasks, heard: An
     tasks.work("token", most=3)
     tasks.work("token", success("a"), success("b"), success("c"), most=0)
     tasks.work("token", success("a"), most=0)
-    assert tasks.redis.zrange("denzel:callbacks", 0, -1) == [b"a"]
-    assert sorted(heard()) == [("channel", 'c SUCCESS {"a":1}'), ("denzel:callbacks:wake", "a")]
+    assert tasks.redis.zrange("denzel/tested:callbacks", 0, -1) == [b"a"]
+    assert sorted(heard()) == [("channel", 'c SUCCESS {"a":1}'), ("denzel/tested:callbacks:wake", "a")]
     assert tasks.expiry("a") == -1  # its record outlives its callback
     assert tasks.expiry("b") > 60
 
@@ -85,7 +85,7 @@ def test_nothing_that_has_ended_is_claimed(tasks: Tasks) -> None:
     tasks.submit("a", "b")
     tasks.work("one")
     tasks.work("one", success("a"), most=0)
-    tasks.redis.rpush("denzel:waiting", "a", "unknown")
+    tasks.redis.rpush("denzel/tested:waiting", "a", "unknown")
     assert tasks.work("two", most=3) == ["b"]
     assert tasks.waiting == []
 
@@ -125,7 +125,7 @@ def test_the_last_one_of_several_tasks_is_alone_when_the_others_have_ended(tasks
     tasks.work("token", success("a"), most=-1)
     heard()
     tasks.cancel("b")
-    assert ("denzel:cancelled", "token b") in heard()
+    assert ("denzel/tested:cancelled", "token b") in heard()
 
 
 def test_whoever_leaves_tasks_behind_leaves_a_ticket(tasks: Tasks) -> None:

@@ -18,7 +18,7 @@ def test_a_task_that_kills_its_processes_is_given_up(tasks: Tasks, heard: Any) -
         eventually(lambda: tasks.beat() and tasks.work("token"), "it is claimed")
         tasks.release("token")
         assert tasks.record("a")["deaths"] == str(deaths)
-        assert tasks.redis.zcard("denzel:delayed") == (deaths == 2)
+        assert tasks.redis.zcard("denzel/tested:delayed") == (deaths == 2)
     record = tasks.record("a")
     reason = "the process that ran this task died, 3 times"
     assert record["status"] == "FAILURE"
@@ -42,7 +42,7 @@ def test_a_task_that_was_given_up_can_be_run_again(tasks: Tasks) -> None:
     assert tasks.work("next") == ["a"]
     tasks.work("next", success("a"))
     assert tasks.record("a")["status"] == "SUCCESS"
-    assert tasks.redis.zrange("denzel:callbacks", 0, -1) == [b"a"]
+    assert tasks.redis.zrange("denzel/tested:callbacks", 0, -1) == [b"a"]
 
 
 @pytest.mark.parametrize("task_id", ["nobody", "done", "waits"])

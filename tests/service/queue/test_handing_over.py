@@ -20,7 +20,7 @@ def idle(
     tasks: Tasks, worker: WorkerConnection, token: str, most: int = 1, share: bool = False, quick: bool = False
 ) -> claims.Claimant:
     """A process that lives, has found nothing to do and stays for what is handed over."""
-    tasks.redis.set(f"denzel:alive:{token}", 1)
+    tasks.redis.set(f"denzel/tested:alive:{token}", 1)
     claimant = new_claimant(token, most, share, quick)
     assert claims.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
     return claimant
@@ -41,7 +41,7 @@ def test_a_task_is_claimed_for_an_idle_process_as_it_is_submitted(tasks: Tasks, 
     assert take(worker, claimant) == ([("a", b'{"id":"a"}')], 0)
     assert tasks.work("one", success("a")) == []
     assert tasks.record("a")["status"] == "SUCCESS"
-    assert tasks.redis.keys("denzel:claim*") == []
+    assert tasks.redis.keys("denzel/tested:claim*") == []
 
 
 def test_each_idle_process_gets_a_task_before_a_ticket_is_written(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -70,13 +70,13 @@ def test_idle_processes_that_are_slow_share(tasks: Tasks, worker: WorkerConnecti
 
 def test_nothing_is_handed_to_a_process_that_nobody_vouches_for(tasks: Tasks, worker: WorkerConnection) -> None:
     claimant = idle(tasks, worker, "gone")
-    tasks.redis.delete("denzel:alive:gone")
+    tasks.redis.delete("denzel/tested:alive:gone")
     tasks.submit("a")
     assert tasks.waiting == ["a"]
     assert tasks.tickets == 1
     assert handed(worker, claimant) is None
     tasks.beat()
-    assert tasks.redis.llen("denzel:idle:3") == 0, "it is forgotten"
+    assert tasks.redis.llen("denzel/tested:idle:3") == 0, "it is forgotten"
 
 
 def test_nothing_is_handed_to_a_process_that_has_died(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -96,14 +96,14 @@ def test_a_full_redis_takes_no_task_for_an_idle_process_either(tasks: Tasks, wor
     finally:
         tasks.redis.config_set("maxmemory", 0)
     assert tasks.record("a") == {}
-    assert tasks.redis.llen("denzel:idle:3") == 1
+    assert tasks.redis.llen("denzel/tested:idle:3") == 1
 
 
 def test_what_waits_already_is_handed_over_first(tasks: Tasks, worker: WorkerConnection) -> None:
     one = idle(tasks, worker, "one")
-    tasks.redis.set("denzel:quick", "another")
+    tasks.redis.set("denzel/tested:quick", "another")
     tasks.submit("a")
-    tasks.redis.delete("denzel:quick")
+    tasks.redis.delete("denzel/tested:quick")
     tasks.submit("b")
     assert handed(worker, one) == ["a"]
     assert tasks.waiting == ["b"]
@@ -114,7 +114,7 @@ def test_a_process_that_has_left_is_handed_nothing(tasks: Tasks, worker: WorkerC
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
     tasks.submit("a")
     assert tasks.waiting == ["a"]
-    assert tasks.redis.llen("denzel:idle:3") == 0
+    assert tasks.redis.llen("denzel/tested:idle:3") == 0
 
 
 def test_a_process_that_never_heard_that_it_is_idle_can_leave(
@@ -128,9 +128,9 @@ def test_a_process_that_never_heard_that_it_is_idle_can_leave(
     claimant = claims.Claimant("one", "one@tested")
     with pytest.raises(redis.exceptions.ConnectionError):
         claims.work(BreaksOff(redis_service.redis_url), TERMS, claimant, [], stay=True)
-    assert tasks.redis.llen("denzel:idle:3") == 1
+    assert tasks.redis.llen("denzel/tested:idle:3") == 1
     assert claims.work(worker, TERMS, claimant, [], 0) == ([], 0)
-    assert tasks.redis.llen("denzel:idle:3") == 0
+    assert tasks.redis.llen("denzel/tested:idle:3") == 0
 
 
 def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -140,7 +140,7 @@ def test_what_was_handed_to_a_process_as_it_left_waits_again(tasks: Tasks, worke
     assert tasks.waiting == ["a"]
     assert tasks.tickets == 1
     assert (tasks.record("a")["status"], tasks.record("a")["attempts"]) == ("PENDING", "0"), "it has not run"
-    assert tasks.redis.keys("denzel:hand:*") == []
+    assert tasks.redis.keys("denzel/tested:hand:*") == []
 
 
 def test_what_was_handed_to_a_process_that_died_waits_again(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -148,7 +148,7 @@ def test_what_was_handed_to_a_process_that_died_waits_again(tasks: Tasks, worker
     tasks.submit("a")
     assert tasks.release("dead") is True
     assert tasks.waiting == ["a"]
-    assert tasks.redis.keys("denzel:hand:*") == []
+    assert tasks.redis.keys("denzel/tested:hand:*") == []
 
 
 def test_a_task_that_runs_alone_is_handed_over_alone(tasks: Tasks, worker: WorkerConnection) -> None:
@@ -173,8 +173,8 @@ def test_a_task_that_runs_alone_does_not_join_those_before_it(tasks: Tasks) -> N
 
 def idle_when_tasks_wait(tasks: Tasks, worker: WorkerConnection, token: str) -> claims.Claimant:
     """As a process that was listed just before the tasks of a dead one came back."""
-    tasks.redis.set(f"denzel:alive:{token}", 1)
-    tasks.redis.lpush("denzel:idle:3", f"{token} {token}@tested 8 8 0.0 0")
+    tasks.redis.set(f"denzel/tested:alive:{token}", 1)
+    tasks.redis.lpush("denzel/tested:idle:3", f"{token} {token}@tested 8 8 0.0 0")
     return new_claimant(token, 8)
 
 
@@ -224,7 +224,7 @@ def test_a_process_is_believed_to_be_quick_from_when_it_gets_tasks(
     tasks: Tasks, worker: WorkerConnection, heard: Any, quick: bool
 ) -> None:
     """Its word holds for milliseconds: Redis tells of it as it is given."""
-    given = ("__keyspace@0__:denzel:quick", "set")
+    given = ("__keyspace@0__:denzel/tested:quick", "set")
     tasks.redis.config_set("notify-keyspace-events", "K$")
     try:
         idle(tasks, worker, "one", quick=quick)
@@ -244,7 +244,7 @@ def test_while_a_process_is_quick_nobody_else_is_woken(tasks: Tasks, worker: Wor
     two, one = idle(tasks, worker, "two", most=8), idle(tasks, worker, "one", most=8, quick=True)
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
-    tasks.redis.set("denzel:quick", "one")  # without its expiry, which a slow machine might not wait for
+    tasks.redis.set("denzel/tested:quick", "one")  # without its expiry, which a slow machine might not wait for
     tasks.submit("b", "c")
     assert tasks.waiting == ["b", "c"]
     assert tasks.tickets == 0
@@ -260,17 +260,17 @@ def test_a_process_that_was_not_quick_after_all_leaves_what_waits_to_others(
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
     tasks.submit("b")
-    eventually(lambda: not tasks.redis.exists("denzel:quick"), "it is not believed any longer")
+    eventually(lambda: not tasks.redis.exists("denzel/tested:quick"), "it is not believed any longer")
     nudge(tasks)
     assert handed(worker, two) == ["b"]
 
 
 def test_as_many_are_woken_for_what_was_held_back_as_can_take_it(tasks: Tasks) -> None:
     tasks.beat(up=2)
-    tasks.redis.set("denzel:quick", "one")
+    tasks.redis.set("denzel/tested:quick", "one")
     tasks.submit("a", "b", "c")
     assert tasks.tickets == 0
-    tasks.redis.delete("denzel:quick")
+    tasks.redis.delete("denzel/tested:quick")
     assert nudge(tasks) == (2, False)
     assert tasks.tickets == 2
 
@@ -279,9 +279,9 @@ def test_a_quick_process_with_nothing_to_do_says_so(tasks: Tasks, worker: Worker
     one = idle(tasks, worker, "one", most=8, quick=True)
     tasks.submit("a")
     assert handed(worker, one) == ["a"]
-    tasks.redis.set("denzel:quick", "one")
+    tasks.redis.set("denzel/tested:quick", "one")
     claims.work(worker, TERMS, one, [success("a")], stay=True)
-    assert not tasks.redis.exists("denzel:quick")
-    tasks.redis.set("denzel:quick", "two")
+    assert not tasks.redis.exists("denzel/tested:quick")
+    tasks.redis.set("denzel/tested:quick", "two")
     claims.work(worker, TERMS, one, [], stay=True)
-    assert tasks.redis.get("denzel:quick") == b"two", "what another one has said is not touched"
+    assert tasks.redis.get("denzel/tested:quick") == b"two", "what another one has said is not touched"

@@ -73,13 +73,13 @@ def test_a_large_request_is_claimed_by_name_and_ends_with_its_task(tasks: LargeT
 
 
 def test_an_idle_process_is_handed_the_name_only(tasks: LargeTasks, worker: WorkerConnection) -> None:
-    tasks.redis.set("denzel:alive:one", 1)
+    tasks.redis.set("denzel/tested:alive:one", 1)
     claimant = new_claimant("one", most=2)
     assert claims.work(worker, TERMS, claimant, [], stay=True) == ([], 0)
     tasks.put("a")
     pair = [Task("a", b"", "sync", None), Task("b", b"{}", "sync", None)]
     tasks.call(store.submit, TERMS, pair, 1000, 5.0)
-    assert tasks.redis.lrange("denzel:hand:one", 0, -1) == [b"0\na - \nb - {}"]
+    assert tasks.redis.lrange("denzel/tested:hand:one", 0, -1) == [b"0\na - \nb - {}"]
     handed, _ = take(worker, claimant) or ([], 0)
     assert large.complete(worker, handed) == ([("a", REQUEST), ("b", b"{}")], [])
     tasks.release("one")

@@ -69,18 +69,18 @@ def test_a_time_limit_ends_no_merged_call(tasks: Tasks) -> None:
 def forget_silence(tasks: Tasks) -> None:
     """The first beat of all cannot tell the dead from the silent; this is not the first."""
     tasks.beat()
-    tasks.redis.delete("denzel:amnesty")
+    tasks.redis.delete("denzel/tested:amnesty")
 
 
 def test_a_task_is_not_given_up_because_its_container_is_killed_a_few_times(tasks: Tasks) -> None:
     tasks.submit("a")
     tasks.beat()
     for losses in range(1, keys.MAX_LOSSES + 1):
-        for delayed in tasks.redis.zrange("denzel:delayed", 0, -1):
-            tasks.redis.zadd("denzel:delayed", {delayed: 0})  # its time has come
+        for delayed in tasks.redis.zrange("denzel/tested:delayed", 0, -1):
+            tasks.redis.zadd("denzel/tested:delayed", {delayed: 0})  # its time has come
         tasks.beat()
         assert tasks.work("token") == ["a"]
-        tasks.redis.delete("denzel:amnesty")
+        tasks.redis.delete("denzel/tested:amnesty")
         tasks.beat()  # nobody vouches for its process
         assert tasks.record("a")["losses"] == str(losses)
         assert tasks.record("a")["status"] == ("FAILURE" if losses == keys.MAX_LOSSES else "PENDING")
@@ -113,10 +113,10 @@ def test_after_a_silence_of_all_nobody_is_taken_for_dead_at_once(tasks: Tasks) -
     forget_silence(tasks)
     tasks.submit("a")
     tasks.work("slow")
-    tasks.redis.set("denzel:last_beat", 1)  # Redis was away
+    tasks.redis.set("denzel/tested:last_beat", 1)  # Redis was away
     tasks.beat("quick")
     assert tasks.record("a")["status"] == "STARTED"
-    assert 0 < tasks.redis.ttl("denzel:amnesty") <= keys.LEASE + 1
+    assert 0 < tasks.redis.ttl("denzel/tested:amnesty") <= keys.LEASE + 1
 
 
 def test_a_beat_wakes_a_worker_when_tasks_wait_without_a_ticket(tasks: Tasks) -> None:
@@ -139,14 +139,14 @@ def test_while_redis_is_almost_full_nothing_is_accepted(tasks: Tasks) -> None:
     assert tasks.work("token") == ["a"]
     tasks.work("token", success("a"))
     assert tasks.record("a")["status"] == "SUCCESS"
-    assert 0 < tasks.redis.ttl("denzel:full") <= keys.LEASE
+    assert 0 < tasks.redis.ttl("denzel/tested:full") <= keys.LEASE
 
 
 def test_the_overview_tells_nodes_by_name_and_what_waits(tasks: Tasks) -> None:
     for name in ("worker-10@tested", "worker-2@tested", "worker@tested"):
         tasks.beat(name=name)
     tasks.submit("a", "b")
-    tasks.redis.zadd("denzel:delayed", {"c": 9e9})
+    tasks.redis.zadd("denzel/tested:delayed", {"c": 9e9})
     waiting, found, ingest = tasks.call(nodes.overview)
     assert (waiting, ingest) == (3, None)
     assert [node["name"] for node in found] == ["worker@tested", "worker-2@tested", "worker-10@tested"]
@@ -155,10 +155,10 @@ def test_the_overview_tells_nodes_by_name_and_what_waits(tasks: Tasks) -> None:
 
 def test_a_node_silent_for_a_minute_is_forgotten(tasks: Tasks) -> None:
     tasks.beat(name="worker@tested")
-    beat = tasks.redis.hget("denzel:nodes", "worker@tested")
+    beat = tasks.redis.hget("denzel/tested:nodes", "worker@tested")
     seconds, _, heartbeat = beat.partition(b" ")
-    tasks.redis.hset("denzel:nodes", "gone@tested", b"%d %s" % (int(seconds) - 61, heartbeat))
-    tasks.redis.hset("denzel:nodes", "stale@tested", b"%d %s" % (int(seconds) - 30, heartbeat))
+    tasks.redis.hset("denzel/tested:nodes", "gone@tested", b"%d %s" % (int(seconds) - 61, heartbeat))
+    tasks.redis.hset("denzel/tested:nodes", "stale@tested", b"%d %s" % (int(seconds) - 30, heartbeat))
     tasks.beat(name="worker@tested")
     assert {node["name"] for node in tasks.call(nodes.overview)[1]} == {"worker@tested", "stale@tested"}
-    assert tasks.redis.get("denzel:processes") == b"1"
+    assert tasks.redis.get("denzel/tested:processes") == b"1"

@@ -49,6 +49,6 @@ def test_it_is_claimed_as_it_waits_and_handed_over_as_it_comes(tasks: Tasks, wor
 
 def test_who_was_listed_before_an_update_is_handed_nothing_that_it_could_not_read(tasks: Tasks) -> None:
     tasks.beat("one", up=2)
-    tasks.redis.lpush("denzel:idle", "one one@tested 8 0 1")
+    tasks.redis.lpush("denzel/tested:idle", "one one@tested 8 0 1")
     tasks.submit("a")
     assert (tasks.waiting, tasks.tickets) == (["a"], 1), "a message wakes it"

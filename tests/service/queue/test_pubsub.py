@@ -170,7 +170,7 @@ def test_a_task_that_is_cancelled_behind_a_silent_connection_is_stopped(quick: S
 
 def test_callbacks_are_sent_at_once_again_after_a_silent_connection(quick: Service) -> None:
     def listeners() -> int:
-        return quick.redis.pubsub_numsub("denzel:callbacks:wake")[0][1]
+        return quick.redis.pubsub_numsub("denzel/tested:callbacks:wake")[0][1]
 
     with (
         Receivers() as receivers,

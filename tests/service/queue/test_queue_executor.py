@@ -40,7 +40,7 @@ class Queue:
     async def begin(self, wait: float) -> asyncio.Task[Outcome]:
         """Send a task that somebody waits for, and go on when it is accepted."""
         submitted = asyncio.create_task(self.submit("sync", wait))
-        while not self.redis.llen("denzel:waiting"):
+        while not self.redis.llen("denzel/tested:waiting"):
             await asyncio.sleep(0.001)
         return submitted
 
@@ -83,7 +83,7 @@ def test_the_times_of_the_call_come_with_it(run: Callable) -> None:
         queue.work(CallTimes(0.001, 0.002, 3, 0.004))
         times = (await submitted).times
         assert (times.process, times.predict, times.batch, times.call) == (0.001, 0.002, 3, 0.004)
-        record = queue.redis.hgetall(f"denzel:task:{queue.task_id}")
+        record = queue.redis.hgetall(f"denzel/tested:task:{queue.task_id}")
         assert record[b"times"] == b"1000,2000,3,4000"
 
     run(test)
@@ -109,7 +109,7 @@ def test_an_api_process_from_before_an_update_is_told_no_times(run: Callable) ->
 def test_who_has_waited_long_enough_gets_nothing(run: Callable) -> None:
     async def test(queue: Queue) -> None:
         assert await queue.submit("sync", 0.05) is RAN_OUT
-        assert queue.redis.hget(f"denzel:task:{queue.task_id}", "mode") == b"poll"
+        assert queue.redis.hget(f"denzel/tested:task:{queue.task_id}", "mode") == b"poll"
 
     run(test)
 
@@ -117,7 +117,7 @@ def test_who_has_waited_long_enough_gets_nothing(run: Callable) -> None:
 def test_an_outcome_that_was_never_heard_of_is_found_at_the_end_of_the_wait(run: Callable) -> None:
     async def test(queue: Queue) -> None:
         submitted = await queue.begin(0.2)
-        queue.redis.hset(f"denzel:task:{queue.task_id}", "reply_to", "nobody")
+        queue.redis.hset(f"denzel/tested:task:{queue.task_id}", "reply_to", "nobody")
         queue.work()
         assert await submitted == Outcome("SUCCESS", b'{"a":1}')
 
@@ -168,7 +168,7 @@ def test_the_end_of_the_process_ends_waits_once_their_tasks_are_accepted(run: Ca
         queue.executor.end_waits()
         assert not during.done()
         assert await during is RAN_OUT
-        assert queue.redis.hget(f"denzel:task:{queue.task_id}", "mode") == b"poll"
+        assert queue.redis.hget(f"denzel/tested:task:{queue.task_id}", "mode") == b"poll"
 
     run(test)
 
@@ -258,7 +258,7 @@ class DirectQueue(Queue):
         return task, taken
 
     def record(self, task: Task) -> dict[bytes, bytes]:
-        return self.redis.hgetall(f"denzel:task:{task.id}")
+        return self.redis.hgetall(f"denzel/tested:task:{task.id}")
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def test_who_is_told_to_poll_finds_the_task_although_its_process_dies_in_that_mo
         link._end(blame=True)
         assert await finishing is RAN_OUT
         assert queue.record(task)[b"mode"] == b"poll"
-        waits = queue.redis.lrange("denzel:waiting", 0, -1) == [task.id.encode()]
+        waits = queue.redis.lrange("denzel/tested:waiting", 0, -1) == [task.id.encode()]
         claimed = queue.redis.smembers(keys.CLAIMS + link.token) == {
             task.id.encode()
         }  # until the process counts as dead

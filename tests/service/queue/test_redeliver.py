@@ -19,12 +19,12 @@ def test_redeliver_sends_again_with_a_fresh_span(sending: Sending, receivers: Re
 
 def test_redeliver_says_why_not(empty_redis: redis.Redis) -> None:
     def task(**fields: str) -> str:
-        empty_redis.delete("denzel:task:x")
-        empty_redis.hset("denzel:task:x", mapping={"mode": "async", "callback_uri": "http://x/", **fields})
+        empty_redis.delete("denzel/tested:task:x")
+        empty_redis.hset("denzel/tested:task:x", mapping={"mode": "async", "callback_uri": "http://x/", **fields})
         return callbacks.redeliver(empty_redis, "x")
 
     assert callbacks.redeliver(empty_redis, "x") == "unknown"
     assert task(status="STARTED") == "not ended"
     assert task(status="SUCCESS", callback_uri="") == "no callback"
     assert task(status="SUCCESS", mode="sync") == "no callback"
-    assert empty_redis.zcard("denzel:callbacks") == 0
+    assert empty_redis.zcard("denzel/tested:callbacks") == 0

@@ -24,7 +24,7 @@ from tests.support.services import Service
 from tests.support.waiting import eventually, eventually_on_loop
 
 ADD = Script("return {ARGV[1], ARGV[2], now}")
-CHANNEL = "denzel:replies:test"
+CHANNEL = "denzel/tested:replies:test"
 
 
 class Listener:
@@ -189,17 +189,17 @@ def test_a_worker_waits_on_a_list(redis_service: Service) -> None:
     worker, other = (WorkerConnection(redis_service.redis_url) for _ in range(2))
 
     def wait(seconds: float) -> bytes | None:
-        worker.begin_wait("denzel:hand:x", seconds)
+        worker.begin_wait("denzel/tested:hand:x", seconds)
         return worker.end_wait()
 
     began = time.monotonic()
     assert wait(0.1) is None
     assert time.monotonic() - began >= 0.1
-    redis_service.redis.lpush("denzel:hand:x", b"first")
+    redis_service.redis.lpush("denzel/tested:hand:x", b"first")
     assert wait(5) == b"first"
 
     number = worker.client_id
-    worker.begin_wait("denzel:hand:x", 20)
+    worker.begin_wait("denzel/tested:hand:x", 20)
     other.unblock(number)
     assert worker.end_wait() is None
     assert time.monotonic() - began < 10

@@ -45,7 +45,7 @@ def test_submit_follows_the_live_setting(
     tasks: Tasks, live: str | None, default: float, asked: str, kept: str, answer: float
 ) -> None:
     if live:
-        tasks.redis.set("synchronous_timeout", live)
+        tasks.redis.set("denzel/tested:synchronous_timeout", live)
     assert tasks.submit("a", mode=asked, default=default)[0] == answer
     assert tasks.record("a")["mode"] == kept
     assert tasks.call(store.response_timeout, default) == (float(live) if live else default)
@@ -136,7 +136,7 @@ def test_a_detached_task_is_polled_and_nobody_is_called(tasks: Tasks, heard: Any
     tasks.work("token", success("a"))
     tasks.work("token", success("b"))
     assert heard() == []
-    assert tasks.redis.zcard("denzel:callbacks") == 0
+    assert tasks.redis.zcard("denzel/tested:callbacks") == 0
     for task_id in "ab":
         assert tasks.record(task_id)["mode"] == "poll"
         assert tasks.expiry(task_id) > 60
@@ -187,7 +187,7 @@ def test_a_cancelled_task_frees_its_place_and_tells_who_waits(tasks: Tasks, hear
 def test_a_cancelled_task_is_called_back(tasks: Tasks) -> None:
     tasks.submit("a", mode="async", uri="http://x/")
     tasks.cancel("a")
-    assert tasks.redis.zrange("denzel:callbacks", 0, -1) == [b"a"]
+    assert tasks.redis.zrange("denzel/tested:callbacks", 0, -1) == [b"a"]
 
 
 def test_cancelling_names_the_process_that_runs_nothing_else(tasks: Tasks, heard: Any) -> None:
@@ -196,7 +196,7 @@ def test_cancelling_names_the_process_that_runs_nothing_else(tasks: Tasks, heard
     tasks.work("merged", most=2)
     for task_id in "abc":
         assert tasks.cancel(task_id) == "STARTED"
-    assert heard() == [("denzel:cancelled", "alone a")]
+    assert heard() == [("denzel/tested:cancelled", "alone a")]
     tasks.work("alone", success("a"))
     tasks.work("merged", success("b"), failure("c"))
     assert {tasks.record(task_id)["status"] for task_id in "abc"} == {"REVOKED"}
@@ -219,9 +219,9 @@ def test_a_delayed_task_can_be_cancelled(tasks: Tasks) -> None:
     for _ in range(2):
         tasks.work("token")
         tasks.release("token")
-    assert tasks.redis.zcard("denzel:delayed") == 1
+    assert tasks.redis.zcard("denzel/tested:delayed") == 1
     assert tasks.cancel("a") == "PENDING"
-    assert tasks.redis.zcard("denzel:delayed") == 0
+    assert tasks.redis.zcard("denzel/tested:delayed") == 0
 
 
 # ---- The rest --------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_a_client_that_goes_ends_its_wait(run: Callable) -> None:  # noqa: F811
         queue.executor.withdraw(queue.task_id)
         assert await answer is GONE
         await queue.executor._withdrawals.stop()
-        assert queue.redis.llen("denzel:waiting") == 0
+        assert queue.redis.llen("denzel/tested:waiting") == 0
 
     run(test)
 
@@ -60,7 +60,7 @@ def test_a_client_that_goes_before_its_task_is_stored(run: Callable) -> None:  #
             assert await answer is GONE
             await asyncio.sleep(0.1)
             await queue.executor._withdrawals.stop()
-            assert queue.redis.llen("denzel:waiting") == 0
+            assert queue.redis.llen("denzel/tested:waiting") == 0
 
     run(test)
 

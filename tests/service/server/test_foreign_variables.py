@@ -32,7 +32,7 @@ def test_the_services_work(new_service: Callable[..., Service]) -> None:
     assert service.predict({"data": {"a": 1}}).status_code == 200
     task_id = service.submit({"data": {"a": 1}})
     assert service.wait(task_id)["status"] == "SUCCESS"
-    assert service.redis.exists("_kombu.binding.denzel")
+    assert service.redis.exists(f"{service.prefix}_kombu.binding.denzel.tested")
 
 
 @pytest.mark.parametrize("name", ["api", "denzel", "monitor", "redis"])

@@ -26,7 +26,7 @@ def test_a_request_in_flight_is_answered_before_the_api_ends(waiting: Service) -
     answers: list = []
     client = threading.Thread(target=lambda: answers.append(waiting.predict({"a": 1}, prefer="wait=1")))
     client.start()
-    eventually(lambda: waiting.redis.keys("denzel:task:*"), "the task is there")
+    eventually(lambda: waiting.redis.keys("denzel/tested:task:*"), "the task is there")
     assert waiting.stop("api") == 0
     client.join()
     assert answers[0].status_code == 202

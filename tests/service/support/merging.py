@@ -50,7 +50,7 @@ def frozen(service: Service) -> int | None:
     [process] = service.predictors()
     os.kill(process, signal.SIGSTOP)
     eventually(lambda: is_stopped(process), "it is frozen")
-    if not service.redis.exists("denzel:idle:3"):
+    if not service.redis.exists("denzel/tested:idle:3"):
         return process
     os.kill(process, signal.SIGCONT)
     return None

@@ -88,11 +88,11 @@ class Sending:
         for task_id in ids:
             record = {"status": "SUCCESS", "mode": "async", "result": json.dumps({"id": task_id}), "accepted": now,
                       "ended": now, "callback_uri": uri, **fields}  # fmt: skip
-            pipeline.hset(f"denzel:task:{task_id}", mapping=record)
-            pipeline.expire(f"denzel:task:{task_id}", 86_400)
-            pipeline.zadd("denzel:callbacks", {task_id: now + due})
+            pipeline.hset(f"denzel/tested:task:{task_id}", mapping=record)
+            pipeline.expire(f"denzel/tested:task:{task_id}", 86_400)
+            pipeline.zadd("denzel/tested:callbacks", {task_id: now + due})
         if wake:
-            pipeline.publish("denzel:callbacks:wake", "")
+            pipeline.publish("denzel/tested:callbacks:wake", "")
         pipeline.execute()
         return ids
 
@@ -100,9 +100,9 @@ class Sending:
         """So many retries (a multiple of 1000) that are not due for an hour."""
         script = """
         for i = ARGV[2], ARGV[2] + 999 do
-            redis.call('HSET', 'denzel:task:' .. i, 'status', 'SUCCESS', 'mode', 'async', 'result', '{}',
+            redis.call('HSET', 'denzel/tested:task:' .. i, 'status', 'SUCCESS', 'mode', 'async', 'result', '{}',
                        'callback_uri', ARGV[1], 'callback', '{"state": "pending", "attempts": 9}')
-            redis.call('ZADD', 'denzel:callbacks', ARGV[3] + i / 1000, i)
+            redis.call('ZADD', 'denzel/tested:callbacks', ARGV[3] + i / 1000, i)
         end
         """
         for first in range(1, count, 1000):
@@ -110,7 +110,7 @@ class Sending:
 
     def state(self, task_id: str) -> dict[str, Any]:
         """How a delivery stands."""
-        return json.loads(self.redis.hget(f"denzel:task:{task_id}", "callback") or "{}")
+        return json.loads(self.redis.hget(f"denzel/tested:task:{task_id}", "callback") or "{}")
 
     def wait(self, task_id: str, timeout: float = 15.0, **wanted: Any) -> dict[str, Any]:
         """How a delivery stands, once it stands so."""
@@ -123,9 +123,9 @@ class Sending:
 
     def make_due(self, task_id: str) -> None:
         """Let the time pass until a retry."""
-        self.redis.zadd("denzel:callbacks", {task_id: time.time()}, xx=True)
-        self.redis.publish("denzel:callbacks:wake", "")
+        self.redis.zadd("denzel/tested:callbacks", {task_id: time.time()}, xx=True)
+        self.redis.publish("denzel/tested:callbacks:wake", "")
 
     def left(self) -> int:
         """Callbacks that have not ended."""
-        return self.redis.zcard("denzel:callbacks")
+        return self.redis.zcard("denzel/tested:callbacks")

@@ -75,15 +75,17 @@ class Tasks:
         return self.call(store.cancel, TERMS, task_id)
 
     def record(self, task_id: str) -> dict[str, str]:
-        return {key.decode(): value.decode() for key, value in self.redis.hgetall(f"denzel:task:{task_id}").items()}
+        return {
+            key.decode(): value.decode() for key, value in self.redis.hgetall(f"denzel/tested:task:{task_id}").items()
+        }
 
     def expiry(self, task_id: str) -> int:
-        return self.redis.ttl(f"denzel:task:{task_id}")
+        return self.redis.ttl(f"denzel/tested:task:{task_id}")
 
     @property
     def waiting(self) -> list[str]:
         """The ids that wait, the next one first."""
-        return [task_id.decode() for task_id in reversed(self.redis.lrange("denzel:waiting", 0, -1))]
+        return [task_id.decode() for task_id in reversed(self.redis.lrange("denzel/tested:waiting", 0, -1))]
 
     @property
     def tickets(self) -> int:

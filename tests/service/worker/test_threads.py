@@ -158,4 +158,6 @@ def test_no_name_of_a_process_is_taken_twice(new_service: Callable[..., Service]
         assert len(names) == life
         os.kill(pid, 9)
         eventually(lambda pid=pid: service.predictors() not in ([], [pid]), "the process is started again")
-    assert json.loads(service.redis.hgetall("denzel:nodes")[b"worker@tested"].partition(b" ")[2])["processes"] == 1
+    assert (
+        json.loads(service.redis.hgetall("denzel/tested:nodes")[b"worker@tested"].partition(b" ")[2])["processes"] == 1
+    )

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from commands.containers import checks, permissions
 from commands.containers.build import build
 from commands.containers.until_ready import wait_until_ready
-from commands.shared import client_key
+from commands.shared import client_key, redis_data
 from commands.shared.arguments import address, parse_arguments, port
 from commands.shared.checks import keys_or_meant
-from commands.shared.docker import compose, containers, require_docker, require_own
+from commands.shared.docker import compose, containers, last_lines, require_docker, require_own
 from commands.shared.env import listening, monitor_host, read_env, update_env
 from commands.shared.ports import port_taken, url
 from commands.shared.project import CommandError
@@ -124,6 +124,9 @@ def _free_port(host: str, after: int, others: set[int]) -> int:
 def up(*services: str) -> None:
     """Create what is missing, replace what has changed, start everything, or these and what they depend on."""
     if compose("up", "--detach", "--no-build", "--remove-orphans", *services) != 0:
+        is_well = any(container.health == "healthy" for container in containers().get("redis", []))
+        if cause := "" if is_well else redis_data.problem(last_lines("redis")):
+            raise CommandError(f'{cause}\nThen: "make start".')
         raise CommandError(
             'The containers could not be started: the lines above say why. Correct it, then run "make start".'
         )

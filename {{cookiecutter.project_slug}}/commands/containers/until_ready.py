@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from commands.shared import advice
+from commands.shared import advice, redis_data
 from commands.shared.docker import containers, last_lines
 from commands.shared.project import CommandError
 from commands.shared.readiness import fetch_ready, indented, launch_timeout, worker_states
@@ -85,6 +85,8 @@ def _timed_out(document: dict[str, Any] | None, waiting_for: str, limit: float) 
 def _check_crashes() -> None:
     for service, found in containers().items():
         if any(container.restarts >= _CRASHES for container in found):
+            if service == "redis" and (cause := redis_data.problem(last_lines(service))):
+                raise CommandError(f'{cause}\nThen: "make start".')
             raise CommandError(
                 f"The service {service} keeps ending. Its last lines:\n{indented(last_lines(service))}\n"
                 'The containers stay: correct this, then run "make restart". '

@@ -21,7 +21,8 @@ from commands.local.dev_edits import Watch, dev_place, in_short, in_thread, take
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
 from commands.local.venv import VENV
-from commands.shared import advice, client_key
+from commands.shared import advice, client_key, redis_data
+from commands.shared.env import project_name
 from commands.shared.ports import url
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.readiness import fetch_ready
@@ -84,7 +85,7 @@ class Dev:
             "PYTHONUNBUFFERED": "1",
             "API_LISTENS_ON": "",
             "API_KEYS_FILE": str(client_key.FILE),
-            "PROJECT_SLUG": settings.get("PROJECT_SLUG") or settings.get("COMPOSE_PROJECT_NAME") or ROOT.name,
+            "PROJECT_SLUG": project_name(settings),
             "API_BIND": f"{bracketed}:{self.ports['API_PORT']}",
             "MONITOR_BIND_HOST": "127.0.0.1",
             "MONITOR_PORT": str(self.ports["MONITOR_PORT"]),
@@ -274,8 +275,8 @@ class Dev:
         if answers or self.stop.is_set():
             return
         self.reason = f"{self.redis.server.version} does not start, see above."
-        if not any("FATAL CONFIG" in line for line in self.last_lines["redis"]):
-            self.reason += f" If its data is of another version: rm -r {DATA.relative_to(ROOT)}"
+        if cause := redis_data.problem("\n".join(self.last_lines["redis"])):
+            self.reason += f"\n{cause}"
         self.stop.set()
 
     async def _stop_everything(self) -> None:

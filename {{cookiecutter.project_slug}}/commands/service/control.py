@@ -6,7 +6,7 @@ import subprocess
 
 from commands.shared.arguments import choice, parse_arguments, positive_number
 from commands.shared.docker import compose_output, require_created
-from commands.shared.env import read_env, shell_environment
+from commands.shared.env import project_name, read_env, shell_environment
 from commands.shared.project import ROOT, CommandError
 from commands.shared.running import launched, running_dev
 from commands.shared.screen import say
@@ -83,7 +83,7 @@ def _control(*words: str, services: tuple[str, ...] = ("api",)) -> subprocess.Co
         CommandError: nothing runs.
     """
     if not launched() and (dev := running_dev()):
-        where = {"REDIS_URL": dev["redis_url"]}
+        where = {"REDIS_URL": dev["redis_url"], "PROJECT_SLUG": project_name(read_env())}
         if dev["services"] == ["api"]:
             where["EXECUTOR"] = "inline"
         return subprocess.run(

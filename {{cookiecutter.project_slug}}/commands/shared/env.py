@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def read_env() -> dict[str, str]:
         return dotenv.parse(text, os.environ)
     except dotenv.Malformed as error:
         raise CommandError(f"{ENV_FILE}, line {error.line}: {error}.") from None
+
+
+def project_name(values: Mapping[str, str]) -> str:
+    """The name that the services get as PROJECT_SLUG, where no container says it."""
+    return values.get("PROJECT_SLUG") or values.get("COMPOSE_PROJECT_NAME") or ROOT.name
 
 
 def own_variables() -> dict[str, str]:

@@ -27,4 +27,4 @@ def _with_secret(line: str) -> str:
         return line
     if name == "CALLBACK_SECRET":  # the form of the Standard Webhooks
         return f"{name}=whsec_{base64.b64encode(secrets.token_bytes(36)).decode()}"
-    return f"{name}={secrets.token_hex(24)}"
+    return f"{name}={secrets.token_hex(12 if name == 'PROJECT_ID' else 24)}"

@@ -101,7 +101,7 @@ def _create_executor(
     from denzel.queue.executor import QueueExecutor
     from denzel.queue.totals import QueueFigures
 
-    executor = given or QueueExecutor(settings)
+    executor = given or QueueExecutor.of_service(settings)
     return executor, QueueFigures(settings, executor.readiness) if settings.metrics == "on" else None
 
 

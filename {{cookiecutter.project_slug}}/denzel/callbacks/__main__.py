@@ -21,6 +21,7 @@ from denzel.callbacks.sender import Sender
 from denzel.log.configure import configure
 from denzel.metrics.counts import COUNTS
 from denzel.processes import die_with_parent
+from denzel.queue import owner
 from denzel.settings import Settings, get_settings
 from denzel.tracing import switch
 from denzel.tracing.spans import Spans
@@ -29,7 +30,11 @@ from denzel.tracing.spans import Spans
 async def serve(settings: Settings, policy: CallbackPolicy, sender: Sender, spans: Spans) -> None:
     """Deliver callbacks until SIGTERM or SIGINT."""
     client = redis.Redis.from_url(
-        settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+        settings.redis_url,
+        redis_connect_func=owner.connected_async,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        retry=Retry(NoBackoff(), 0),
     )
     async with sender:
         span, expires = settings.callback_retry_span, settings.result_expires

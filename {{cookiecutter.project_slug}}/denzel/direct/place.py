@@ -26,7 +26,8 @@ def folder_of(settings: Settings) -> Path | None:
     """The folder, made where it is not there; None where the direct way is off or cannot be had."""
     if settings.direct != "on":
         return None
-    identity = f"{frames.VERSION} {settings.project_slug} {_place_of(settings.redis_url)} {os.getuid()}"
+    service = f"{settings.project_slug} {settings.project_id} {_place_of(settings.redis_url)}"
+    identity = f"{frames.VERSION} {service} {os.getuid()}"
     folder = Path(settings.direct_folder) / hashlib.sha256(identity.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -11,6 +11,7 @@ from celery.bin.celery import main as celery
 
 from denzel.log.configure import configure
 from denzel.monitor import pages
+from denzel.queue import owner
 from denzel.settings import get_settings
 
 
@@ -19,6 +20,7 @@ def main() -> None:
     settings = get_settings()
     if settings.log_format == "json":  # as text it is Flower's own
         configure(settings, "monitor")
+    owner.check_at_start(settings)
     pages.install()
     sys.argv = ["celery", "--app", "denzel.queue.broker", "flower", *sys.argv[1:]]
     sys.exit(celery())

@@ -17,7 +17,7 @@ from flower.views.monitor import Metrics as FlowerMetrics
 from redis import asyncio as redis
 from tornado.web import URLSpec, authenticated
 
-from denzel.queue import figures, keys
+from denzel.queue import figures, keys, owner
 from denzel.settings import get_settings
 
 _PAGE, _LENGTHS, _METRICS = "/broker", "/api/queues/length", "/metrics"
@@ -37,7 +37,9 @@ class Queue:
     async def queues(self, _: Iterable[str]) -> list[dict[str, Any]]:
         """The one queue, in the words of RabbitMQ's management; raises RedisError, OSError."""
         settings = get_settings()
-        async with redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=1) as client:
+        async with redis.Redis.from_url(
+            settings.redis_url, redis_connect_func=owner.connected_async, socket_timeout=2, socket_connect_timeout=1
+        ) as client:
             found = await figures.read(client)
         return [
             {

@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from denzel.queue import keys
+from denzel.queue import keys, owner
 from denzel.queue.pubsub import ASK_EVERY
 
 log = logging.getLogger("denzel.api")
@@ -53,7 +53,12 @@ class ApiConnection:
     ) -> None:
         self.response: bytes | None = _UNKNOWN
         self._pool = redis.ConnectionPool.from_url(
-            url, protocol=3, socket_timeout=5, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+            url,
+            protocol=3,
+            redis_connect_func=owner.connected_async,
+            socket_timeout=5,
+            socket_connect_timeout=1,
+            retry=Retry(NoBackoff(), 0),
         )
         self._channel = channel
         self._on_message = on_message
@@ -132,6 +137,8 @@ class ApiConnection:
         """The connection that is made now; raises why it cannot be made."""
         self._wanted.set()
         problem = await asyncio.shield(self._tried)
+        if isinstance(problem, owner.OtherProjectError):
+            raise problem
         if problem is not None or self._wire is None:
             raise ConnectionError(str(problem or "the connection broke at once"))
         return self._wire

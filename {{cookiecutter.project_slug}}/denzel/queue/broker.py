@@ -56,7 +56,11 @@ def create_celery(settings: Settings) -> Celery:
     app = Celery("denzel", broker=_kombu_url(settings.broker_url), fixups=[])
     app.amqp.Connection = _Broker
     app.conf.update(
+        # Queues and exchanges of this project alone: a broker may serve others, too.
         task_default_queue=keys.QUEUE,
+        control_exchange=keys.QUEUE,
+        event_exchange=f"{keys.QUEUE}.events",
+        event_queue_prefix=f"{keys.QUEUE}.events",
         task_serializer="plainjson",
         accept_content=["plainjson"],
         result_serializer="plainjson",
@@ -81,6 +85,7 @@ def create_celery(settings: Settings) -> Celery:
     )
     if settings.broker_is_redis:
         app.conf.broker_transport_options = {
+            "global_keyprefix": keys.PREFIX,
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from denzel.queue.owner import OtherProjectError
+
 
 def reason_of(error: BaseException) -> str:
     """The reason, without a full stop."""
+    if isinstance(error, OtherProjectError):
+        return str(error)
     if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
         return "Redis is full (REDIS_MAXMEMORY in .env); there will be room when results have expired"
     if "read only replica" in str(error):

@@ -34,7 +34,7 @@ class QueueSettings:
 def queue_settings(settings: Settings) -> QueueSettings:
     """What the store's scripts need to know."""
     return QueueSettings(
-        ticket_queue=keys.QUEUE if settings.tickets_in_redis else "",
+        ticket_queue=keys.TICKETS if settings.tickets_in_redis else "",
         ticket=ticket_message(),
         sync_expires=settings.sync_result_expires,
         expires=settings.result_expires,

@@ -15,16 +15,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from redis import asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from denzel.metrics import machine, recent
 from denzel.metrics.counts import COUNTS
 from denzel.metrics.figures import Known
 from denzel.metrics.pages import Pages
-from denzel.queue import keys
+from denzel.queue import keys, owner
 from denzel.queue.scripts import script
 from denzel.settings import Settings
 
@@ -75,12 +72,7 @@ class QueueFigures:
 
     async def start(self) -> None:
         self._pages = COUNTS.share()
-        self._client = redis.Redis.from_url(
-            self._settings.redis_url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=1,
-            retry=Retry(NoBackoff(), 1),
-        )
+        self._client = owner.api_client(self._settings.redis_url, PATIENCE)
         self._passing_on = asyncio.create_task(self._pass_on())
 
     async def stop(self) -> None:

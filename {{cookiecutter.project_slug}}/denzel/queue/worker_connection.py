@@ -15,6 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
+from denzel.queue import owner
+
 # Seconds until an answer must have come; blocking commands wait for less.
 _PATIENCE = 10.0
 
@@ -28,7 +30,11 @@ class WorkerConnection:
     def __init__(self, url: str) -> None:
         self.url = url
         self._pool = redis.ConnectionPool.from_url(
-            url, socket_timeout=_PATIENCE, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+            url,
+            redis_connect_func=owner.connected,
+            socket_timeout=_PATIENCE,
+            socket_connect_timeout=5,
+            retry=Retry(NoBackoff(), 0),
         )
         self._connection: Any = None
         self._client_id = 0

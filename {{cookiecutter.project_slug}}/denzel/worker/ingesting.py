@@ -28,7 +28,7 @@ from denzel.log.configure import WITH_PROCESS, configure
 from denzel.pipeline import errors
 from denzel.pipeline.loading import import_training
 from denzel.processes import die_with_parent
-from denzel.queue import ingesting
+from denzel.queue import ingesting, owner
 from denzel.queue.broker import app
 from denzel.settings import Settings, get_settings
 from denzel.worker.monitoring import BusyHeartbeats
@@ -49,7 +49,9 @@ def main() -> None:
     configure(settings, "denzel", text=WITH_PROCESS)
     with contextlib.suppress(OSError):
         os.nice(_NICE)
-    client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=2)
+    client = redis.Redis.from_url(
+        settings.redis_url, redis_connect_func=owner.connected, socket_timeout=5, socket_connect_timeout=2
+    )
     claim = ingesting.claim(client, int(settings.result_expires))
     if claim:
         about.PROCESS.about = [(claim.id, "")]

@@ -15,6 +15,7 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from denzel.queue import keys
+from denzel.queue.owner import OtherProjectError
 
 log = logging.getLogger("denzel.supervisor")
 
@@ -38,7 +39,11 @@ class NodeName:
         self._owner = f"{socket.gethostname()}:{os.getcwd()}"
 
     async def claim(self) -> str:
-        """Wait for Redis and for the first free name; it is held from now for as long as `hold` is called."""
+        """Wait for Redis and for the first free name; it is held from now for as long as `hold` is called.
+
+        Raises:
+            OtherProjectError: the names in this Redis belong to another project.
+        """
         number, watched = 1, 0
         while True:
             self._name = f"worker@{self._slug}" if number == 1 else f"worker-{number}@{self._slug}"
@@ -46,6 +51,8 @@ class NodeName:
                 if await self.hold():
                     return self._name
                 left = await self._redis.pttl(keys.NODE + self._name)
+            except OtherProjectError:
+                raise
             except (RedisError, OSError) as error:
                 log.warning("Waiting for Redis: %s", error)
                 await asyncio.sleep(1)

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from denzel.pipeline.speed import speed_of_all
 from denzel.processes import die_with_parent, free_memory
-from denzel.queue import nodes
+from denzel.queue import keys, nodes, owner
 from denzel.queue.broker import send_ticket
 from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings, get_settings
@@ -50,7 +50,9 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._redis = redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
+        self._redis = redis.Redis.from_url(
+            settings.redis_url, redis_connect_func=owner.connected_async, socket_timeout=2, socket_connect_timeout=2
+        )
         self._queue_settings = queue_settings(settings)
         self._node_name = NodeName(self._redis, settings.project_slug)
         self._predictors: list[Child] = []
@@ -317,6 +319,7 @@ def main(settings: Settings | None = None) -> Any:
     die_with_parent()
     settings = settings or get_settings()
     configure_logging(settings)
+    owner.check_at_start(settings)
     asyncio.run(Supervisor(settings).run())
 
 

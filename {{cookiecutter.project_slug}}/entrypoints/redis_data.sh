@@ -1,0 +1,114 @@
+#!/bin/sh
+# Sourced by redis.sh, in the folder of Redis' data: whether this server can go on with them, and how they are made
+# readable again. Nothing here deletes data: what they were before a repair stays in a folder beside.
+
+# Ends this script with the reason why Redis cannot start.
+refuse() {
+  echo "REDIS CANNOT START: $1" >&2
+  exit 1
+}
+
+# Ends this script as a file or folder is another user's.
+foreign() {
+  refuse "its data in $REDIS_DIR belong to user $(owner_of "$1"), and this one is $(id -u). To correct that: make repair"
+}
+
+# Refuses data that are another user's, of a newer server, or end in zeros: Redis would say less, or begin with none.
+check_data() {
+  for file in . written-by appendonly.aof appendonlydir appendonlydir/*; do
+    if [ -e "$file" ] && { [ ! -r "$file" ] || [ ! -w "$file" ]; }; then
+      foreign "$file"
+    fi
+  done
+  now=$(version_of_server) written=$(cat written-by 2>/dev/null || true)
+  # Before 7.0 Redis does not know this folder.
+  if [ -d appendonlydir ] && [ -z "$written" ]; then written="${now% *} 7.0"; fi
+  if [ "${now% *}" = "${written% *}" ] && [ "$now" != "$written" ] && [ "$(oldest "$now" "$written")" = "${now#* }" ]; then
+    refuse "its data in $PWD are of $written, which $now cannot read. They stay as they are: start $written or a newer one \
+(REDIS_IMAGE in .env; for make dev the redis-server on PATH)"
+  fi
+  for file in appendonly.aof appendonlydir/*.incr.aof; do
+    if [ -s "$file" ] && [ "$(tail -c 9 "$file" | tr -d '\0' | wc -c)" -eq 0 ]; then
+      refuse "its data in $PWD end in zeros, as after a power cut ($file). To make them readable: make repair"
+    fi
+  done
+}
+
+# Notes which server writes from now on.
+note_writer() {
+  now=$(version_of_server)
+  if [ "$(cat written-by 2>/dev/null)" != "$now" ]; then
+    { echo "$now" >written-by.new && mv written-by.new written-by; } || echo "The disk of $PWD seems to be full." >&2
+  fi
+}
+
+# Makes the data readable, and says what was done.
+repair_data() {
+  give_to_owner
+  file=$(data_file)
+  if [ -z "$file" ]; then
+    echo "There are no data of Redis in $PWD: nothing to repair."
+    return
+  fi
+  if (check_data) 2>/dev/null && check_aof "$file" >/dev/null; then
+    echo "The data of Redis in $PWD are whole: nothing to repair."
+    return
+  fi
+  if told=$( (check_data) 2>&1 | grep -E 'belong to|cannot read'); then
+    told=${told#REDIS CANNOT START: }
+    case $told in *'make repair') told="${told%make repair}sudo chown -R $(id -u) '$PWD'" ;; esac
+    refuse "$told"
+  fi
+  copy="before-repair-$(date -u +%Y%m%d-%H%M%S)"
+  mkdir "$copy" && cp -pR "${file%%/*}" "$copy/" || refuse "its data could not be copied into $PWD/$copy: nothing is changed"
+  if ! check_aof --fix "$file" >/dev/null; then
+    for part in appendonlydir/*.incr.aof; do check_aof --fix "$part" >/dev/null || true; done
+    if ! check_aof "$file" >/dev/null; then # what was written anew last is not readable: what came after it is
+      sed '/ type b$/d' "$file" >"$file.new" && mv "$file.new" "$file"
+    fi
+    check_aof "$file" || refuse "its data in $PWD cannot be repaired; what they were before is in $copy there"
+  fi
+  give_to_owner
+  echo "The data of Redis in $PWD are readable again. What they were before is in $copy there, for you to remove."
+}
+
+owner_of() {
+  # shellcheck disable=SC2012 # of one file, whose name is not looked at
+  ls -ldn "$1" | awk '{print $3}'
+}
+
+# As root of a container: the data belong to the user that Redis has there.
+give_to_owner() {
+  if [ -n "${REDIS_OWNER:-}" ]; then chown -R "$REDIS_OWNER" .; fi
+}
+
+# The kind and version of the server, as "Redis 8.2".
+version_of_server() {
+  "$server" --version | sed -En 's/^(Redis|Valkey) server v=([0-9]+\.[0-9]+).*/\1 \2/p'
+}
+
+# The older one of two versions, without its kind.
+oldest() {
+  printf '%s\n%s\n' "${1#* }" "${2#* }" | sort -t . -k 1,1n -k 2,2n | head -n 1
+}
+
+# What Redis reads at its start; empty where there is nothing.
+data_file() {
+  for file in appendonlydir/appendonly.aof.manifest appendonly.aof; do
+    if [ -e "$file" ]; then
+      echo "$file"
+      return
+    fi
+  done
+}
+
+# Checks such a file, by the server's program: it does that under another name.
+check_aof() {
+  tools=$(mktemp -d)
+  ln -s "$(command -v "$server")" "$tools/redis-check-aof"
+  answer=0
+  yes | "$tools/redis-check-aof" "$@" >"$tools/said" 2>&1 || answer=$?
+  tail -n 3 "$tools/said"
+  rm -r "$tools"
+  return "$answer"
+}
