@@ -13,7 +13,12 @@ from tests.support.bakery import bake
 
 @pytest.mark.parametrize(("tier", "keys"), [("inline", False), ("local", False), ("inline", True), ("local", True)])
 def test_those_of_the_iris_example_pass(
-    iris: Path, pytester: pytest.Pytester, clean_environment: Path, monkeypatch: pytest.MonkeyPatch, tier: str, keys: bool
+    iris: Path,
+    pytester: pytest.Pytester,
+    clean_environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tier: str,
+    keys: bool,
 ) -> None:
     """Where the project asks its clients for keys, too: the services of its tests are reached by them alone."""
     shutil.copytree(iris, pytester.path / "iris")

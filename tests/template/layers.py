@@ -38,6 +38,7 @@ ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing":
 # What the commands, which run before anything is installed, may import.
 STANDARD_LIBRARY_ALONE = (
     "denzel.settings",
+    "denzel.setting_values",
     "denzel.edits",
     "denzel.examples",
     "denzel.requirements",

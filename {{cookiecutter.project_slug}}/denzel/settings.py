@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from denzel import setting_values as read
 from denzel.api_keys import Keys, of_setting
 from denzel.callback_addresses import CallbackPolicy
 from denzel.listening import WITHOUT_KEYS, addresses, is_loopback, parse_hosts, parse_paths, parse_rates
@@ -20,151 +19,6 @@ from denzel.signing import read_secrets
 
 class SettingsError(ValueError):
     """One or more settings have a value that cannot be used; the message names each of them."""
-
-
-def _number(minimum: float, maximum: float, kind: type = float) -> Callable[[str], float]:
-    word = "a whole number" if kind is int else "a number"
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not minimum <= value <= maximum:
-            raise ValueError(f"expected {word} from {minimum:g} to {maximum if kind is int else f'{maximum:g}'}")
-        return value
-
-    return parse
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in allowed:
-            raise ValueError(f"expected one of: {', '.join(allowed)}")
-        return text.lower()
-
-    return parse
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        parts = urlsplit(text)
-        if parts.scheme not in schemes or not (parts.hostname or parts.path):
-            raise ValueError(f"expected a URL that starts with one of: {', '.join(f'{s}://' for s in schemes)}")
-        return text
-
-    return parse
-
-
-def _url_of_a_service(text: str) -> str:
-    """Where a service is reached by HTTP, maybe below a path; empty: nowhere is named."""
-    try:
-        parts = urlsplit(text)
-        CallbackPolicy(allow=parts.netloc)  # which also looks at the port
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not set(text) & set("?#@,")
-    except ValueError:
-        good = False
-    if text and not good:
-        raise ValueError("expected a URL such as http://api:8000, without user, query and fragment")
-    return text
-
-
-def _proxy(text: str) -> str:
-    """An HTTP proxy, maybe with a user and a password; empty: none."""
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and parts.path in ("", "/")
-    except ValueError:
-        good = False
-    if text and not good:
-        raise ValueError("expected an HTTP proxy such as http://proxy:3128 or http://user:password@proxy:3128")
-    return text
-
-
-def _switch(text: str) -> bool:
-    """1 or 0; on and off, yes and no, true and false mean the same."""
-    if text.lower() in ("1", "on", "yes", "true"):
-        return True
-    if text.lower() in ("0", "off", "no", "false"):
-        return False
-    raise ValueError("expected 1 or 0")
-
-
-def _origins(text: str) -> str:
-    """Origins of web pages as browsers send them, separated by commas; `*` is any."""
-    origins = []
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        expected = f"expected origins such as https://app.example.com or http://localhost:3000, or *, not {entry!r}"
-        try:
-            parts = urlsplit(entry.lower())
-            host, port = (parts.hostname or "").encode("idna").decode(), parts.port
-        except ValueError:  # UnicodeError is one
-            raise ValueError(expected) from None
-        if entry == "*":
-            origins.append(entry)
-        elif not re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) or not re.fullmatch(r"[a-z0-9._:-]+", host):
-            raise ValueError(expected)
-        elif parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError(f"{expected}: nothing may follow the host and its port")
-        else:
-            host = f"[{host}]" if ":" in host else host
-            usual = port is None or (parts.scheme, port) in (("http", 80), ("https", 443))
-            origins.append(f"{parts.scheme}://{host}" if usual else f"{parts.scheme}://{host}:{port}")
-    return ",".join(origins)
-
-
-def _certificates(text: str) -> str:
-    """The absolute path of a file of certificates (PEM); a relative one begins at the project's folder."""
-    if not text:
-        return text
-    path = Path(__file__).resolve().parents[1] / text
-    try:
-        ssl.create_default_context(cafile=str(path))
-    except ssl.SSLError:
-        raise ValueError("this file holds no certificate (-----BEGIN CERTIFICATE-----)") from None
-    except OSError as error:
-        raise ValueError(f"this file cannot be read: {error.strerror} (containers have what lies in app/)") from None
-    return str(path)
-
-
-def _identity(text: str) -> str:
-    """What tells projects of one name apart; it stands in names at the broker."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", text):
-        raise ValueError("expected at most 64 letters, digits, - and _")
-    return text
-
-
-def _folder(text: str) -> str:
-    """The absolute path of a folder: user code may change the working directory later."""
-    return str(Path(text).absolute())
-
-
-def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Text that `check` raises no ValueError for."""
-
-    def parse(text: str) -> str:
-        check(text)
-        return text
-
-    return parse
-
-
-class Automatic(int):
-    """A number that the service has found by itself, as the setting says auto."""
-
-
-def _number_or_auto(automatic: Callable[[], int]) -> Callable[[str], int]:
-    """A number from 1 to 1024; auto: what the function finds."""
-
-    def parse(text: str) -> int:
-        if text.strip().lower() == "auto":
-            return Automatic(automatic())
-        try:
-            return int(_number(1, 1024, int)(text))
-        except ValueError as error:
-            raise ValueError(f"{error}, or auto") from None
-
-    return parse
 
 
 def available_cores() -> int:
@@ -194,79 +48,83 @@ _DAY = 86_400
 
 # field -> (default, parser). An unset or empty variable means the default.
 _TABLE: dict[str, tuple[str, Callable]] = {
-    "redis_url": ("redis://127.0.0.1:6379/0", _url(*_REDIS)),
-    "callbacks_redis_url": ("", _checked_by(lambda text: text and _url(*_REDIS)(text))),  # empty: redis_url
-    "broker_url": ("", _url(*_REDIS, "amqp", "amqps")),
+    "redis_url": ("redis://127.0.0.1:6379/0", read.url(*_REDIS)),
+    "callbacks_redis_url": ("", read.checked_by(lambda text: text and read.url(*_REDIS)(text))),  # empty: redis_url
+    "broker_url": ("", read.url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
-    "project_id": ("", _identity),
-    "executor": ("queue", _choice("queue", "inline")),
-    "direct": ("on", _choice("on", "off")),
-    "direct_folder": (".denzel/direct", _folder),
-    "sync_timeout": ("5.0", _number(0, _DAY)),
-    "max_wait": ("60", _number(0, _DAY)),
-    "max_wait_async": ("86400", _number(1, 10**8)),
-    "max_body_bytes": ("10485760", _number(1, 2**31, int)),
-    "max_values": ("500000", _number(1_000, 10**9, int)),
-    "max_ids": ("100000", _number(1, 10**9, int)),
-    "api_memory": ("512000000", _number(10**7, 10**13, int)),
-    "max_batch_size": ("512", _number(1, 10**6, int)),
-    "max_queue": ("100000", _number(1, 10**9, int)),
-    "sync_result_expires": ("60", _number(1, 10**8, int)),
-    "result_expires": ("86400", _number(1, 10**8, int)),
-    "verify_timeout": ("10", _number(0.1, 3600)),
+    "project_id": ("", read.identity),
+    "executor": ("queue", read.choice("queue", "inline")),
+    "direct": ("on", read.choice("on", "off")),
+    "direct_folder": (".denzel/direct", read.folder),
+    "sync_timeout": ("5.0", read.number(0, _DAY)),
+    "max_wait": ("60", read.number(0, _DAY)),
+    "max_wait_async": ("86400", read.number(1, 10**8)),
+    "max_body_bytes": ("10485760", read.number(1, 2**31, int)),
+    "max_values": ("500000", read.number(1_000, 10**9, int)),
+    "max_ids": ("100000", read.number(1, 10**9, int)),
+    "api_memory": ("512000000", read.number(10**7, 10**13, int)),
+    "max_batch_size": ("512", read.number(1, 10**6, int)),
+    "max_queue": ("100000", read.number(1, 10**9, int)),
+    "sync_result_expires": ("60", read.number(1, 10**8, int)),
+    "result_expires": ("86400", read.number(1, 10**8, int)),
+    "verify_timeout": ("10", read.number(0.1, 3600)),
     "api_bind": ("127.0.0.1:8000", str),
-    "api_connections": ("10000", _number(1, 10**6, int)),
-    "head_timeout": ("10", _number(1, _DAY)),
-    "keepalive_timeout": ("75", _number(1, _DAY)),
-    "body_min_rate": ("1000", _number(0, 10**9)),
-    "body_timeout": ("60", _number(1, _DAY)),
-    "body_rate": ("50000", _number(0, 10**9)),
-    "send_timeout": ("30", _number(1, _DAY)),
-    "api_workers": ("auto", _number_or_auto(lambda: min(2, available_cores()))),
-    "gpu_count": ("0", _number(0, 64, int)),
-    "worker_concurrency": ("auto", _number_or_auto(available_cores)),
-    "predict_threads": ("auto", _number_or_auto(lambda: 0)),  # 0: the cores divided by the processes
-    "task_time_limit": ("3600", _number(0, 10**8)),
-    "task_soft_time_limit": ("0", _number(0, 10**8)),
-    "cancel_grace": ("5", _number(0, 10**6)),
-    "cancel_budget": ("0.1", _number(0, 1)),
-    "stop_grace": ("25", _number(0, 10**6)),
+    "api_connections": ("10000", read.number(1, 10**6, int)),
+    "head_timeout": ("10", read.number(1, _DAY)),
+    "keepalive_timeout": ("75", read.number(1, _DAY)),
+    "body_min_rate": ("1000", read.number(0, 10**9)),
+    "body_timeout": ("60", read.number(1, _DAY)),
+    "body_rate": ("50000", read.number(0, 10**9)),
+    "send_timeout": ("30", read.number(1, _DAY)),
+    "api_workers": ("auto", read.number_or_auto(lambda: min(2, available_cores()))),
+    "gpu_count": ("0", read.number(0, 64, int)),
+    "worker_concurrency": ("auto", read.number_or_auto(available_cores)),
+    "predict_threads": ("auto", read.number_or_auto(lambda: 0)),  # 0: the cores divided by the processes
+    "task_time_limit": ("3600", read.number(0, 10**8)),
+    "task_soft_time_limit": ("0", read.number(0, 10**8)),
+    "cancel_grace": ("5", read.number(0, 10**6)),
+    "cancel_budget": ("0.1", read.number(0, 1)),
+    "stop_grace": ("25", read.number(0, 10**6)),
     "api_listens_on": ("", str),  # addresses by which others reach the API; empty: that of api_bind
-    "api_keys": ("", _checked_by(of_setting)),
-    "api_keys_file": ("keys/api_keys", lambda text: _folder(text) if text else ""),  # empty: there is none
-    "api_open": ("no", _choice("yes", "no")),
+    "api_keys": ("", read.checked_by(of_setting)),
+    "api_keys_file": ("keys/api_keys", lambda text: read.folder(text) if text else ""),  # empty: there is none
+    "api_open": ("no", read.choice("yes", "no")),
     "api_rate_limit": ("", parse_rates),
     "open_paths": ("", parse_paths),
     "allowed_hosts": ("", parse_hosts),
-    "cors_origins": ("", _origins),
-    "front_page": ("on", _choice("on", "off")),
-    "docs": ("on", _choice("on", "off")),
-    "docs_inbox": ("off", _choice("on", "off")),
-    "docs_inbox_url": ("", _url_of_a_service),  # this service as the sender of callbacks reaches it; empty: by api_bind
+    "cors_origins": ("", read.origins),
+    "front_page": ("on", read.choice("on", "off")),
+    "docs": ("on", read.choice("on", "off")),
+    "docs_inbox": ("off", read.choice("on", "off")),
+    # This service as the sender of callbacks reaches it; empty: by api_bind.
+    "docs_inbox_url": ("", read.url_of_a_service),
     "monitor_url": ("", str),  # what the pages link to; `:PORT` is one of the same host
-    "callback_allow": ("", _checked_by(lambda text: CallbackPolicy(allow=text))),
-    "callback_allow_only": ("0", _switch),
-    "callback_ca": ("", _certificates),
-    "callback_proxy": ("", _proxy),
-    "callback_connections": ("100", _number(1, 100, int)),
-    "callback_retries": ("10000", _number(0, 10**9, int)),
-    "callback_ports": ("80,443,8080,8443", _checked_by(lambda text: CallbackPolicy(ports=text))),
-    "callback_secret": ("", _checked_by(read_secrets)),
-    "callback_timeout": ("15", _number(0.1, 600)),
-    "callback_retry_span": ("86400", _number(0, 10**8)),
-    "monitor_rate": ("200", _number(0, 10**6)),
-    "monitor_shows_data": ("off", _choice("on", "off")),
-    "monitor_control": ("off", _choice("on", "off")),
-    "metrics": ("on", _choice("on", "off")),
-    "log_level": ("info", _choice("debug", "info", "warning", "error")),
-    "log_format": ("text", _choice("text", "json")),
-    "log_sample": ("100", _number(0, 10**6)),
-    "log_repeats": ("20", _number(0, 10**6, int)),
+    "callback_allow": ("", read.checked_by(lambda text: CallbackPolicy(allow=text))),
+    "callback_allow_only": ("0", read.switch),
+    "callback_ca": ("", read.certificates),
+    "callback_proxy": ("", read.proxy),
+    "callback_connections": ("100", read.number(1, 100, int)),
+    "callback_retries": ("10000", read.number(0, 10**9, int)),
+    "callback_ports": ("80,443,8080,8443", read.checked_by(lambda text: CallbackPolicy(ports=text))),
+    "callback_secret": ("", read.checked_by(read_secrets)),
+    "callback_timeout": ("15", read.number(0.1, 600)),
+    "callback_retry_span": ("86400", read.number(0, 10**8)),
+    "monitor_rate": ("200", read.number(0, 10**6)),
+    "monitor_shows_data": ("off", read.choice("on", "off")),
+    "monitor_control": ("off", read.choice("on", "off")),
+    "metrics": ("on", read.choice("on", "off")),
+    "log_level": ("info", read.choice("debug", "info", "warning", "error")),
+    "log_format": ("text", read.choice("text", "json")),
+    "log_sample": ("100", read.number(0, 10**6)),
+    "log_repeats": ("20", read.number(0, 10**6, int)),
     "log_file": ("logs/worker.log", str),
-    "log_max_bytes": ("10000000", _number(10_000, 10**10, int)),
-    "log_backups": ("3", _number(0, 100, int)),
+    "log_max_bytes": ("10000000", read.number(10_000, 10**10, int)),
+    "log_backups": ("3", read.number(0, 100, int)),
     "ready_file": ("/tmp/denzel.ready", str),  # the health check reads its age
 }
+
+# Not shown, even where they are wrong.
+_SECRET = ("CALLBACK_SECRET", "CALLBACK_PROXY", "API_KEYS")
 
 # An empty value is a choice here ("none", "any port"), not a request for the default.
 _MAY_BE_EMPTY = {
@@ -425,8 +283,8 @@ class Settings:
             try:
                 values[field.name] = parse(text.strip())
             except ValueError as error:
-                secret = "://" in text or name in ("CALLBACK_SECRET", "CALLBACK_PROXY", "API_KEYS")  # URLs hold passwords
-                shown = "" if secret else f" is {text!r}"
+                is_secret = "://" in text or name in _SECRET  # URLs hold passwords
+                shown = "" if is_secret else f" is {text!r}"
                 problems.append(f"{name}{shown}: {str(error).removeprefix(name).lstrip(': ')}")
         if problems:
             raise SettingsError("Wrong settings (correct them in .env):\n  " + "\n  ".join(problems))

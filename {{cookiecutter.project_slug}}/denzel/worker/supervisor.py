@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from denzel.pipeline.speed import speed_of_all
 from denzel.processes import die_with_parent, free_memory
-from denzel.queue import keys, nodes, owner
+from denzel.queue import nodes, owner
 from denzel.queue.broker import send_ticket
 from denzel.queue.ticket import queue_settings
 from denzel.settings import Settings, get_settings
