@@ -9,6 +9,8 @@ hashes='hget hmget hset hdel hgetall hvals hincrby hstrlen'
 lists='llen lindex lrange lrem lpush rpush lpop rpop ltrim'
 sets='sadd srem smembers scard sismember zadd zrem zcard zscore zrange zrangebyscore zremrangebyscore'
 scripts='eval evalsha'
+# Taking over what an earlier version left (denzel/queue/owner.py).
+takeover='scan rename type'
 # kombu's, which carries Celery's messages: its queues, its bindings, what it has not acknowledged, events and control.
 messages='brpop rpop llen lpush rpush sadd srem smembers hset hget hdel hlen zadd zrem zrange zrangebyscore zrevrangebyscore
   time get set del exists expire pexpire multi exec watch unwatch publish subscribe unsubscribe psubscribe punsubscribe
@@ -26,11 +28,11 @@ redis_user() {
 
 redis_users() {
   redis_user api "${REDIS_API_PASSWORD:-}" \
-    "$strings $hashes $lists $sets $scripts publish subscribe unsubscribe info client|tracking"
+    "$strings $hashes $lists $sets $scripts $takeover publish subscribe unsubscribe info client|tracking"
   redis_user denzel "${REDIS_DENZEL_PASSWORD:-}" \
-    "$strings $hashes $lists $sets $scripts $messages pubsub info client|id client|unblock"
+    "$strings $hashes $lists $sets $scripts $takeover $messages pubsub info client|id client|unblock"
   redis_user callbacks "${REDIS_CALLBACKS_PASSWORD:-}" \
-    "$scripts time exists expire persist ttl get del hget hmget hset hdel hgetall hstrlen
+    "$scripts time exists expire persist ttl get del hget hmget hset hdel hgetall hincrby hstrlen
      zadd zrange zrangebyscore zrem zscore publish subscribe unsubscribe"
   redis_user monitor "${REDIS_MONITOR_PASSWORD:-}" "$messages hvals scard zcard"
 }
