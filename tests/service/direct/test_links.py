@@ -6,9 +6,10 @@ import asyncio
 import multiprocessing
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -306,7 +307,13 @@ def test_of_two_that_merge_the_one_whose_call_begins_sooner_gets_more(place: Pla
             assert chosen
             assert chosen.token == second._token
             chosen.give(uuid.uuid4().hex, b"{}", 0.0)
+        second.tell_running(True)
+        # The other one's call, which takes 0.05 s as a rule, has run for a second.
+        frames._SEQUENCE.pack_into(door._page, frames.PAGE_SIZE - frames._SEQUENCE.size, time.monotonic_ns() - 10**9)
+        chosen = heard.links.choose(10)
+        assert chosen
+        assert chosen.token == second._token, "the other one may be frozen"
         await heard.end()
 
-    asyncio.run(run())
-    second.close()
+    with closing(second):
+        asyncio.run(run())

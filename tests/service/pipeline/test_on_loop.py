@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from denzel.pipeline.on_loop import BUDGET, CALLS, MOST_BYTES, LoopCalls, Overdue
+from denzel.pipeline.on_loop import _SILENT, BUDGET, CALLS, MOST_BYTES, LoopCalls, Overdue
 from denzel.pipeline.thread import UserThread
 from tests.support.services import Service
 from tests.support.waiting import eventually
@@ -293,6 +293,28 @@ def test_nothing_is_left_of_calls_soon_after_the_last_one(thread: UserThread) ->
     eventually(lambda: signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), "the timer stops", timeout=2)
 
 
+def test_no_tick_finds_the_handler_of_user_code(thread: UserThread) -> None:
+    """It takes SIGALRM in its thread, where nothing is called on the event loop from then on."""
+    thread.loop_calls.call("verify_input", str, 1)
+    assert signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(thread.loop_calls.forbid, "it uses signals").result()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_no_tick_is_left_where_user_code_takes_the_signal_just_as_the_timer_is_set(
+    thread: UserThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_timer(*arguments: Any) -> None:
+        monkeypatch.undo()
+        thread.loop_calls.forbid("it uses signals")
+        signal.setitimer(*arguments)
+
+    monkeypatch.setattr(signal, "setitimer", set_timer)
+    assert thread.loop_calls.call("verify_input", signal.getitimer, signal.ITIMER_REAL) != (0.0, 0.0)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_a_call_is_interrupted_though_user_code_has_stopped_the_timer(thread: UserThread) -> None:
     def stop() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -303,7 +325,7 @@ def test_a_call_is_interrupted_though_user_code_has_stopped_the_timer(thread: Us
             pass
 
     thread.loop_calls.call("verify_input", stop)
-    time.sleep(0.15)
+    time.sleep(1.5 * _SILENT)
     with pytest.raises(Overdue):
         thread.loop_calls.call("verify_input", hang)
 

@@ -187,3 +187,39 @@ def test_callbacks_are_sent_at_once_again_after_a_silent_connection(quick: Servi
             sending.finish(receiver.url)
             receiver.wait(number)
         assert time.monotonic() - began < courier.POLL * 3, "without a wake-up each would wait for the next look"
+
+
+def test_connections_that_end_again_and_again_are_replaced(
+    redis_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it asks for signs of life all the time: asking must not connect while listening does."""
+    monkeypatch.setattr(pubsub, "ASK_EVERY", 0.0005)
+
+    async def listen(client: redis_asyncio.Redis, heard: list[bytes]) -> None:
+        while True:
+            with suppress(RedisError, OSError):
+                async with client.pubsub() as subscription:
+                    await subscription.subscribe("news")
+                    async for message in pubsub.messages(subscription):
+                        if message["type"] == "message":
+                            heard.append(message["data"])
+
+    async def run() -> None:
+        heard: list[bytes] = []
+        async with redis_asyncio.Redis.from_url(redis_service.redis_url, socket_timeout=2) as client:
+            listening = asyncio.create_task(listen(client, heard))
+            for _ in range(150):
+                await client.client_kill_filter(_type="pubsub", skipme=True)
+                await asyncio.sleep(0.005)
+                assert not listening.done(), listening.exception()
+            for _ in range(200):
+                await client.publish("news", "good")
+                if heard:
+                    break
+                await asyncio.sleep(0.02)
+            assert heard
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+
+    asyncio.run(run())

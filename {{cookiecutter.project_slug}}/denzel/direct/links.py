@@ -78,7 +78,7 @@ class Link(asyncio.Protocol):
             return self._call < 2 * frames.SHORT
         if not self.is_slow:
             return not self.given or (self._call if self._merges else self._call * len(self.given)) < frames.SHORT
-        return not self.given and not self._is_running and self._take_lock()
+        return not self.given and not (self._merges and self._running) and self._take_lock()
 
     def takes_large(self) -> bool:
         """Whether one more large task does better to wait here than to be stored in Redis and read again."""
@@ -102,19 +102,22 @@ class Link(asyncio.Protocol):
         return self._call * (bool(self.given) if self._merges else len(self.given))
 
     @property
-    def _is_running(self) -> bool:
-        """Whether it merges, and a call of whoever's runs there."""
-        return self._merges and self._page is not None and frames.running(self._page) > 0
+    def _running(self) -> float:
+        """For how long a call has run that runs there, whoever's it is (seconds); 0: none does."""
+        return frames.running(self._page) if self._page else 0.0
 
     def seconds_until_next(self) -> float | None:
-        """When a call would begin that one more task is merged into; None where that is not soon."""
-        if self._page is None or not self._has_room or self._in_next <= 1 or self._call >= _BEARABLE:
+        """When a call would begin that one more task is merged into; None where tasks do not wait for calls.
+
+        A call that takes longer than the last ones may take as long again: its process may be frozen.
+        """
+        if not self._has_room or self._in_next <= 1 or self._call >= _BEARABLE:
             return None
         if not self._locked and self._is_busy:
             return None
-        ran = frames.running(self._page)
-        full = (self._sent - self._begun) // self._in_next  # calls
-        return (max(0.0, self._call - ran) if ran else 0.0) + full * self._call
+        ran = self._running
+        full_calls = (self._sent - self._begun) // self._in_next
+        return (abs(self._call - ran) if ran else 0.0) + full_calls * self._call
 
     @property
     def _is_busy(self) -> bool:
@@ -122,7 +125,10 @@ class Link(asyncio.Protocol):
         return os.pread(self._lock, 1, 0) == b"1"
 
     def _take_lock(self) -> bool:
-        """Be the one API process that this process works for; it must not be at work for the queue, either."""
+        """Be the one API process that gives it work to begin with, unless it is at work for the queue.
+
+        What is merged joins calls without that.
+        """
         if self._locked:
             return True
         try:
@@ -326,13 +332,9 @@ class Links:
         if size >= LARGE:
             large = [link for link in self._links.values() if link.takes_large()]
             return min(large, key=lambda link: link.seconds_ahead) if large else None
-        soonest: tuple[float, int] | None = None
-        found: Link | None = None
-        for link in self._links.values():
-            seconds = link.seconds_until_next()
-            if seconds is not None and (soonest is None or (seconds, len(link.given)) < soonest):
-                soonest, found = (seconds, len(link.given)), link
-        return found
+        seconds = {link: link.seconds_until_next() for link in self._links.values()}
+        along = {link: found for link, found in seconds.items() if found is not None}
+        return min(along, key=lambda link: (along[link], len(link.given)), default=None)
 
     async def run(self) -> None:
         """Keep connected until cancelled."""

@@ -85,6 +85,8 @@ class LoopCalls:
         """Let no function run here any more; from any thread."""
         if not self._forbidden:
             log.info("The functions of app/logic/ are always called in a thread of their own: %s", reason)
+        if self._enabled:
+            self._stop_timer()  # user code may be about to set a handler of its own, which a tick would find
         self._forbidden, self._enabled = True, False
 
     def allows(self, name: str, size: int) -> bool:
@@ -120,19 +122,24 @@ class LoopCalls:
             return call(*arguments)
         finally:
             self._running = False
+            if self._forbidden:  # meanwhile
+                self._stop_timer()
             function.average += (time.monotonic() - self._began - function.average) / CALLS
             if self._overdue or function.average > TOO_LONG:
                 function.send_back()
             if self._overdue:  # whatever user code has made of that
                 raise Overdue
 
+    def _stop_timer(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._ticked = -math.inf
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         now = self._ticked = time.monotonic()
         had_call, self._had_call = self._had_call, self._running
         if not self._running:
             if not had_call:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                self._ticked = -math.inf
+                self._stop_timer()
         elif now - self._began >= BUDGET and _may_be_left(frame):
             if now - self._began > GIVE_UP:
                 stack = "".join(traceback.format_stack(frame))

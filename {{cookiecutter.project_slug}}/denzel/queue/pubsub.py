@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 
 # A connection on which nothing came for up to twice as long (seconds), though a sign of life was asked for, is closed.
 ASK_EVERY = 5.0
+# What redis-py makes of a connection that ends while it is being made.
+_BROKEN = (AttributeError, RuntimeError)
 
 
 async def messages(pubsub: PubSub) -> AsyncIterator[dict[str, Any]]:
@@ -31,17 +33,24 @@ async def messages(pubsub: PubSub) -> AsyncIterator[dict[str, Any]]:
             heard.set()
             if message["type"] != "pong":
                 yield message
+    except _BROKEN as error:
+        raise ConnectionError(f"the connection ended ({error})") from error
     finally:
         asking.cancel()
 
 
 async def _ask(pubsub: PubSub, heard: asyncio.Event) -> None:
-    """Close the connection when it does not answer."""
-    with contextlib.suppress(RedisError, OSError):
-        while True:
-            heard.clear()
-            await pubsub.ping()
-            await asyncio.sleep(ASK_EVERY)
-            if not heard.is_set() and pubsub.connection:
-                await pubsub.connection.disconnect(nowait=True)
-                return
+    """Close the connection when it does not answer; who listens connects anew.
+
+    Nothing here may do so: two that connect at the same time both read what comes (`PubSub.ping` would).
+    """
+    while True:
+        heard.clear()
+        asked = pubsub.connection if pubsub.connection and pubsub.connection.is_connected else None
+        if asked:
+            with contextlib.suppress(RedisError, OSError, *_BROKEN):
+                await asked.send_command("PING", check_health=False)
+        await asyncio.sleep(ASK_EVERY)
+        if asked and not heard.is_set():
+            with contextlib.suppress(RedisError, OSError, *_BROKEN):
+                await asked.disconnect(nowait=True)
