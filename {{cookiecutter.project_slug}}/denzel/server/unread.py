@@ -11,7 +11,7 @@ class CountsUnread:
     """Of a connection: what its client does not take is counted when the transport holds more than its high mark."""
 
     transport: Any
-    _unread = 0
+    _counted_unread = 0
 
     def pause_writing(self) -> None:
         """More is to be sent than the system takes at once."""
@@ -29,6 +29,6 @@ class CountsUnread:
         super().connection_lost(exc)  # type: ignore[misc]
 
     def _count(self, unread: int) -> None:
-        if unread != self._unread:
-            MEMORY.add(unread - self._unread)
-            self._unread = unread
+        if unread != self._counted_unread:
+            MEMORY.add(unread - self._counted_unread)
+            self._counted_unread = unread

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from denzel import threads
 from denzel.processes import free_memory, gigabytes, memory_of
-from denzel.settings import Automatic, Settings, available_cores
+from denzel.setting_values import Automatic
+from denzel.settings import Settings, available_cores
 from denzel.worker.child import Child, gpu_of
 
 log = logging.getLogger("denzel.supervisor")
