@@ -18,8 +18,9 @@ from denzel.api.answers import (
     write_error,
 )
 from denzel.api.cors import Cors
-from denzel.api.entry import Entry, Refusal
+from denzel.api.entry import Entry
 from denzel.api.exchange import EXCHANGE, Exchanges
+from denzel.api.heads import Refusal
 from denzel.api.hosts import Hosts
 from denzel.api.metrics import Metrics, count
 from denzel.api.predict import Predict
@@ -41,6 +42,7 @@ from denzel.tracing.spans import Spans
 
 PATHS = ("/predict", "/status/{task_id}", "/info", "/ping", "/ready")
 METRICS = "/metrics"  # besides, unless METRICS=off
+_CLOSE = (b"connection", b"close")
 
 
 def create_app(
@@ -186,8 +188,10 @@ class _App(falcon.asgi.App):
         """Answer a request whose body is not looked at."""
         body = jsonio.dumps({"title": refusal.title, "description": refusal.description})
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *refusal.headers]
-        if any(name == b"expect" for name, _ in scope["headers"]):  # then the body may never come
-            headers.append((b"connection", b"close"))
+        if any(name == b"expect" for name, _ in scope["headers"]) and _CLOSE not in headers:
+            headers.append(_CLOSE)  # the body may never come
+        if _CLOSE in headers and (connection := scope.get("denzel.connection")):  # of our own server
+            connection.stop_listening()
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

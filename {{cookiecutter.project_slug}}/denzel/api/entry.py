@@ -1,12 +1,13 @@
-"""Which requests are let in, before anything else looks at them: by their host, the page they are of, and their key."""
+"""Which requests are let in, before anything else looks at them: by head, host, the page they are of, and their key."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
+from denzel.api import heads
 from denzel.api.cors import Cors
+from denzel.api.heads import Refusal
 from denzel.api.hosts import Hosts
 from denzel.api.rates import Rates
 from denzel.api_keys import Keys
@@ -18,16 +19,6 @@ OWNER = "denzel.owner"
 # Where it has the seconds after which the key may send its next request, once this one was counted; 0: it may pass.
 WAIT = "denzel.wait"
 PING = "/ping"  # tells nothing, so it is answered to everybody: health checks ask by addresses
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The answer to a request that is not let in."""
-
-    status: int
-    title: str
-    description: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Entry:
@@ -55,6 +46,8 @@ class Entry:
 
     def refusal(self, scope: dict[str, Any]) -> Refusal | None:
         """Why a request is not let in; None where it is."""
+        if improper := heads.refusal(scope):
+            return improper
         headers = scope["headers"]
         if scope["path"] != PING and (host := self._hosts.refused(headers)) is not None:
             return Refusal(

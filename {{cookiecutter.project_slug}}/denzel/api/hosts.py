@@ -22,7 +22,7 @@ class Hosts:
 
     Attributes:
         any: all of them.
-        known: some that are let in, as they came; a request that names one of these needs no further look.
+        known: some that are let in, as they came; a request that names one of these alone needs no further look.
 
     Args:
         named: ALLOWED_HOSTS as the settings hold it; `*` is any, `*.example.com` what is below that name.
@@ -38,16 +38,14 @@ class Hosts:
         self._below = tuple(entry[1:] for entry in entries if entry.startswith("*."))
 
     def refused(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """The host that a request names and that is not let in; None where it may pass.
+        """The host that a request with a proper head names and that is not let in; None where it may pass.
 
         Without the header (HTTP/1.0) it may: no browser sends such a request.
         """
-        if self.any:
-            return None
         for name, value in headers:
             if name == b"host" and value not in self.known:
-                if not self._is_let_in(host := _host(value)):
-                    return host
+                if not (self.any or self._is_let_in(_host(value))):
+                    return _host(value)
                 if len(self.known) >= _MOST_KNOWN:
                     self.known.clear()
                 self.known.add(value)

@@ -18,6 +18,7 @@ import falcon
 import falcon.asgi
 
 from denzel.api.answers import too_large, write_json
+from denzel.api.bodies import refuse_encoding
 from denzel.api.task_id import TaskIds
 from denzel.signing import is_signed, read_secrets
 
@@ -146,6 +147,7 @@ class Inbox:
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, token: str) -> None:
         await self._find(token)
+        refuse_encoding(req)
         body = await req.stream.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise too_large(MOST_BYTES)

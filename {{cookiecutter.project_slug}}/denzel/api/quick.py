@@ -137,7 +137,9 @@ class QuickWay:
         ):
             return False
         headers = dict(scope["headers"])
-        if not (_NOT_PLAIN.isdisjoint(headers) and (self._hosts.any or headers.get(b"host") in self._hosts.known)):
+        if not (_NOT_PLAIN.isdisjoint(headers) and headers.get(b"host") in self._hosts.known):
+            return False
+        if len(headers) != len(scope["headers"]):  # one of them came twice: Host, perhaps
             return False
         owner = scope[OWNER] = self._keys.owner(headers)
         if owner and self._rates:

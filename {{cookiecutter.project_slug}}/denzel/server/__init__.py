@@ -2,6 +2,7 @@
 
     gunicorn_conf   gunicorn's configuration
     protocol        reads requests from a connection, writes responses: bounds on heads and trailers
+    refusals        answers of the server itself
     pace            how fast a client sends and reads: when its connection is stuck, when it can be spared
     keeper          looks at all connections once a second, closes those, and makes room for others
     unread          counts answers that clients have not read as used memory

@@ -112,11 +112,11 @@ class Paced:
         return self.cycle.waiting_for_100_continue and not self.cycle.response_started
 
     def _size(self, largest: int) -> int:
-        """Bytes of its body: those that were announced, else those that have come; what is too large gets no time."""
+        """Bytes of its body that give it time: those announced, else those that have come; no more than it may have."""
         for name, value in self.headers or ():
             if name == b"content-length" and value.isdigit():
-                return min(int(value), max(largest, self.body_bytes))
-        return self.body_bytes
+                return min(int(value), largest)
+        return min(self.body_bytes, largest)
 
     def _unread(self, now: float, bounds: Bounds, unsent: int) -> bool:
         """Whether the client takes too little of what is to be sent."""

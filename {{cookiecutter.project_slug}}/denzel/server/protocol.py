@@ -26,10 +26,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from denzel import jsonio
 from denzel.server import keeper
 from denzel.server.pace import Paced
+from denzel.server.refusals import HEAD_TOO_LARGE, MOST_HEAD_BYTES, answer_full, answer_head_too_large
 from denzel.server.unread import CountsUnread
 
-# Bytes that a request's URL and headers together may have.
-MOST_HEAD_BYTES = 65_536
 # Bytes that may come of a body without any of its content (then they are trailers); one read brings this many at most.
 _MOST_EMPTY_BYTES = 262_144
 _INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -50,7 +49,9 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
         when_gone: called when that happens.
     """
 
-    _head_bytes: int | None = None  # of a request's head that is not complete yet
+    _head_bytes = 0  # that have come since the last request, until the next one's head is complete
+    _uncounted = 0  # at most so many more came together with the last request
+    _fed = 0  # bytes that have come at last
     _empty_bytes = 0  # since the body's last content
     _held = b""  # the end of what has come of a head, if it may be the begin of an offer
     _deaf = False  # nothing more is read from this connection
@@ -123,10 +124,14 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
     def shutdown(self) -> None:
         """The process leaves: end the connection, after the answer to a request that is under way."""
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if cycle is None or cycle.response_complete or cycle.disconnected:
             self.transport.end()
         else:
             cycle.keep_alive = False
+
+    def stop_listening(self) -> None:
+        """Drop what still comes: the connection ends with an answer that is about to be given."""
+        self._deaf = True
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -137,22 +142,31 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
         if self.lingering:
             self.body_bytes += len(data)
             return
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
+        if self._deaf:
+            return
+        self._fed = len(data)
         if self.in_body:
             self._empty_bytes += len(data)
         else:
-            data, self._held = _without_upgrade(self._held + data)
-        if self._deaf:
-            return
-        if max(self._head_bytes or 0, len(self._held)) > MOST_HEAD_BYTES:
-            self._refuse(431, "Request head too large", f"URL and headers may have {MOST_HEAD_BYTES} bytes.")
-        elif self._empty_bytes > _MOST_EMPTY_BYTES:
+            self._head_bytes += len(data)
+            data = self._held + data
+            if self._head_bytes > MOST_HEAD_BYTES and not self._ends_in_time(data):
+                return self._refuse(**HEAD_TOO_LARGE)
+            if not self.in_head:
+                data = data.lstrip(b"\r\n")  # empty lines before a request mean nothing
+            data, self._held = _without_upgrade(data)
+        if self._empty_bytes > _MOST_EMPTY_BYTES:
             self._refuse(431, "Request trailers too large", f"Trailers may have {_MOST_EMPTY_BYTES} bytes.", False)
         else:
             self._feed(data)
             if self._held_back:  # its body has not come together with its head
                 self.take_usual_way(self._held_back)
+
+    def _ends_in_time(self, data: bytes) -> bool:
+        """Whether the head that these bytes are of, or begin with, ends within the bound, which lies in them."""
+        bound = max(0, len(data) - (self._head_bytes - MOST_HEAD_BYTES))
+        begin = 0 if self.in_head else len(data) - len(data.lstrip(b"\r\n"))
+        return data.find(b"\r\n\r\n", begin, bound) >= 0
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -166,15 +180,21 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
             self._deaf = True
 
     def on_message_begin(self) -> None:
-        self._head_bytes = 0
         self.in_head, self.since = True, self.keeper.now
         super().on_message_begin()
         self.scope["denzel.connection"] = self  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
-        self._head_bytes, self.in_body, self._empty_bytes = None, True, 0
+        if self._head_bytes + self._uncounted > MOST_HEAD_BYTES and self._head_size() > MOST_HEAD_BYTES:
+            self.scope["denzel.too_large"] = True  # type: ignore[typeddict-unknown-key]
+        self.in_body, self._empty_bytes = True, 0
         self.in_head, self.since, self.body_bytes = False, self.keeper.now, 0
         super().on_headers_complete()
+
+    def _head_size(self) -> int:
+        """Bytes of a head that is complete, without spaces that mean nothing."""
+        lines = sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
+        return len(self.parser.get_method()) + len(self.url) + len(b"  HTTP/1.1\r\n") + lines + len(b"\r\n")
 
     def on_body(self, body: bytes) -> None:
         self._empty_bytes = 0
@@ -183,6 +203,7 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.in_body = False
+        self._head_bytes, self._uncounted = 0, self._fed
         super().on_message_complete()
         if held_back := self._held_back:
             self._take_quick_way(held_back)
@@ -192,7 +213,10 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """What uvicorn calls when it is a request's turn: its head has come."""
         if self._is_reserve and self._is_too_many(cycle):
-            super()._start_asgi_task(cycle, _answer_full)
+            super()._start_asgi_task(cycle, answer_full)
+        elif "denzel.too_large" in cycle.scope:
+            self.stop_listening()
+            super()._start_asgi_task(cycle, answer_head_too_large)
         elif self._quick_way is None or not self._quick_way.may_take(cycle.scope):
             super()._start_asgi_task(cycle, app)
         elif cycle.more_body:
@@ -233,6 +257,14 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
     def _refuse(self, status: int, title: str, description: str, keep_reading: bool = True) -> None:
         if self._deaf:
             return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not self.in_body:
+            # Requests that came before wait for their answers; this one would be taken for the first of those.
+            cycle.keep_alive, self._deaf = False, True
+            return
+        if self.in_body:  # the request whose body it was about ends with it
+            cycle.disconnected = True
+            cycle.message_event.set()
         body = jsonio.dumps({"title": title, "description": description})
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
@@ -255,20 +287,6 @@ class Protocol(CountsUnread, Paced, HttpToolsProtocol):
         self.lingering = self._deaf = True
         self.flow.resume_reading()
         return True
-
-
-async def _answer_full(scope: Any, receive: Any, send: Any) -> None:
-    """Answer that there are too many connections."""
-    body = jsonio.dumps({"title": "Too many connections", "description": "There are too many connections; try again."})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", secrets.token_hex(16).encode()),
-        (b"retry-after", b"1"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 class _Joining:
