@@ -1,4 +1,4 @@
-"""JSON parsed in pieces: the same values and refusals as of a text that is parsed at once, and turns for other threads."""
+"""JSON parsed in pieces: values and refusals are the same as at once, and other threads have turns."""
 
 from __future__ import annotations
 

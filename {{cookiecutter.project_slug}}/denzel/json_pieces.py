@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import json.scanner
 import math
@@ -85,7 +86,7 @@ class _Parser:
         decoder = json.JSONDecoder(
             parse_int=jsonio.integer_of_64_bits, parse_float=_finite, parse_constant=_refuse, strict=True
         )
-        self._scan = json.scanner.make_scanner(decoder)
+        self._scan = json.scanner.make_scanner(decoder)  # type: ignore[arg-type]
         self._window, self._begin = text[:_WINDOW], 0
         # A list or object that begins earlier is not tried in one go: the last one went beyond the window. So of all
         # that is scanned, little is scanned in vain.
@@ -177,21 +178,18 @@ class _Parser:
             self._in_vain = 0
         elif self._in_vain == _IN_VAIN:
             return None
-        begin, tries = brackets[0], 0
-        for end in self._guesses(at):
+        begin = brackets[0]
+        for tried, end in enumerate(itertools.islice(self._guesses(at), _TRIES)):
             try:
                 return self._loads(f"{begin}{self._text[at:end]}{brackets[1]}".encode()), end
             except orjson.JSONDecodeError as error:
                 # What follows the list's or object's own end is too much: then that is where they end.
                 end = at + error.pos - 2
-                if tries == 0 and at < end and self._text[end] == brackets[1]:
+                if not tried and at < end and self._text[end] == brackets[1]:
                     with contextlib.suppress(ValueError):
                         return self._loads(self._text[at:end].join(brackets).encode()), end
             except UnicodeEncodeError:
                 pass
-            tries += 1
-            if tries == _TRIES:
-                break
         self._guess_from, self._in_vain = at + _WINDOW // 4, self._in_vain + 1
         return None
 
