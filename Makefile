@@ -13,7 +13,7 @@ IN_VENV := $(VENV)/bin/python
 COOKIECUTTER := cookiecutter>=2.7,<3
 TOX := tox>=4.30,<5
 
-.PHONY: help demo test lint docs pictures chaos compare clean
+.PHONY: help demo test lint docs pictures chaos fuzz compare clean
 
 help:  ## List these commands
 	@printf 'denzel-template: turns four functions into a model service\n\n'
@@ -37,6 +37,10 @@ pictures: $(VENV)/.demo  ## Make the pictures of the documentation anew, from a 
 chaos: $(VENV)/.tox  ## Kill whatever can die while clients ask: MINUTES=5 and TASKS=1500 on each of four services (SEED=n)
 	@DENZEL_CHAOS_MINUTES=$(or $(MINUTES),5) DENZEL_CHAOS_TASKS=$(or $(TASKS),1500) DENZEL_CHAOS_SEED=$(SEED) \
 	  $(IN_VENV) -m tox run -e chaos
+
+fuzz: $(VENV)/.tox  ## Send requests made at random of the service's description: REQUESTS=200000 (SEED=n, as it printed)
+	@DENZEL_FUZZ_REQUESTS=$(or $(REQUESTS),200000) DENZEL_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+	  $(IN_VENV) -m tox run -e attacks -- tests/attacks/test_fuzzing.py -s
 
 compare:  ## Measure the service beside other model servers, bench/README.md (WORKLOADS=iris,forest CONNECTIONS=1,16 PEERS=mosec TURNS=6 WRITE=1)
 	@exec $(PYTHON) bench/compare.py $(foreach name,WORKLOADS CONNECTIONS PEERS TURNS SECONDS WRITE,$\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,11 @@ from tests.support.waiting import eventually
 SPINS = {"verify_input": "all(one == 0 for one in iter(int, 1))"}
 # Longer than it may, but not for ever.
 SLOW = {"verify_input": "time.sleep(2)"}
+
+
+def seconds_of_this_machine(seconds: float) -> float:
+    """As many, on a machine that has its cores for this test; more, up to three times, where others use them, too."""
+    return seconds * min(3.0, max(1.0, os.getloadavg()[0] / ((os.cpu_count() or 1) + 1)))
 
 
 def api_processes(service: Service) -> set[int]:
@@ -39,12 +45,13 @@ def test_a_process_whose_verify_input_hangs_is_replaced_and_no_request_fails(
         client.start()
     try:
         assert service.predict(SPINS, timeout=30).status_code == 503
-        given_up = time.monotonic()
-        eventually(lambda: len(api_processes(service) - before) == 1, "another process is there", timeout=10)
+        given_up, within = time.monotonic(), seconds_of_this_machine(10)
+        eventually(lambda: api_processes(service) - before, "another process is there", timeout=within - 2)
         came = time.monotonic() - given_up
-        # Within 10 s on a machine of one's own; here others work, too, and a core is taken.
         eventually(
-            lambda: len(api_processes(service)) == 2, f"it has gone; the other came after {came:.1f} s", timeout=20
+            lambda: len(api_processes(service)) == 2,
+            f"the spent one has gone; the other came after {came:.1f} s",
+            timeout=within - came,
         )
         assert len(api_processes(service) & before) == 1, "the other one has stayed"
     finally:

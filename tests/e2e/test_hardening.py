@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from tests.e2e.project import Project
 from tests.support.http import answers
+from tests.support.receivers import Inbox
+from tests.support.secrets import Secrets, shown_by_monitor, shown_by_processes
 from tests.support.waiting import eventually
 
 # Says whether something answers: a name of the containers' name server, or an address.
@@ -24,6 +27,31 @@ try:
     print("reached")
 except OSError as error:
     print(type(error).__name__)
+"""
+
+
+# Does what a request says.
+ACTING = """
+import time
+
+
+def verify_input(json_data):
+    return json_data
+
+
+def load_model():
+    return None
+
+
+def process(model, json_data):
+    return json_data
+
+
+def predict(model, data):
+    if data.get("act") == "fail":
+        raise RuntimeError("failed")
+    time.sleep(60 if data.get("act") == "wait" else 0)
+    return {"answer": 1}
 """
 
 
@@ -154,6 +182,15 @@ WRITABLE = {
     "rabbitmq": {"/tmp", "/var/lib/rabbitmq"},
     "proxy": {"/tmp"},
 }
+# The secrets that a container is given.
+GIVEN = {
+    "api": {"REDIS_API_PASSWORD", "RABBITMQ_PASSWORD", "CALLBACK_SECRET"},
+    "denzel": {"REDIS_DENZEL_PASSWORD", "REDIS_CALLBACKS_PASSWORD", "RABBITMQ_PASSWORD", "CALLBACK_SECRET"},
+    "monitor": {"REDIS_MONITOR_PASSWORD", "MONITOR_PASSWORD", "RABBITMQ_PASSWORD"},
+    "redis": {f"REDIS_{user}PASSWORD" for user in ("", "API_", "DENZEL_", "CALLBACKS_", "MONITOR_")},
+    "rabbitmq": {"RABBITMQ_PASSWORD"},
+    "proxy": set(),
+}
 # What the kernel and Docker mount themselves, and nobody keeps files in.
 SYSTEM = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/sbin/docker-init")
 
@@ -239,3 +276,57 @@ def test_a_service_is_a_user_of_redis_who_may_do_little(project: Project, servic
 def test_the_sender_of_callbacks_is_another_user_than_the_predictions(project: Project) -> None:
     code = "import os, redis; redis.Redis.from_url(os.environ['CALLBACKS_REDIS_URL']).lpush('a', 'b')"
     assert "User callbacks has no permissions" in run_in(project, "denzel", "python", "-c", code)
+
+
+# ---- Secrets --------------------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_shown_after_a_journey_through_everything(project: Project, inbox: Inbox) -> None:
+    (project.path / "app/logic/pipeline.py").write_text(ACTING)
+    project.run("restart")
+    key = project.run("key", "NAME=alice").out.split()[-1]
+    shown: dict[str, str] = {}
+    headers = {"X-API-Key": key}
+
+    def ask(method: str, path: str, **options: Any) -> requests.Response:
+        answer = requests.request(method, project.url + path, timeout=60, **{"headers": headers, **options})
+        shown[f"{method} {path} {len(shown)}"] = f"{answer.headers} {answer.text}"
+        return answer
+
+    def submit(**body: object) -> str:
+        answer = ask("POST", "/predict", json=body, headers={**headers, "Prefer": "respond-async"})
+        return answer.json()["data"]["task_id"]
+
+    eventually(lambda: requests.get(f"{project.url}/info", timeout=5).status_code == 401, "the key holds")
+    assert ask("POST", "/predict", json={"data": {}}).json() == {"answer": 1}
+    assert ask("POST", "/predict", json={"act": "fail"}).status_code == 500
+    delivered, failed, waiting = submit(callback_uri=inbox.url), submit(act="fail"), submit(act="wait")
+    assert inbox.wait_for(delivered) == {"answer": 1}
+    eventually(lambda: ask("GET", f"/status/{waiting}").json()["status"] == "STARTED", "it runs")
+    assert ask("DELETE", f"/status/{waiting}").status_code == 202
+    eventually(lambda: ask("GET", f"/status/{failed}").json()["status"] == "FAILURE", "it has failed")
+    for path in ("/status/" + delivered, "/ready", "/metrics", "/docs", "/openapi.json", "/", "/nothing"):
+        ask("GET", path)
+        ask("GET", path, headers={})
+
+    for words in ("status", "doctor", "logs", "logworker", "key", "help"):
+        output = project.make(words)
+        shown[f"make {words}"] = output.out + output.err
+    known = Secrets(project.path / ".env", API_KEY=key, OWN_KEY=(project.path / ".denzel/key").read_text().strip())
+    assert known.names >= {"API_KEY", "CALLBACK_SECRET", "MONITOR_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD"}
+    shown["processes"] = shown_by_processes()
+    shown["docker compose top"] = project.compose("top").out
+    assert "redis-server" in shown["docker compose top"]
+    monitor, tasks = f"http://127.0.0.1:{project.monitor_port}", [delivered, failed, waiting]
+    shown |= {f"monitor {k}": v for k, v in shown_by_monitor(monitor, known.value("MONITOR_PASSWORD"), tasks).items()}
+    shown["docker compose logs"] = project.compose("logs").out
+    for words in (["image", "history", "--no-trunc"], ["image", "inspect"]):
+        shown[" ".join(words)] = subprocess.run(
+            ["docker", *words, project.slug], capture_output=True, text=True, check=True
+        ).stdout
+    for service in WRITABLE:
+        whole = inspected(project, service)
+        environment = whole["Config"].pop("Env")
+        assert known.found_in(json.dumps(environment)) == GIVEN[service], service
+        shown[f"docker inspect {service}, but for its environment"] = json.dumps(whole)
+    assert {place: names for place, text in shown.items() if (names := known.found_in(text))} == {}

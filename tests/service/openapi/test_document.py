@@ -13,15 +13,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from denzel import jsonio
 from denzel.examples import Example
 from denzel.openapi import project
+from denzel.openapi.access import Access
 from denzel.openapi.document import document
 from denzel.openapi.project import Project
 from denzel.pipeline.declared import Declared
 from tests.support.bakery import TEMPLATE
 
 
-def of(**values: Any) -> dict[str, Any]:
+def of(access: Access | None = None, **values: Any) -> dict[str, Any]:
     """The document of a project, as a client reads it; it is valid."""
-    found = json.loads(jsonio.dumps(document(Project(**{"title": "Tested", **values}), metrics=True), jsonio.DEEPER))
+    project = Project(**{"title": "Tested", **values})
+    found = json.loads(jsonio.dumps(document(project, metrics=True, access=access), jsonio.DEEPER))
     OpenAPIV31SpecValidator(found).validate()
     return found
 
@@ -58,13 +60,50 @@ def test_every_path_of_the_service_is_described() -> None:
     predict = found["paths"]["/predict"]["post"]
     names = [one["name"] for one in predict["parameters"]]
     assert names == ["Prefer", "Idempotency-Key", "X-Request-Id", "traceparent"]
-    assert predict["responses"].keys() == {"200", "202", "400", "409", "413", "415", "422", "429", "500", "503"}
+    assert predict["responses"].keys() == {
+        "200", "202", "400", "403", "409", "413", "415", "422", "429", "500", "503",
+    }  # fmt: skip
     assert predict["responses"]["200"]["headers"].keys() == {
         "Denzel-Task-Id", "Denzel-Model", "Preference-Applied", "Location", "Server-Timing", "X-Request-Id",
     }  # fmt: skip
     callback = predict["callbacks"]["predictions"]["{$request.body#/callback_uri}"]["post"]
     names = [one["name"] for one in callback["parameters"] if one["required"]]
     assert names == ["webhook-id", "webhook-timestamp", "webhook-signature"]
+
+
+def operations(found: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (path, method): item[method]
+        for path, item in found["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+
+
+def test_without_keys_none_is_asked_for() -> None:
+    found = of()
+    assert "securitySchemes" not in found["components"]
+    for name, operation in operations(found).items():
+        assert "security" not in operation, name
+        assert "403" in operation["responses"], name
+        assert "401" not in operation["responses"], name
+
+
+def test_with_keys_each_operation_says_whether_it_asks_for_one() -> None:
+    found = of(Access(keys=True, open_paths=frozenset({"/metrics"}), rates=True))
+    assert found["components"]["securitySchemes"].keys() == {"bearer", "header"}
+    by_key = [{"bearer": []}, {"header": []}]
+    for (path, method), operation in operations(found).items():
+        either = path in ("/ready", "/metrics")
+        expected = [] if path == "/ping" else [*by_key, {}] if either else by_key
+        assert operation["security"] == expected, (path, method)
+        assert ("401" in operation["responses"]) == (expected == by_key), (path, method)
+        assert ("429" in operation["responses"]) == (path not in ("/ping", "/ready")), (path, method)
+    predict = found["paths"]["/predict"]["post"]
+    assert predict["callbacks"]["predictions"]["{$request.body#/callback_uri}"]["post"]["security"] == []
+    assert predict["responses"]["401"]["headers"].keys() == {"WWW-Authenticate"}
+    short = found["paths"]["/ready"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert short == [{"$ref": f"#/components/schemas/{name}"} for name in ("Readiness", "YesOrNo")]
 
 
 DECLARED: dict[str, Any] = {

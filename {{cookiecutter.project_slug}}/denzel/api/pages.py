@@ -9,7 +9,7 @@ import asyncio
 import gzip
 import hashlib
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from string import Template
@@ -21,6 +21,7 @@ import falcon.asgi
 from denzel import jsonio
 from denzel.api_keys import Keys
 from denzel.openapi import document, project
+from denzel.openapi.access import Access
 from denzel.pipeline.in_api import UserPipeline
 
 FOLDER = Path(__file__).resolve().parents[1] / "pages"
@@ -92,6 +93,7 @@ class Description:
         metrics: whether there is /metrics.
         inbox: whether /docs has a receiver of callbacks.
         keys: of the clients.
+        access: who may ask, where there are keys.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Description:
         metrics: bool = False,
         inbox: bool = False,
         keys: Keys | None = None,
+        access: Access | None = None,
     ) -> None:
         self._keys = keys
+        self._access = access or Access()
         self.links = links
         self._name = name
         self._pipeline = pipeline
@@ -134,7 +138,8 @@ class Description:
 
     def _described(self, asks_for_keys: bool) -> Content:
         found = project.read(self._name, self._pipeline.module)
-        body = jsonio.dumps(document.document(found, self._metrics, asks_for_keys), jsonio.DEEPER)
+        access = replace(self._access, keys=asks_for_keys)
+        body = jsonio.dumps(document.document(found, self._metrics, access), jsonio.DEEPER)
         return Content.of(body, falcon.MEDIA_JSON)
 
     def _page(self, name: str, title: str, text: str) -> Content:

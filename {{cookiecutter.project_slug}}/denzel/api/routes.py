@@ -10,6 +10,7 @@ from denzel.api.pages import Description, Docs, Files, OpenApi
 from denzel.api_keys import Keys
 from denzel.executor import Executor
 from denzel.metrics.figures import Figures
+from denzel.openapi.access import Access
 from denzel.pipeline.in_api import UserPipeline
 from denzel.settings import Settings
 
@@ -33,7 +34,13 @@ def pages_of(
     if settings.monitor_url:
         links["Monitor"] = settings.monitor_url
     description = Description(
-        settings.project_slug, pipeline, links, metrics=figures is not None, inbox=bool(settings.inbox_url), keys=keys
+        settings.project_slug,
+        pipeline,
+        links,
+        metrics=figures is not None,
+        inbox=bool(settings.inbox_url),
+        keys=keys,
+        access=Access(open_paths=frozenset(settings.open_paths.split(",")), rates=bool(settings.api_rate_limit)),
     )
     found: dict[str, Any] = {}
     if docs or front:

@@ -8,6 +8,8 @@ from typing import Any
 
 from denzel.examples import Example
 from denzel.openapi import inferred, operations
+from denzel.openapi.access import SCHEMES, Access
+from denzel.openapi.access import add as add_access
 from denzel.openapi.parts import HEADERS, SCHEMAS, Part
 from denzel.openapi.project import Project
 from denzel.pipeline.declared import CALLBACK
@@ -24,21 +26,19 @@ _INFERRED = "Inferred from the examples of the project: it describes requests, a
 _DECLARED = "Declared by the project: requests that do not fit are refused (400)."
 _NOTHING = "Any JSON: the project has no examples and declares no schema."
 
-_SCHEMES: Part = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-}
 
-
-def document(project: Project, metrics: bool = False, keys: bool = False) -> dict[str, Any]:
+def document(project: Project, metrics: bool = False, access: Access | None = None) -> dict[str, Any]:
     """The document.
 
     Args:
         project: what the project says of itself.
         metrics: whether it has /metrics.
-        keys: whether a request has to bring one.
+        access: who may ask.
     """
+    access = access or Access()
     request, response = inferred.schemas(project.examples)
+    paths = operations.paths(_shown(project.examples), metrics)
+    add_access(paths, access)
     schemas: Part = {
         "Request": _request(project, request),
         "Response": _response(project, response),
@@ -49,9 +49,8 @@ def document(project: Project, metrics: bool = False, keys: bool = False) -> dic
         "info": {"title": project.title, "description": _as_it_is(project.text), "version": project.version or "1"},
         "servers": [{"url": "./", "description": "This service, under whatever path it is reached."}],
         "tags": list(operations.TAGS),
-        "paths": operations.paths(_shown(project.examples), metrics),
-        "components": {"schemas": schemas, "headers": HEADERS, **({"securitySchemes": _SCHEMES} if keys else {})},
-        **({"security": [{name: []} for name in _SCHEMES]} if keys else {}),
+        "paths": paths,
+        "components": {"schemas": schemas, "headers": HEADERS, **({"securitySchemes": SCHEMES} if access.keys else {})},
     }
 
 

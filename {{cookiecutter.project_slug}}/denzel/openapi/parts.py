@@ -73,6 +73,7 @@ HEADERS: Part = {
         "description": "Whole seconds after which the request should be sent again.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "WWW-Authenticate": {"description": "How a key is sent.", "schema": {"const": "Bearer"}},
     "Denzel-Sync-Timeout": {
         "description": "Seconds that a request waits for its predictions by the live response setting; 0: none waits.",
         "schema": {"type": "number", "minimum": 0},
@@ -181,6 +182,13 @@ SCHEMAS: Part = {
                 },
             },
         },
+    },
+    "YesOrNo": {
+        "type": "object",
+        "description": "What is told without a key.",
+        "required": ["ready"],
+        "properties": {"ready": {"type": "boolean"}},
+        "additionalProperties": False,
     },
     "NotReady": {"allOf": [schema("Error"), schema("Readiness")]},
 }
