@@ -154,3 +154,17 @@ def number_or_auto(automatic: Callable[[], int]) -> Callable[[str], int]:
             raise ValueError(f"{error}, or auto") from None
 
     return parse
+
+
+def bytes_or_auto(minimum: int) -> Callable[[str], int]:
+    """A number of bytes; auto: 0, what fits is found where it is known."""
+
+    def parse(text: str) -> int:
+        if text.strip().lower() == "auto":
+            return Automatic(0)
+        try:
+            return int(number(minimum, 10**15, int)(text))
+        except ValueError as error:
+            raise ValueError(f"{error}, or auto") from None
+
+    return parse
