@@ -148,7 +148,9 @@ def test_keys_come_change_and_go_while_the_service_runs(new_service: Callable[..
     assert service.get(made, headers=sent(LATER)).status_code == 200  # the same client's
 
 
-def test_a_task_is_found_while_the_secret_that_its_id_was_made_with_is_listed(new_service: Callable[..., Service]) -> None:
+def test_a_task_is_found_while_the_secret_that_its_id_was_made_with_is_listed(
+    new_service: Callable[..., Service],
+) -> None:
     old, new = (f"whsec_{base64.b64encode(os.urandom(30)).decode()}" for _ in range(2))
     service = new_service(CALLBACK_SECRET=old)
     write(service, kept("alice", ALICE), kept("bob", BOB))

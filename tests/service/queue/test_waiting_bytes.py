@@ -185,7 +185,9 @@ def test_a_redis_that_tells_nothing_has_a_bound_too(told: dict[str, int]) -> Non
 def test_refusals_are_told_apart() -> None:
     full = room(MAX_QUEUE="3")
     assert str(full.refusal(3, None, 1, 0)) == "3 tasks are waiting already"
-    assert str(full.refusal(2, None, 1, 0)) == "2 tasks are waiting already, with as many bytes as may (MAX_QUEUE_BYTES)"
+    assert (
+        str(full.refusal(2, None, 1, 0)) == "2 tasks are waiting already, with as many bytes as may (MAX_QUEUE_BYTES)"
+    )
     assert isinstance(full.refusal(2, None, 0, 0), NotTaken)
     assert isinstance(full.refusal(2, 10.0, 4, 5.0), QueueFull)
 

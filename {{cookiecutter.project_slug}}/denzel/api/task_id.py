@@ -25,8 +25,8 @@ class TaskIds:
     """Makes and recognises the ids of one service.
 
     Args:
-        secrets: the same for all API processes of the service. Ids are made with the first, and recognised with each, so
-            that a secret can be changed: ids from before stay good as long as theirs is among them.
+        secrets: the same for all API processes of the service. Ids are made with the first, and recognised with each,
+            so that a secret can be changed: ids from before stay good as long as theirs is among them.
     """
 
     def __init__(self, *secrets: str) -> None:

@@ -10,8 +10,8 @@ from denzel.admission import why_refused
 from denzel.executor import NotTaken, QueueFull
 from denzel.settings import Settings
 
-# Where MAX_QUEUE_BYTES says nothing, requests that wait may take this part of what Redis may use; where that has no limit,
-# this part of its machine's memory; and so many bytes where it does not tell.
+# Where MAX_QUEUE_BYTES says nothing, requests that wait may take this part of what Redis may use; where that has no
+# limit, this part of its machine's memory; and so many bytes where it does not tell.
 _OF_LIMIT, _OF_MACHINE, _UNKNOWN = 1 / 2, 1 / 8, 1_000_000_000
 
 
@@ -53,7 +53,7 @@ class Room:
             return NotTaken("Redis has lost the request; send it again")
         if expected is None:
             why = f"{waiting} tasks are waiting already"
-            return QueueFull(why if waiting >= self.most else f"{why}, with as many bytes as may (MAX_QUEUE_BYTES)", after)
-        return QueueFull(
-            why_refused(expected, seconds or self._max_wait_async, not seconds), after, f"in {after} s"
-        )
+            return QueueFull(
+                why if waiting >= self.most else f"{why}, with as many bytes as may (MAX_QUEUE_BYTES)", after
+            )
+        return QueueFull(why_refused(expected, seconds or self._max_wait_async, not seconds), after, f"in {after} s")

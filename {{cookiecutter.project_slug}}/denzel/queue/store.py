@@ -46,8 +46,8 @@ class Submitted(NamedTuple):
         tickets: how many tickets it takes; they are written already unless they travel through another broker.
         held_back: nobody was woken, as a process will be back at once; `nudge` has to make sure.
         refused: the ids of those for which there was no room; of each the seconds of work that wait before it (None:
-            as many tasks wait as may, or as many bytes), and the whole seconds after which its client should try again (0: Redis has lost
-            the request).
+            as many tasks wait as may, or as many bytes), and the whole seconds after which its client should try again
+            (0: Redis has lost the request).
     """
 
     live: float
