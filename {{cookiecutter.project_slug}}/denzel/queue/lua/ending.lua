@@ -35,8 +35,8 @@ local function forget_request(id)
     redis.call('ZREM', BESIDE, id)
 end
 
--- The bytes of the requests that wait, or will again, are counted: each record tells by `waits` what it counts for. A full
--- Redis refuses the first write of a script alone, so records are written before the sum is.
+-- The bytes of the requests that wait, or will again, are counted: each record tells by `waits` what it counts for. A
+-- full Redis refuses the first write of a script alone, so records are written before the sum is.
 local function counts(waits) return waits and waits ~= '' end
 
 local function waits_no_more(bytes)

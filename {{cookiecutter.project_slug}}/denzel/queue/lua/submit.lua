@@ -1,10 +1,10 @@
 -- KEYS: none; the names of all keys stand in keys.py.
--- ARGV: most waiting tasks, most bytes of the requests that wait, most seconds that an asynchronous one may wait, default
---       timeout, ticket queue, ticket, seconds for which the idempotency key of an accepted task stays,
+-- ARGV: most waiting tasks, most bytes of the requests that wait, most seconds that an asynchronous one may wait,
+--       default timeout, ticket queue, ticket, seconds for which the idempotency key of an accepted task stays,
 --       then for each task: id, request ('': it was put beside), mode (live|sync|async), callback_uri, reply_to,
 --       kept ('', or what it is known by when it comes again: the digest of its idempotency key), wait (seconds, of a
---       sync task), fault ('', alone: never again with others; death: its process has died of it, too), origin (where it
---       comes from, '' or see origin.py), verify (microseconds, or '').
+--       sync task), fault ('', alone: never again with others; death: its process has died of it, too), origin (where
+--       it comes from, '' or see origin.py), verify (microseconds, or '').
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then of each that was refused: id, seconds of work that wait ('' if the queue
 -- is full) and after how many seconds its client is to come again (0: its request is gone).
@@ -49,8 +49,8 @@ if waiting == 0 and bytes_before ~= 0 and redis.call('ZCARD', DELAYED) == 0 then
     bytes_before = 0
 end
 
--- Whether there is room for a task; where there is not, also what to tell its client. However large a request is, it may
--- wait where no other does.
+-- Whether there is room for a task; where there is not, also what to tell its client. However large a request is, it
+-- may wait where no other does.
 local function let_in(id, request, size, wait, kept)
     local ahead = waiting + #queued
     local bytes_ahead = bytes_before + bytes_queued
