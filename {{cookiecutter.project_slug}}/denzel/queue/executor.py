@@ -342,8 +342,9 @@ class QueueExecutor:
             async with timeout(PATIENCE):
                 return await request
         except (RedisError, OSError, asyncio.TimeoutError) as error:
-            log.warning("Redis did not serve a request: %s", reason_of(error))
-            raise (NotTaken if is_full(error) else Unavailable)(reason_of(error)) from error
+            reason = reason_of(error)
+            log.warning("Redis did not serve a request: %s", reason, extra={"kind": reason})
+            raise (NotTaken if is_full(error) else Unavailable)(reason) from error
 
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
