@@ -79,7 +79,7 @@ def test_a_value_is_read(name: str, text: str, value: object) -> None:
         ("SYNC_TIMEOUT", "-1", "expected a number from 0 to 86400"),
         ("MAX_QUEUE", "0", "expected a whole number from 1 to "),
         ("MAX_QUEUE_BYTES", "1", "expected a whole number from 1000000 to "),
-        ("MAX_QUEUE_BYTES", "many", ", or auto"),
+        ("MAX_QUEUE_BYTES", "many", "expected a whole number from 1000000 to 1000000000000000, or auto"),
         ("MAX_QUEUE", "1.5", "expected a whole number from 1 to "),
         ("WORKER_CONCURRENCY", "many", "expected a whole number from 1 to 1024, or auto"),
         ("WORKER_CONCURRENCY", "0", "expected a whole number from 1 to 1024, or auto"),

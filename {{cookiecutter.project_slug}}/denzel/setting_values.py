@@ -20,7 +20,8 @@ def number(minimum: float, maximum: float, kind: type = float) -> Callable[[str]
         except ValueError:
             value = None
         if value is None or not minimum <= value <= maximum:
-            raise ValueError(f"expected {word} from {minimum:g} to {maximum if kind is int else f'{maximum:g}'}")
+            least, most = (minimum, maximum) if kind is int else (f"{minimum:g}", f"{maximum:g}")
+            raise ValueError(f"expected {word} from {least} to {most}")
         return value
 
     return parse
