@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import time
@@ -145,6 +146,27 @@ def test_keys_come_change_and_go_while_the_service_runs(new_service: Callable[..
     time.sleep(api_keys.HOLDS_AFTER + 0.1)
     assert {service.predict(REQUEST, headers=sent(ALICE)).status_code for _ in range(20)} == {401}
     assert service.get(made, headers=sent(LATER)).status_code == 200  # the same client's
+
+
+def test_a_task_is_found_while_the_secret_that_its_id_was_made_with_is_listed(
+    new_service: Callable[..., Service],
+) -> None:
+    old, new = (f"whsec_{base64.b64encode(os.urandom(30)).decode()}" for _ in range(2))
+    service = new_service(CALLBACK_SECRET=old)
+    write(service, kept("alice", ALICE), kept("bob", BOB))
+    service.start("redis", "api")
+    made = [service.predict(REQUEST, prefer="respond-async", headers=sent(ALICE)).headers["Location"]]
+
+    def found(key: str) -> list[int]:
+        return [service.get(path, headers=sent(key)).status_code for path in made]
+
+    service.environment["CALLBACK_SECRET"] = f"{new}, {old}"
+    service.restart("api")
+    made.append(service.predict(REQUEST, prefer="respond-async", headers=sent(ALICE)).headers["Location"])
+    assert (found(ALICE), found(BOB)) == ([200, 200], [404, 404])
+    service.environment["CALLBACK_SECRET"] = new
+    service.restart("api")
+    assert (found(ALICE), found(BOB)) == ([404, 200], [404, 404])
 
 
 def test_an_api_that_others_reach_does_not_start_without_keys(new_service: Callable[..., Service]) -> None:

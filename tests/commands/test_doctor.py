@@ -271,6 +271,11 @@ def test_the_limits_of_the_containers_are_told(project: Path) -> None:
         pytest.skip("needs Docker")
     assert verdict == "ok"
     assert re.search(r"^denzel: \d+m of memory, \d+ cores?, \d+ processes$", text, re.MULTILINE), text
+    assert re.search(r"^redis: .*, \d+mb of data \(REDIS_MAXMEMORY\)$", text, re.MULTILINE), text
+    edit(project, REDIS_MAXMEMORY="0")
+    verdict, text = doctor(project)["Limits"]
+    assert verdict == "note"
+    assert text.startswith("REDIS_MAXMEMORY is 0, but the container redis may take")
     edit(project, DENZEL_MEMORY_LIMIT="900000g", API_CPU_LIMIT="0")
     verdict, text = doctor(project)["Limits"]
     assert verdict == "note"

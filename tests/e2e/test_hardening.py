@@ -230,6 +230,12 @@ def test_a_container_takes_no_more_of_the_machine_than_it_may(project: Project, 
     assert 128 <= limits["PidsLimit"] <= max(4096, 128 * info["NCPU"])
 
 
+def test_redis_is_full_before_its_container_is(project: Project) -> None:
+    ask = 'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli config get maxmemory'
+    told = int(run_in(project, "redis", "sh", "-c", ask).split()[1])
+    assert told == inspected(project, "redis")["HostConfig"]["Memory"] // 2
+
+
 def test_what_fills_the_memory_of_a_container_ends_there(project: Project) -> None:
     """The monitor may take a gigabyte: a process that wants three is ended, and nothing else is."""
     before = inspected(project, "redis")["State"]["Pid"]

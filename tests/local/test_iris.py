@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from tests.local.running import Dev, make
 
@@ -43,6 +44,12 @@ def test_the_urls_are_shown_when_it_is_ready(iris_dev: Dev, url: str) -> None:
     assert lines[ready + 1] == f"  API      {url}   (try it: make predict)"
     assert re.fullmatch(r"  Monitor  http://127.0.0.1:\d+   \(user admin, password: .*\)", lines[ready + 2])
     assert re.fullmatch(r"  Redis    127.0.0.1:\d+ \(Redis .*, data in .denzel/redis\)", lines[ready + 3])
+
+
+def test_its_redis_may_not_fill_the_machine(iris_dev: Dev) -> None:
+    with redis.Redis.from_url(json.loads(iris_dev.marker.read_text())["redis_url"]) as client:
+        memory = client.info("memory")
+    assert 32 << 20 <= memory["maxmemory"] <= memory["total_system_memory"] // 4
 
 
 def test_the_other_commands_act_on_it(iris_dev: Dev) -> None:

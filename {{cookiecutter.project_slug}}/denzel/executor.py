@@ -152,8 +152,11 @@ class Executor(Protocol):
     async def cancel(self, task_id: str) -> str | None:
         """Cancel a task: the status it had, None when unknown. Raises Unavailable."""
 
-    async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
-        """Bind an idempotency key to a task id and a request's digest, unless it is bound; what it is bound to now."""
+    async def reserve(self, key: str, digest: str, task_id: str, accepted: bool = False) -> tuple[str, str]:
+        """Bind an idempotency key to a task id and a request's digest, unless it is bound; what it is bound to now.
+
+        It stays bound once the task is accepted; `accepted` says that it is.
+        """
 
     async def release(self, key: str, task_id: str) -> None:
         """Let an idempotency key go whose task was refused; unless the task is there. Raises Unavailable."""

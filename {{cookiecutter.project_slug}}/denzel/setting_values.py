@@ -20,7 +20,8 @@ def number(minimum: float, maximum: float, kind: type = float) -> Callable[[str]
         except ValueError:
             value = None
         if value is None or not minimum <= value <= maximum:
-            raise ValueError(f"expected {word} from {minimum:g} to {maximum if kind is int else f'{maximum:g}'}")
+            least, most = (minimum, maximum) if kind is int else (f"{minimum:g}", f"{maximum:g}")
+            raise ValueError(f"expected {word} from {least} to {most}")
         return value
 
     return parse
@@ -150,6 +151,20 @@ def number_or_auto(automatic: Callable[[], int]) -> Callable[[str], int]:
             return Automatic(automatic())
         try:
             return int(number(1, 1024, int)(text))
+        except ValueError as error:
+            raise ValueError(f"{error}, or auto") from None
+
+    return parse
+
+
+def bytes_or_auto(minimum: int) -> Callable[[str], int]:
+    """A number of bytes; auto: 0, what fits is found where it is known."""
+
+    def parse(text: str) -> int:
+        if text.strip().lower() == "auto":
+            return Automatic(0)
+        try:
+            return int(number(minimum, 10**15, int)(text))
         except ValueError as error:
             raise ValueError(f"{error}, or auto") from None
 

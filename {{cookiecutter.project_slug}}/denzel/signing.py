@@ -25,13 +25,18 @@ def read_secret(text: str) -> bytes:
         raise ValueError("CALLBACK_SECRET cannot be read; expected whsec_ and base64") from None
 
 
+def split_secrets(text: str) -> tuple[str, ...]:
+    """The secrets in CALLBACK_SECRET as they stand there, separated by commas: the one in use first."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
 def read_secrets(text: str) -> tuple[bytes, ...]:
     """The keys in CALLBACK_SECRET, which may hold several secrets, separated by commas.
 
     Raises:
         ValueError: one of them is not `whsec_` and base64.
     """
-    return tuple(filter(None, map(read_secret, text.split(","))))
+    return tuple(filter(None, map(read_secret, split_secrets(text))))
 
 
 def signatures(keys: Iterable[bytes], message_id: str, timestamp: str, body: bytes) -> str:

@@ -354,7 +354,7 @@ class Queue:
             from denzel.settings import Settings
 
             self._executor = QueueExecutor(Settings.from_environment())
-        self._ids = TaskIds(secret)
+        self._ids = TaskIds.of(secret, redis_url)
         # coroutine functions: connect, let go of the connections, the body of /ready
         self.start, self.stop, self.readiness = self._executor.start, self._executor.stop, self._executor.readiness
 

@@ -4,7 +4,7 @@
 # Nobody of them reads or changes the configuration, other connections, or all keys at once (KEYS, FLUSHALL).
 
 # Who calls what; a command that is not here is refused, in scripts too: tests/attacks/test_redis_users.py.
-strings='get set mget del exists expire persist ttl pttl strlen getrange time'
+strings='get set mget del exists expire persist ttl pttl strlen getrange incrby time'
 hashes='hget hmget hset hdel hgetall hvals hincrby hstrlen'
 lists='llen lindex lrange lrem lpush rpush lpop rpop ltrim'
 sets='sadd srem smembers scard sismember zadd zrem zcard zscore zrange zrangebyscore zremrangebyscore'

@@ -40,3 +40,19 @@ def test_an_altered_id_has_no_age() -> None:
         if character != "-":
             altered = "0" if character != "0" else "1"
             assert IDS.age(task_id[:position] + altered + task_id[position + 1 :]) is None, position
+
+
+def test_ids_are_made_with_the_first_secret_and_known_by_each() -> None:
+    before, rotated, after = TaskIds("old"), TaskIds("new", "old"), TaskIds("new")
+    made_before, made_meanwhile = before.new(), rotated.new()
+    assert None not in (rotated.age(made_before), rotated.age(made_meanwhile), after.age(made_meanwhile))
+    assert before.age(made_meanwhile) is None
+    assert after.age(made_before) is None
+
+
+@pytest.mark.parametrize("owner", ["alice", ""])
+def test_with_several_secrets_an_id_is_still_its_owners_alone(owner: str) -> None:
+    task_id = TaskIds("old").new(owner)
+    rotated = TaskIds("new", "old")
+    assert rotated.age(task_id, owner) is not None
+    assert (rotated.age(task_id, "bob") is None) is bool(owner)

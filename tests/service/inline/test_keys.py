@@ -1,12 +1,13 @@
-"""Idempotency keys of the inline executor: they go with a refused task, and are bounded in number."""
+"""Idempotency keys of the inline executor: they go with a refused task, and are bounded in number and in time."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from denzel.executor import Task
+from denzel.executor import IDEMPOTENCY_EXPIRES, Task
 from denzel.inline import records
 from denzel.inline.records import Records
 from denzel.memory import MEMORY, NoRoom
@@ -40,6 +41,19 @@ def test_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         kept.reserve(f"mark {number}", "digest", f"{number}")
     assert len(kept._keys) <= 11
     assert kept.reserve("mark 99", "digest", "other")[0] == "99"
+
+
+def test_keys_are_let_go_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Records(60, 60)
+    kept.reserve("old", "digest", "first")
+    moment = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: moment + IDEMPOTENCY_EXPIRES - 10)
+    kept.forget_expired()
+    assert kept.reserve("old", "digest", "second")[0] == "first"
+    kept.reserve("new", "digest", "third")
+    monkeypatch.setattr(time, "monotonic", lambda: moment + IDEMPOTENCY_EXPIRES + 10)
+    kept.forget_expired()  # as each request does, also one without a key
+    assert set(kept._keys) == {"new"}
 
 
 def test_what_waits_takes_memory_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,7 +281,8 @@ class Journeys:
         self.tasks.beat(*self.held)
 
     def check(self) -> None:
-        """No task that may run lacks its request; no request would stay if nothing more happened."""
+        """No task that may run lacks its request; no request would stay if nothing more happened; bytes are counted."""
+        assert self.tasks.counted_bytes == self.tasks.waiting_bytes
         looked_at = {task_id.decode() for task_id in self.tasks.redis.zrange(keys.BESIDE, 0, -1)}
         requests = self.tasks.requests
         for task_id in self.ids:

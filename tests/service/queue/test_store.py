@@ -24,6 +24,7 @@ def test_submit_stores_the_record_its_place_and_a_ticket(tasks: Tasks) -> None:
         "mode": "async",
         "callback_uri": "http://x/",
         "reply_to": "channel",
+        "waits": "10",
     }
     assert tasks.expiry("a") == -1
     assert tasks.waiting == ["a"]

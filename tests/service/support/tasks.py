@@ -11,7 +11,7 @@ import redis
 from redis import asyncio as redis_asyncio
 
 from denzel.executor import Task
-from denzel.queue import claims, nodes, store
+from denzel.queue import claims, keys, nodes, store
 from denzel.queue.ticket import QueueSettings
 from denzel.queue.worker_connection import WorkerConnection
 from denzel.worker.hand import Hand
@@ -86,6 +86,21 @@ class Tasks:
     def waiting(self) -> list[str]:
         """The ids that wait, the next one first."""
         return [task_id.decode() for task_id in reversed(self.redis.lrange("denzel/tested:waiting", 0, -1))]
+
+    @property
+    def counted_bytes(self) -> int:
+        """The bytes of the requests that wait, as they are counted."""
+        return int(self.redis.get(keys.WAITING_BYTES) or 0)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The same, by looking at each that waits, or will again."""
+        ids = {*self.waiting, *(task_id.decode() for task_id in self.redis.zrange(keys.DELAYED, 0, -1))}
+        return sum(
+            len(record["request"]) or self.redis.strlen(keys.REQUEST + task_id)
+            for task_id in ids
+            if (record := self.record(task_id)) and record["status"] == "PENDING"
+        )
 
     @property
     def tickets(self) -> int:

@@ -21,7 +21,7 @@ from commands.local.dev_edits import Watch, dev_place, in_short, in_thread, take
 from commands.local.dev_log import LOG_FILE, Log
 from commands.local.dev_redis import DATA, Redis
 from commands.local.venv import VENV
-from commands.shared import advice, client_key, redis_data
+from commands.shared import advice, client_key, limits, redis_data
 from commands.shared.env import project_name
 from commands.shared.ports import url
 from commands.shared.project import MARKERS, ROOT, CommandError
@@ -104,6 +104,7 @@ class Dev:
                 REDIS_PORT=str(self.redis.port),
                 REDIS_PASSWORD=self.redis.password,
                 REDIS_DIR=str(DATA),
+                REDIS_MAXMEMORY=limits.data_of_dev(),
             )
         return environment
 

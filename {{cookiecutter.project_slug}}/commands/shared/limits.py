@@ -1,4 +1,4 @@
-"""What a container may take of the machine: memory, processor cores, processes with their threads.
+"""What a container may take of the machine: memory, processor cores, processes with their threads; what Redis may hold.
 
 `.env` says it; what is empty there is found here, so that it fits the machine that Docker runs on. Only what Compose is
 told says so, and no file: a folder that is copied to another machine has that one's.
@@ -6,11 +6,14 @@ told says so, and no file: a folder that is copied to another machine has that o
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from commands.shared.env import read_env
 from commands.shared.project import CommandError
@@ -19,10 +22,12 @@ from commands.shared.project import CommandError
 GROUPS = ("API", "DENZEL", "REDIS", "MONITOR", "OTHERS")
 KINDS = ("MEMORY", "CPU", "PIDS")
 NAMES = tuple(f"{group}_{kind}_LIMIT" for group in GROUPS for kind in KINDS)
+DATA = "REDIS_MAXMEMORY"
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _STEP = 64 * _MIB  # the memory of a machine is not quite the same after each of its starts
 _LEAST_MEMORY = 64 * _MIB  # with less nothing starts
+_CGROUP = Path("/sys/fs/cgroup")
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": _MIB, "g": _GIB, "t": 1 << 40}
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)([bkmgt]?)b?", re.ASCII | re.IGNORECASE)
 
@@ -54,7 +59,32 @@ def defaults() -> dict[str, str]:
         return {}
     env = read_env()
     found = {**_memory(there, env), **_cores(there, env), "DENZEL_PIDS_LIMIT": str(max(4096, 128 * there.cores))}
+    redis = size(env.get("REDIS_MEMORY_LIMIT") or found["REDIS_MEMORY_LIMIT"])
+    found[DATA] = _half(redis or there.memory // 2 // _STEP * _STEP)
     return {name: value for name, value in found.items() if not env.get(name)}
+
+
+def _half(memory: int) -> str:
+    """What Redis may hold that has so much memory: it needs the other half while it writes its file anew."""
+    return f"{max(memory // 2, _LEAST_MEMORY // 2) // _MIB}mb"
+
+
+def data_of_dev() -> str:
+    """What the Redis of `make dev` may hold: as `.env` says, else a quarter of the memory that is here."""
+    memory = _memory_here()
+    fits = _half(memory // 2 // _STEP * _STEP) if memory else "0"
+    return read_env().get(DATA) or fits
+
+
+def _memory_here() -> int:
+    """Bytes that this machine has, or that the container which this runs in may take; 0 where unknown."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it says "max"
+            found.append(int((_CGROUP / name).read_text(encoding="ascii")))
+    return max(0, min(found, default=0))
 
 
 def _memory(there: Machine, env: dict[str, str]) -> dict[str, str]:
@@ -97,7 +127,7 @@ def in_force() -> dict[str, str]:
     env = read_env()
     pids = {"API": "1024", "DENZEL": "4096", "REDIS": "256", "MONITOR": "256", "OTHERS": "1024"}
     fallback = {f"{group}_PIDS_LIMIT": number for group, number in pids.items()}
-    return {name: env.get(name) or {**fallback, **defaults()}.get(name, "0") for name in NAMES}
+    return {name: env.get(name) or {**fallback, **defaults()}.get(name, "0") for name in (*NAMES, DATA)}
 
 
 def limits_are_right() -> None:
@@ -134,6 +164,8 @@ def described() -> str:
             f"{cores} core{'' if cores == '1' else 's'}" if cores != "0" else "all cores",
             f"{pids} processes" if pids != "0" else "any number of processes",
         ]
+        if group == "REDIS":
+            told.append(f"{found[DATA]} of data ({DATA})" if found[DATA] != "0" else f"any data ({DATA})")
         lines.append(f"{group.lower() if group != 'OTHERS' else 'each of the others'}: {', '.join(told)}")
     return "\n".join(lines)
 
@@ -141,5 +173,18 @@ def described() -> str:
 def too_large() -> list[str]:
     """The names of the limits of memory that the machine does not reach."""
     there = machine()
-    given = {group: size(read_env().get(f"{group}_MEMORY_LIMIT", "")) or 0 for group in GROUPS}
-    return [f"{group}_MEMORY_LIMIT" for group, number in given.items() if there and number > there.memory]
+    given = {f"{group}_MEMORY_LIMIT": size(read_env().get(f"{group}_MEMORY_LIMIT", "")) or 0 for group in GROUPS}
+    given[DATA] = size(read_env().get(DATA, "")) or 0
+    return [name for name, number in given.items() if there and number > there.memory]
+
+
+def redis_note() -> str:
+    """What to change where Redis is ended before it is full; empty where it is not."""
+    found = in_force()
+    limit, data = (size(found[name]) or 0 for name in ("REDIS_MEMORY_LIMIT", DATA))
+    if not limit or (data and data < limit):
+        return ""
+    return (
+        f"{DATA} is {found[DATA]}, but the container redis may take {found['REDIS_MEMORY_LIMIT']} "
+        "(REDIS_MEMORY_LIMIT): it is ended when that is used up. Leave one of them empty"
+    )

@@ -52,7 +52,7 @@ def create_app(
     settings = settings or get_settings()
     configure(settings, "api", printed=False)
     pipeline = pipeline or UserPipeline(settings.verify_timeout)
-    ids = TaskIds(settings.callback_secret or settings.redis_url)
+    ids = TaskIds.of(settings.callback_secret, settings.redis_url)
     spans = switch.start(settings, "api")
     executor, figures = _create_executor(settings, pipeline, spans, executor)
 

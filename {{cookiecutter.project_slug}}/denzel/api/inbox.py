@@ -20,7 +20,7 @@ import falcon.asgi
 from denzel.api.answers import too_large, write_json
 from denzel.api.bodies import refuse_encoding
 from denzel.api.task_id import TaskIds
-from denzel.signing import is_signed, read_secrets
+from denzel.signing import is_signed, read_secrets, split_secrets
 
 MOST_BYTES = 1_048_576  # of a callback's body
 MOST_ARRIVALS = 10  # of an inbox
@@ -46,7 +46,7 @@ class Inboxes:
         self.url = url.rstrip("/")
         self._folder = folder
         self._keys = read_secrets(secret)
-        self._ids = TaskIds(f"inbox {secret or url}")
+        self._ids = TaskIds(*(f"inbox {one}" for one in split_secrets(secret) or (url,)))
 
     def new(self) -> str:
         """Open one; its id. The oldest ones go.

@@ -101,7 +101,7 @@ class Predict:
                     await self._release(key, task.id)
                 raise
             if key and not task.awaited:  # it may have been released meanwhile, by the one that had bound it
-                await self._executor.reserve(key, digest, task.id)
+                await self._executor.reserve(key, digest, task.id, accepted=True)
         resp.set_header("Denzel-Task-Id", task.id)
         if mode != "live":
             resp.set_header("Preference-Applied", "respond-async" if mode == "async" else f"wait={wait:g}")

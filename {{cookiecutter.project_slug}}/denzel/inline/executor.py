@@ -56,6 +56,7 @@ class InlineExecutor:
         self._thread = pipeline.thread
         self._records = Records(settings.sync_result_expires, settings.result_expires)
         self._waiting: list[Record] = []
+        self._waiting_bytes = 0  # of their requests
         self._working: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._runner: BatchRunner | None = None
@@ -87,8 +88,7 @@ class InlineExecutor:
 
     async def submit(self, task: Task) -> Outcome:
         self._records.forget_expired()
-        if len(self._waiting) >= self._settings.max_queue:
-            raise QueueFull(f"{len(self._waiting)} tasks are waiting already")
+        self._has_room(len(task.request))
         live = self._settings.sync_timeout
         mode = ("sync" if live else "async") if task.mode == "live" else task.mode
         self._let_in(task, (task.wait or live) if mode == "sync" else 0)
@@ -96,6 +96,7 @@ class InlineExecutor:
             raise NotTaken(self._problem)
         record = self._records.add(task, mode)
         self._waiting.append(record)
+        self._waiting_bytes += record.share.size
         self._work()
         if mode == "async" or not task.awaited:
             return ACCEPTED
@@ -112,6 +113,19 @@ class InlineExecutor:
     async def finish(self, task: Task) -> Outcome:
         raise LookupError("no task begins without being submitted")
 
+    def _has_room(self, size: int) -> None:
+        """Raise QueueFull where no further request of this size may wait. Where nothing else does, any may."""
+        why, most = f"{len(self._waiting)} tasks are waiting already", self._settings.max_queue_bytes
+        if len(self._waiting) >= self._settings.max_queue:
+            raise QueueFull(why)
+        if most and self._waiting_bytes and self._waiting_bytes + size > most:  # auto: API_MEMORY bounds them
+            raise QueueFull(f"{why}, with as many bytes as may (MAX_QUEUE_BYTES)")
+
+    def _take_out(self, record: Record) -> None:
+        """It does not wait any longer."""
+        self._waiting.remove(record)
+        self._waiting_bytes -= record.share.size
+
     def _let_in(self, task: Task, wait: float) -> None:
         """Raise QueueFull when so much waits that the task would take too long."""
         ahead = len(self._waiting) + self._running / 2 if self._waiting else 0
@@ -126,7 +140,7 @@ class InlineExecutor:
     def withdraw(self, task_id: str) -> None:
         record = self._records.get(task_id)
         if record and record in self._waiting and record.mode == "sync" and not record.task.kept:
-            self._waiting.remove(record)
+            self._take_out(record)
             result = orjson.dumps({"args": ["its client has gone"], "type": "TaskRevokedError"})
             self._finish(record, "REVOKED", result, b'"The client has gone."')
 
@@ -145,12 +159,12 @@ class InlineExecutor:
         found = record.fields[b"status"].decode()
         if found not in FINAL:
             # What runs already is let end; its answer is discarded.
-            self._finish(record, *CANCELLED)
             if record in self._waiting:
-                self._waiting.remove(record)
+                self._take_out(record)
+            self._finish(record, *CANCELLED)
         return found
 
-    async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
+    async def reserve(self, key: str, digest: str, task_id: str, accepted: bool = False) -> tuple[str, str]:
         return self._records.reserve(mark_of(key), digest, task_id)
 
     async def release(self, key: str, task_id: str) -> None:
@@ -218,6 +232,7 @@ class InlineExecutor:
             while self._waiting:
                 count = self._size.plan.portion(len(self._waiting))
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
+                self._waiting_bytes -= sum(record.share.size for record in batch)
                 for record in batch:
                     COUNTS.queued(max(0.0, time.time() - float(record.fields[b"accepted"])))
                     record.fields.update({b"status": b"STARTED", b"started": now(), b"attempts": b"1"})

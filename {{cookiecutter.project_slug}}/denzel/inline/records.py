@@ -81,8 +81,7 @@ class Records:
         A key lives for a day, and while fewer than MOST_KEYS are younger.
         """
         moment = time.monotonic()
-        while self._keys and (len(self._keys) > MOST_KEYS or next(iter(self._keys.values()))[2] < moment):
-            self._keys.popitem(last=False)
+        self._forget_keys(moment, MOST_KEYS - 1)
         known_id, known_digest, _ = self._keys.setdefault(mark, (task_id, digest, moment + IDEMPOTENCY_EXPIRES))
         return known_id, known_digest
 
@@ -106,11 +105,17 @@ class Records:
     def forget_expired(self) -> None:
         """Drop what has expired, and the oldest of what is too much."""
         moment = time.monotonic()
+        self._forget_keys(moment, MOST_KEYS)
         for ended in self._ended.values():
             while ended and self._records[next(iter(ended))].expires <= moment:
                 self._forget_oldest(ended)
         while self._ended_bytes > MOST_RECORD_BYTES or sum(map(len, self._ended.values())) > MOST_RECORDS:
             self._forget_oldest(max(self._ended.values(), key=len))
+
+    def _forget_keys(self, moment: float, most: int) -> None:
+        """Let go of the keys that have expired by now, and of the oldest of more than so many."""
+        while self._keys and (len(self._keys) > most or next(iter(self._keys.values()))[2] < moment):
+            self._keys.popitem(last=False)
 
     def _forget_oldest(self, ended: OrderedDict[str, int]) -> None:
         task_id, size = ended.popitem(last=False)

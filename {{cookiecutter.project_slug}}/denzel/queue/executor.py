@@ -18,15 +18,15 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
-from denzel.admission import why_refused
-from denzel.executor import ACCEPTED, GONE, RAN_OUT, NotTaken, Outcome, QueueFull, Task, Tell, Unavailable
+from denzel.executor import ACCEPTED, GONE, RAN_OUT, NotTaken, Outcome, Task, Tell, Unavailable
 from denzel.log.about import REQUEST
 from denzel.queue import keys, large, owner, readiness, store
 from denzel.queue.api_connection import ApiConnection
 from denzel.queue.broker import send_ticket
 from denzel.queue.direct_way import DirectWay
 from denzel.queue.nodes import overview
-from denzel.queue.redis_errors import reason_of
+from denzel.queue.redis_errors import is_full, reason_of
+from denzel.queue.room import Room
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
 from denzel.queue.withdrawals import Withdrawals
@@ -62,6 +62,7 @@ class QueueExecutor:
         self._channel = keys.REPLIES + keys.WITH_TIMES + uuid.uuid4().hex
         self._waiting: dict[str, _Wait] = {}
         self._queue_settings = queue_settings(settings)
+        self._room = Room(settings)
         self._submitter = Submitter(self._send, self._stored)
         self._withdrawals = Withdrawals(self._withdraw)
         self._unneeded = Withdrawals(self._drop)
@@ -176,7 +177,7 @@ class QueueExecutor:
         task.mode, task.wait, task.fault = "sync", 0, task.fault or self._direct.fault_of(task.id)
         submitted = await self._send([task])
         if refused := submitted.refused.get(task.id):
-            raise self._queue_full(submitted.waiting, *refused, None)
+            raise self._room.refusal(submitted.waiting, *refused, None)
 
     def _waits_directly(self, task: Task) -> float:
         """Seconds for which the client of a task waits that need not be stored first; 0 for all others."""
@@ -218,7 +219,7 @@ class QueueExecutor:
             return
         seconds = task.wait if task.mode == "sync" else submitted.live if task.mode == "live" else 0
         if refused := submitted.refused.get(task.id):
-            future.set_exception(self._queue_full(submitted.waiting, *refused, seconds))
+            future.set_exception(self._room.refusal(submitted.waiting, *refused, seconds))
         elif wait and wait.future is future and wait.timer:  # a process had it first
             pass
         elif not seconds or not task.awaited:
@@ -227,14 +228,6 @@ class QueueExecutor:
             future.set_result(RAN_OUT)
         else:
             self._waiting[task.id].timer = future.get_loop().call_later(seconds, _end, future, RAN_OUT)
-
-    def _queue_full(self, waiting: int, expected: float | None, after: int, seconds: float | None) -> Exception:
-        if not after:
-            return NotTaken("Redis has lost the request; send it again")
-        if expected is None:
-            return QueueFull(f"{waiting} tasks are waiting already", after)
-        why = why_refused(expected, seconds or self._settings.max_wait_async, not seconds)
-        return QueueFull(why, after, f"in {after} s")
 
     async def _detached(self, task_id: str) -> Outcome:
         """What is to be told at the end of a wait: the outcome after all, or that the task goes on by itself."""
@@ -251,8 +244,8 @@ class QueueExecutor:
             await self._put_if_large(task)
         submitted = await self._ask(
             store.submit(
-                *(self._lane, self._queue_settings, tasks, settings.max_queue),
-                *(settings.sync_timeout, settings.max_wait_async),
+                *(self._lane, self._queue_settings, tasks, self._room.most),
+                *(settings.sync_timeout, settings.max_wait_async, self._room.most_bytes),
             )
         )
         self._direct.in_queue = submitted.waiting
@@ -324,8 +317,8 @@ class QueueExecutor:
     async def cancel(self, task_id: str) -> str | None:
         return await self._ask(store.cancel(self._client, self._queue_settings, task_id))
 
-    async def reserve(self, key: str, digest: str, task_id: str) -> tuple[str, str]:
-        return await self._ask(store.reserve(self._client, key, digest, task_id))
+    async def reserve(self, key: str, digest: str, task_id: str, accepted: bool = False) -> tuple[str, str]:
+        return await self._ask(store.reserve(self._client, key, digest, task_id, accepted))
 
     async def release(self, key: str, task_id: str) -> None:
         await self._ask(store.release(self._client, key, task_id))
@@ -340,6 +333,7 @@ class QueueExecutor:
             return {"ready": False, "reason": str(error), "workers": [], "queue": None}
 
     async def _look_at_workers(self) -> tuple[dict[str, Any], float]:
+        await self._ask(self._room.look(self._client))
         return readiness.body(*await self._ask(overview(self._client))), await self.response_timeout()
 
     async def _ask(self, request: Awaitable[T]) -> T:
@@ -350,7 +344,7 @@ class QueueExecutor:
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             reason = reason_of(error)
             log.warning("Redis did not serve a request: %s", reason, extra={"kind": reason})
-            raise Unavailable(reason) from error
+            raise (NotTaken if is_full(error) else Unavailable)(reason) from error
 
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):

@@ -37,6 +37,7 @@ REQUEST = f"{PREFIX}request:"  # + id: the request of a task, where it is large;
 BESIDE = f"{PREFIX}beside"  # sorted set of the ids of these, by the time of the next look whether they are needed
 READ_BESIDE = f"{PREFIX}read_beside"  # there while all workers know of such requests
 WAITING = f"{PREFIX}waiting"  # list of ids, claimed from the right
+WAITING_BYTES = f"{PREFIX}waiting:bytes"  # the sum of the fields `waits` of all records
 DELAYED = f"{PREFIX}delayed"  # sorted set of ids by the time (unix seconds) at which they wait again
 DEAD = f"{PREFIX}dead"  # sorted set of ids that were given up, by the time of that
 IDEMPOTENCY = f"{PREFIX}idempotency:"  # + SHA-256 of a client's key: the task's id and the request's digest
@@ -96,6 +97,8 @@ SHORT = 60
 LARGE = 64_000
 # One whose record has not been written within this time (seconds) is forgotten.
 UNRECORDED = 30
+# The idempotency key of a task that was not accepted within this time (seconds) is forgotten.
+UNACCEPTED = 60
 # Seconds between two looks whether a large request is needed still.
 LOOK_AGAIN = 30
 # A process is believed dead when nobody has vouched for it for this long (seconds).

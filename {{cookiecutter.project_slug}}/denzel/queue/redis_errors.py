@@ -7,11 +7,16 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from denzel.queue.owner import OtherProjectError
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether Redis has no room: then it has refused the whole command, or the script at its first write."""
+    return isinstance(error, OutOfMemoryError) or "maxmemory" in str(error)
+
+
 def reason_of(error: BaseException) -> str:
     """The reason, without a full stop."""
     if isinstance(error, OtherProjectError):
         return str(error)
-    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+    if is_full(error):
         return "Redis is full (REDIS_MAXMEMORY in .env); there will be room when results have expired"
     if "read only replica" in str(error):
         return "Redis is a replica, which takes no changes; there will be a primary when its failover is over"

@@ -4,7 +4,8 @@ The record of a task is the hash `denzel:task:<id>`: status (Celery's state name
 wait that ran out), request (JSON, until the task ends), beside (1: that is large, and lies under a name of its own:
 `large.py`), result (JSON), message (a failure's, JSON), callback_uri, reply_to, until (unix seconds to which its client
 waits, if that is long), kept (1: however it is answered, its result lives as long as an asynchronous one), accepted,
-started, ended (unix seconds), worker and token (who runs it), handed (1: it was claimed for a process that had not
+started, ended (unix seconds), waits (bytes of the request, while that waits or will
+again), worker and token (who runs it), handed (1: it was claimed for a process that had not
 asked just then), model (the version of the one that answered), origin (where it comes from: `denzel.origin`), verify
 (microseconds of verify_input), times (microseconds of its call, and how many tasks that had: `denzel.timings`),
 attempts (starts), deaths (processes that died of it alone), losses (the same where the whole container was gone), alone
@@ -45,8 +46,8 @@ class Submitted(NamedTuple):
         tickets: how many tickets it takes; they are written already unless they travel through another broker.
         held_back: nobody was woken, as a process will be back at once; `nudge` has to make sure.
         refused: the ids of those for which there was no room; of each the seconds of work that wait before it (None:
-            as many tasks wait as may), and the whole seconds after which its client should try again (0: Redis has lost
-            the request).
+            as many tasks wait as may, or as many bytes), and the whole seconds after which its client should try again
+            (0: Redis has lost the request).
     """
 
     live: float
@@ -63,12 +64,15 @@ async def submit(
     max_queue: int,
     default_timeout: float,
     max_wait_async: float = 1e9,
+    max_queue_bytes: int = 10**15,
 ) -> Submitted:
     """Store tasks (a `Task` each) and wake workers for them.
 
-    A large request is empty here, and was put beside the record before.
+    A large request is empty here, and was put beside the record before. The idempotency key of a task that is accepted
+    stays from now on.
     """
-    arguments: list[Any] = [max_queue, max_wait_async, default_timeout, settings.ticket_queue, settings.ticket]
+    arguments: list[Any] = [max_queue, max_queue_bytes, max_wait_async, default_timeout]
+    arguments += (settings.ticket_queue, settings.ticket, IDEMPOTENCY_EXPIRES)
     for task in tasks:
         kept = (task.mark or task.id) if task.kept else ""
         arguments += (task.id, task.request, task.mode, task.callback_uri or "", task.reply_to, kept)
@@ -158,12 +162,13 @@ async def cancel(client: Any, settings: QueueSettings, task_id: str) -> str | No
     return status.decode() if status else None
 
 
-async def reserve(
-    client: Any, key: str, digest: str, task_id: str, seconds: int = IDEMPOTENCY_EXPIRES
-) -> tuple[str, str]:
-    """Bind a client's idempotency key to a task id, unless it is bound already; the id and the digest it has now."""
+async def reserve(client: Any, key: str, digest: str, task_id: str, accepted: bool = False) -> tuple[str, str]:
+    """Bind a client's idempotency key to a task id, unless it is bound already; the id and the digest it has now.
+
+    It is bound for a moment, which ends by itself should the task never get here; that of an accepted one, for a day.
+    """
     name = keys.IDEMPOTENCY + mark_of(key)
-    await client.set(name, f"{task_id} {digest}", nx=True, ex=seconds)
+    await client.set(name, f"{task_id} {digest}", nx=True, ex=IDEMPOTENCY_EXPIRES if accepted else keys.UNACCEPTED)
     bound = await client.get(name)
     known_id, _, known_digest = (bound.decode() if bound else f"{task_id} {digest}").partition(" ")
     return known_id, known_digest

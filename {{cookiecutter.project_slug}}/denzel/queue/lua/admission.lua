@@ -86,6 +86,7 @@ local function refuse(id, mine, wait, max_wait_async, expected, speed, call)
     end
     if others < MOST_RETURNING then
         redis.call('ZADD', RETURNING, tonumber(now) + after, id)
+        redis.call('EXPIRE', RETURNING, after + LATE + 3600)  -- where there are no workers, whose heartbeats forget
         redis.call('RPUSH', list, id)
         redis.call('EXPIRE', list, after + LATE + 60)
     end

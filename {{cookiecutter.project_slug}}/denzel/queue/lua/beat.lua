@@ -68,5 +68,6 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', BESIDE, '-inf', now, 'LIMIT', 0,
         forget_request(id)
     end
 end
+forget_late()  -- also when nobody is refused any more
 local tickets = wake(1, 1, queue, ticket)
 return tickets

@@ -59,6 +59,9 @@ local function take_over()
             end
         end
     until cursor == '0'
+    for _, id in ipairs(redis.call('LRANGE', WAITING, 0, -1)) do
+        if redis.call('HGET', TASK .. id, 'status') == 'PENDING' then waits_again(id) end
+    end
     if redis.call('EXISTS', 'synchronous_timeout') == 1 then move('synchronous_timeout', RESPONSE) end
     if redis.call('TYPE', 'denzel').ok == 'list' then redis.call('DEL', 'denzel', '_kombu.binding.denzel') end
     return true

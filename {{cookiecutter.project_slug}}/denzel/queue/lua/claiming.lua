@@ -39,12 +39,13 @@ end
 -- handed ('1' or ''): the process has not asked for it now, and may be at other work.
 -- A task that is to run alone comes alone.
 local function claim(of, handed)
-    local claimed, ids = {}, {}
+    local claimed, ids, bytes = {}, {}, 0
     local most = portion(of, redis.call('LLEN', WAITING))
     local taken = most > 0 and redis.call('RPOP', WAITING, most) or {}
     for position, id in ipairs(taken) do
         local key = TASK .. id
-        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts', 'until', 'origin')
+        local task = redis.call('HMGET', key, 'status', 'request', 'started', 'alone', 'attempts', 'until', 'origin',
+                                'waits')
         if task[6] and nobody_waits(id, task[6]) then
             finish(id, 'REVOKED', '{"args":["its client has gone"],"type":"TaskRevokedError"}',
                    '"The client has gone."', SHORT, SHORT)
@@ -54,7 +55,8 @@ local function claim(of, handed)
                 break
             end
             redis.call('HSET', key, 'status', 'STARTED', 'worker', of.node, 'token', of.token,
-                       'started', task[3] or now, 'attempts', (task[5] or 0) + 1, 'handed', handed)
+                       'started', task[3] or now, 'attempts', (task[5] or 0) + 1, 'handed', handed, 'waits', '')
+            if counts(task[8]) then bytes = bytes + task[8] end
             ids[#ids + 1] = id
             claimed[#claimed + 1] = id
             claimed[#claimed + 1] = task[2]
@@ -66,6 +68,7 @@ local function claim(of, handed)
         end
     end
     if #ids > 0 then note_claims(of, ids) end
+    if bytes > 0 then waits_no_more(bytes) end
     return claimed
 end
 
@@ -134,7 +137,7 @@ local function give_back(token, sync_expires, expires, how, details)
         local key = TASK .. id
         local status = redis.call('HGET', key, 'status')
         if status and not final(status) then
-            redis.call('HSET', key, 'status', 'PENDING')
+            waits_again(id)
             local times = 0
             if how and not untouched[id] then
                 redis.call('HSET', key, 'alone', '1')

@@ -6,12 +6,16 @@ local now = string.format('%d.%06d', seconds, tonumber(time[2]))
 local function final(status) return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' end
 
 -- A large request lies beside its record, which has an empty one and `beside`: see large.py. It arrives as '', and the
--- record takes it in as long as not all workers know of that. Returns the request to be recorded, and whether it lies
--- beside; nil when it is gone.
+-- record takes it in as long as not all workers know of that. Returns the request to be recorded, whether it lies
+-- beside, and its bytes; nil when it is gone.
 local function beside_or_not(id, request)
-    if request ~= '' then return request, false end
-    if redis.call('GET', READ_BESIDE) then return redis.call('EXISTS', REQUEST .. id) == 1 and '' or nil, true end
-    return redis.call('GET', REQUEST .. id) or nil, false
+    if request ~= '' then return request, false, #request end
+    if redis.call('GET', READ_BESIDE) then
+        local bytes = redis.call('STRLEN', REQUEST .. id)
+        return bytes > 0 and '' or nil, true, bytes
+    end
+    request = redis.call('GET', REQUEST .. id) or nil
+    return request, false, #(request or '')
 end
 
 -- To be called when the record is written: a full Redis must refuse that before anything changes.
@@ -31,6 +35,22 @@ local function forget_request(id)
     redis.call('ZREM', BESIDE, id)
 end
 
+-- The bytes of the requests that wait, or will again, are counted: each record tells by `waits` what it counts for. A
+-- full Redis refuses the first write of a script alone, so records are written before the sum is.
+local function counts(waits) return waits and waits ~= '' end
+
+local function waits_no_more(bytes)
+    if counts(bytes) then redis.call('INCRBY', WAITING_BYTES, 0 - bytes) end
+end
+
+local function waits_again(id)
+    local key = TASK .. id
+    local beside, waits = unpack(redis.call('HMGET', key, 'beside', 'waits'))
+    local bytes = beside and redis.call('STRLEN', REQUEST .. id) or redis.call('HSTRLEN', key, 'request')
+    redis.call('HSET', key, 'status', 'PENDING', 'waits', bytes)
+    redis.call('INCRBY', WAITING_BYTES, bytes - (counts(waits) and waits or 0))
+end
+
 local woken = false  -- one message wakes the sender of callbacks for all tasks of a script
 
 -- Ends a task: writes the outcome, starts its expiry and schedules its callback. Returns the channel that waits.
@@ -38,7 +58,7 @@ local woken = false  -- one message wakes the sender of callbacks for all tasks 
 -- that of the process that has run the task; so are the times of its call.
 local function finish(id, status, result, message, sync_expires, expires, keep, model, times)
     local key = TASK .. id
-    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept', 'beside')
+    local old = redis.call('HMGET', key, 'status', 'mode', 'reply_to', 'callback_uri', 'kept', 'beside', 'waits')
     if not old[1] or final(old[1]) then return nil end
     -- What is not needed any longer is emptied rather than removed: that saves a command.
     local done = {'status', status, 'result', result, 'ended', now, 'reply_to', '', 'token', ''}
@@ -46,7 +66,9 @@ local function finish(id, status, result, message, sync_expires, expires, keep, 
     if model and model ~= '' then done[#done + 1] = 'model' done[#done + 1] = model end
     if times and times ~= '' then done[#done + 1] = 'times' done[#done + 1] = times end
     if not keep then done[#done + 1] = 'request' done[#done + 1] = '' end
+    if counts(old[7]) then done[#done + 1] = 'waits' done[#done + 1] = '' end
     redis.call('HSET', key, unpack(done))
+    waits_no_more(old[7])
     if old[6] and not keep then
         forget_request(id)
         redis.call('HDEL', key, 'beside')

@@ -19,7 +19,7 @@ for _, other in ipairs(takes_long == '1' and redis.call('SMEMBERS', CLAIMS .. to
     local status, handed = unpack(redis.call('HMGET', TASK .. other, 'status', 'handed'))
     if status == 'STARTED' and handed == '1' then
         redis.call('SREM', CLAIMS .. token, other)
-        redis.call('HSET', TASK .. other, 'status', 'PENDING')
+        waits_again(other)
         redis.call('HINCRBY', TASK .. other, 'attempts', -1)
         redis.call('RPUSH', WAITING, other)
     end

@@ -8,7 +8,8 @@ local has_request = task[2] and task[2] ~= '' or task[4] and redis.call('EXISTS'
 if task[1] ~= 'FAILURE' or not has_request then return false end
 redis.call('HDEL', key, 'result', 'message', 'ended', 'started', 'deaths', 'losses', 'callback', 'times',
            'model')
-redis.call('HSET', key, 'status', 'PENDING', 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
+redis.call('HSET', key, 'alone', '1', 'mode', task[3] == 'async' and 'async' or 'poll')
+waits_again(id)
 redis.call('ZREM', CALLBACKS, id)
 redis.call('PERSIST', key)
 redis.call('LPUSH', WAITING, id)

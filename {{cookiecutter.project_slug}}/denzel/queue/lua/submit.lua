@@ -1,9 +1,10 @@
 -- KEYS: none; the names of all keys stand in keys.py.
--- ARGV: most waiting tasks, most seconds that an asynchronous one may wait, default timeout, ticket queue, ticket,
+-- ARGV: most waiting tasks, most bytes of the requests that wait, most seconds that an asynchronous one may wait,
+--       default timeout, ticket queue, ticket, seconds for which the idempotency key of an accepted task stays,
 --       then for each task: id, request ('': it was put beside), mode (live|sync|async), callback_uri, reply_to,
---       kept ('', or what it is known by when it comes again), wait (seconds, of a sync task), fault ('', alone: never
---       again with others; death: its process has died of it, too), origin (where it comes from, '' or see origin.py),
---       verify (microseconds, or '').
+--       kept ('', or what it is known by when it comes again: the digest of its idempotency key), wait (seconds, of a
+--       sync task), fault ('', alone: never again with others; death: its process has died of it, too), origin (where
+--       it comes from, '' or see origin.py), verify (microseconds, or '').
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then of each that was refused: id, seconds of work that wait ('' if the queue
 -- is full) and after how many seconds its client is to come again (0: its request is gone).
@@ -22,17 +23,17 @@ local function join(id, channel)
     end
 end
 
-local max_queue, max_wait_async, default_timeout, queue, ticket = unpack(ARGV, 1, 5)
-max_wait_async = tonumber(max_wait_async)
+local max_queue, max_bytes, max_wait_async, default_timeout, queue, ticket, key_expires = unpack(ARGV, 1, 7)
+max_bytes, max_wait_async = tonumber(max_bytes), tonumber(max_wait_async)
 
-local live, full, quick, measured = unpack(redis.call('MGET', RESPONSE, FULL, QUICK, SPEED))
+local live, full, quick, measured, bytes = unpack(redis.call('MGET', RESPONSE, FULL, QUICK, SPEED, WAITING_BYTES))
 local speed, call = string.match(measured or '', '^(%S+) (%S+)$')
 speed, call = tonumber(speed or 0), tonumber(call or 0)
 -- What is no number of seconds (Redis can be written to by others, too) counts as not set.
 local number = tonumber(live or '')
 live = number and number >= 0 and number < 1e9 and tostring(number) or default_timeout
 local waiting = redis.call('LLEN', WAITING)
-local count, room = (#ARGV - 5) / 10, tonumber(max_queue) - waiting
+local count, room = (#ARGV - 7) / 10, tonumber(max_queue) - waiting
 if full then return redis.error_reply('OOM Redis is almost full') end
 
 -- Where nothing waits, an idle process gets its part at once: these tasks never enter the queue. Records are written
@@ -42,11 +43,18 @@ if waiting == 0 and not quick then idle, listed = next_idle() end
 local part = idle and portion(idle, count) or 0
 local queued, ids, claimed, refused = {}, {}, {}, {}
 local begun  -- counted at the first need
+local bytes_before, bytes_queued = tonumber(bytes or 0), 0
+if waiting == 0 and bytes_before ~= 0 and redis.call('ZCARD', DELAYED) == 0 then  -- records were deleted by others
+    redis.call('DEL', WAITING_BYTES)
+    bytes_before = 0
+end
 
--- Whether there is room for a task; where there is not, also what to tell its client.
-local function let_in(id, request, wait, kept)
+-- Whether there is room for a task; where there is not, also what to tell its client. However large a request is, it
+-- may wait where no other does.
+local function let_in(id, request, size, wait, kept)
     local ahead = waiting + #queued
-    if #queued >= room then
+    local bytes_ahead = bytes_before + bytes_queued
+    if #queued >= room or (bytes_ahead + size > max_bytes and bytes_ahead > 0) then
         return false, '', speed > 0 and math.min(60, math.max(1, math.ceil(ahead / 10 / speed))) or 1
     end
     -- Far from any bound it need not be known exactly.
@@ -59,7 +67,7 @@ local function let_in(id, request, wait, kept)
     return not expected, expected, after
 end
 
-for i = 6, #ARGV, 10 do
+for i = 8, #ARGV, 10 do
     local id, sent, mode, callback_uri, reply_to, kept, wait, fault, origin, verify = unpack(ARGV, i, i + 9)
     local key = TASK .. id
     if mode == 'live' then
@@ -68,13 +76,13 @@ for i = 6, #ARGV, 10 do
     end
     wait = mode == 'sync' and tonumber(wait) or 0
     local exists = redis.call('EXISTS', key) == 1
-    local accepted, expected, after, request, beside = true, nil, nil, nil, nil
+    local accepted, expected, after, request, beside, size = true, nil, nil, nil, nil, nil
     if not exists then
-        request, beside = beside_or_not(id, sent)
+        request, beside, size = beside_or_not(id, sent)
         if not request then
             accepted, expected, after = false, '', 0
         elseif #ids >= part then
-            accepted, expected, after = let_in(id, sent, wait, kept)
+            accepted, expected, after = let_in(id, sent, size, wait, kept)
         end
     end
     if exists then
@@ -104,12 +112,18 @@ for i = 6, #ARGV, 10 do
             claimed[#claimed + 1] = origin
         else
             queued[#queued + 1] = id
+            bytes_queued = bytes_queued + size
+            add('waits', size)
         end
         redis.call('HSET', key, unpack(record))
+        if kept ~= '' then redis.call('EXPIRE', IDEMPOTENCY .. kept, key_expires) end
         if beside then keep_request(id) elseif sent == '' then redis.call('DEL', REQUEST .. id) end
     end
 end
-if #queued > 0 then redis.call('LPUSH', WAITING, unpack(queued)) end
+if #queued > 0 then
+    redis.call('LPUSH', WAITING, unpack(queued))
+    redis.call('INCRBY', WAITING_BYTES, bytes_queued)
+end
 if #ids > 0 then
     redis.call('LREM', IDLE, 1, listed)
     note_claims(idle, ids)

@@ -41,7 +41,7 @@ end
 for _, id in ipairs(redis.call('SMEMBERS', claims)) do
     redis.call('SREM', claims, id)
     if redis.call('HGET', TASK .. id, 'status') == 'STARTED' then
-        redis.call('HSET', TASK .. id, 'status', 'PENDING')
+        waits_again(id)
         redis.call('HINCRBY', TASK .. id, 'attempts', -1)
         if redis.call('HGET', TASK .. id, 'direct') then  -- it has run, and how it ended is on its way here
             redis.call('ZADD', DELAYED, seconds + 1, id)
