@@ -35,6 +35,8 @@ COMMANDS = {
     "predict": "service.predict:run",
     "bench": "service.bench:run",
     "repair": "service.repair:run",
+    "backup": "service.backup:backup",
+    "restore": "service.backup:restore",
     # the model
     "ingest": "service.control:ingest",
     "train": "training.targets:train",

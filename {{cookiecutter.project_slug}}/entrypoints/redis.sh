@@ -4,11 +4,15 @@
 #
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
 # a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
-# Nothing is ever evicted: a full memory refuses new requests instead.
+# Nothing is ever evicted: a full memory refuses new requests instead. A backup is a copy as for a replica: one moment's
+# data, told at once and without a file of its own.
 #
 #   redis.sh          starts it; refuses data that it would read wrongly, or not at all, and says why (redis_data.sh)
 #   redis.sh check    says only that
 #   redis.sh repair   makes the data readable again, and keeps what they were before
+#   redis.sh version  says which server this is, as "Redis 8.2"
+#   redis.sh receive  takes the data of a backup from stdin, if this server can read them
+#   redis.sh restore  puts what was received in the place of the data, and keeps what they were before; Redis is stopped
 set -eu
 
 # shellcheck source-path=SCRIPTDIR
@@ -17,7 +21,10 @@ set -eu
 . "$(dirname "$0")/redis_users.sh"
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/redis_data.sh"
-server=${REDIS_SERVER:-redis-server}
+if [ "${1:-}" = version ]; then
+  version_of_server
+  exit
+fi
 cd "${REDIS_DIR:?is not set}" || foreign "$REDIS_DIR" # its name may hold what cannot stand in the settings
 case ${1:-start} in
   check)
@@ -28,7 +35,16 @@ case ${1:-start} in
     repair_data
     exit
     ;;
+  receive)
+    receive_data
+    exit
+    ;;
+  restore)
+    restore_data
+    exit
+    ;;
 esac
+end_restoring
 check_data
 note_writer
 requirepass=
@@ -70,6 +86,8 @@ save ""
 maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
 hash-max-ziplist-value 4096
+repl-diskless-sync yes
+repl-diskless-sync-delay 0
 $requirepass
 $(redis_users)
 SETTINGS

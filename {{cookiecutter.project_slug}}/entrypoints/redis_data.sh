@@ -1,6 +1,8 @@
 #!/bin/sh
 # Sourced by redis.sh, in the folder of Redis' data: whether this server can go on with them, and how they are made
-# readable again. Nothing here deletes data: what they were before a repair stays in a folder beside.
+# readable again, or those of a backup. Nothing here deletes data: what they were before stays in a folder beside.
+
+server=${REDIS_SERVER:-redis-server}
 
 # Ends this script with the reason why Redis cannot start.
 refuse() {
@@ -60,7 +62,9 @@ repair_data() {
     refuse "$told"
   fi
   copy="before-repair-$(date -u +%Y%m%d-%H%M%S)"
-  mkdir "$copy" && cp -pR "${file%%/*}" "$copy/" || refuse "its data could not be copied into $PWD/$copy: nothing is changed"
+  if ! { mkdir "$copy" && cp -pR "${file%%/*}" "$copy/"; }; then
+    refuse "its data could not be copied into $PWD/$copy: nothing is changed"
+  fi
   if ! check_aof --fix "$file" >/dev/null; then
     for part in appendonlydir/*.incr.aof; do check_aof --fix "$part" >/dev/null || true; done
     if ! check_aof "$file" >/dev/null; then # what was written anew last is not readable: what came after it is
@@ -70,6 +74,46 @@ repair_data() {
   fi
   give_to_owner
   echo "The data of Redis in $PWD are readable again. What they were before is in $copy there, for you to remove."
+}
+
+# Takes the data of a backup from stdin, and refuses what this server cannot read; the data are as they were.
+receive_data() {
+  file=backup-received
+  if ! cat >$file.part; then
+    rm -f $file.part
+    refuse "the backup could not be written into $PWD: is its disk full? Nothing is changed"
+  fi
+  if ! told=$(check_file redis-check-rdb $file.part); then
+    rm -f $file.part
+    case $told in
+      *"Can't handle RDB format version"*) told="of a newer version than $(version_of_server)" ;;
+      *) told=damaged ;;
+    esac
+    refuse "the data of the backup are $told. Nothing is changed"
+  fi
+  mv $file.part $file
+  sync
+}
+
+# Puts what was received in the place of the data. Wherever this is interrupted, the next start ends it.
+restore_data() {
+  if [ ! -e backup-received ]; then refuse "there is no backup in $PWD"; fi
+  mv backup-received backup-to-restore
+  end_restoring
+}
+
+end_restoring() {
+  if [ ! -e backup-to-restore ]; then return; fi
+  copy="before-restore-$(date -u +%Y%m%d-%H%M%S)"
+  for file in appendonlydir appendonly.aof written-by; do
+    if [ -e "$file" ]; then
+      mkdir -p "$copy"
+      mv "$file" "$copy/"
+    fi
+  done
+  if [ -e "$copy" ]; then echo "What was there before is in $copy of $PWD, for you to remove."; fi
+  mv backup-to-restore appendonly.aof # every version reads it, and a newer one makes it its own
+  sync
 }
 
 owner_of() {
@@ -102,13 +146,19 @@ data_file() {
   done
 }
 
-# Checks such a file, by the server's program: it does that under another name.
+# Checks such a file.
 check_aof() {
+  check_file redis-check-aof "$@"
+}
+
+# Checks a file by the server's program, which does that under another name.
+check_file() {
   tools=$(mktemp -d)
-  ln -s "$(command -v "$server")" "$tools/redis-check-aof"
-  answer=0
-  yes | "$tools/redis-check-aof" "$@" >"$tools/said" 2>&1 || answer=$?
-  tail -n 3 "$tools/said"
+  ln -s "$(command -v "$server")" "$tools/$1"
+  program=$1 answer=0
+  shift
+  yes | "$tools/$program" "$@" >"$tools/said" 2>&1 || answer=$?
+  tail -n 12 "$tools/said"
   rm -r "$tools"
   return "$answer"
 }
