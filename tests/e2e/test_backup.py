@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.e2e.project import Project
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,23 @@ def test_another_projects_is_refused(project: Project) -> None:
         assert " is UP" in project.run("restore", f"FILE={path}", "FORCE=1").out
     finally:
         project.set_env(PROJECT_ID=identity)
+
+
+def reason(project: Project) -> str:
+    """What /ready says."""
+    return requests.get(f"{project.url}/ready", timeout=10).json()["reason"] or ""
+
+
+def test_ready_names_damage_of_the_data(project: Project) -> None:
+    """Redis has no port for that: its container says it to the API's."""
+    project.compose("stop", "redis")
+    file = "appendonlydir/*.incr.aof"
+    words = ["run", "--rm", "--no-deps", "--no-TTY", "--entrypoint", "sh", "redis", "-c"]
+    output = project.compose(*words, f'cd "$REDIS_DIR" && head -c 5000 /dev/zero >> $(ls {file} | tail -n 1)')
+    assert output.code == 0, output
+    project.compose("start", "redis")
+    eventually(lambda: "end in zeros" in reason(project), lambda: reason(project), 60, interval=0.5)
+    assert "make repair" in reason(project)
+    project.run("repair")
+    project.run("start")
+    assert reason(project) == ""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts Redis on REDIS_BIND:REDIS_PORT with its data in REDIS_DIR (and REDIS_PASSWORD, when there is one).
-# REDIS_SERVER is the program. The settings go in by stdin: arguments would show the password to every process.
+# REDIS_SERVER is the program, REDIS_CAUSE a file in which to say why it does not start. The settings go in by stdin: arguments would show the password to every process.
 #
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
 # a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
@@ -27,6 +27,10 @@ if [ "${1:-}" = version ]; then
 fi
 cd "${REDIS_DIR:?is not set}" || foreign "$REDIS_DIR" # its name may hold what cannot stand in the settings
 case ${1:-start} in
+  start) ;;
+  *) REDIS_CAUSE= ;;
+esac
+case ${1:-start} in
   check)
     check_data
     exit
@@ -46,6 +50,7 @@ case ${1:-start} in
 esac
 end_restoring
 check_data
+tell_damage
 note_writer
 requirepass=
 if [ -n "${REDIS_PASSWORD:-}" ]; then
@@ -55,7 +60,10 @@ fi
 # Redis' own `appendfsync everysec` holds changes back in memory, answered already, for as long as the disk is still busy
 # with the flush before. So Redis only writes, and the flush is done from here, until Redis has ended ($$, by then).
 flush_every_second() {
+  rounds=0
   while kill -0 $$; do
+    rounds=$((rounds + 1))
+    if [ $rounds -eq 60 ]; then rm -f starting; fi # it has started, whatever comes now
     # Up to Redis 6.2 it is one file; from 7 on there are two while it is written anew.
     sync -d appendonly.aof appendonlydir/*.incr.aof || true
     sleep 0.8 # with the flush itself not more than a second

@@ -7,7 +7,24 @@ server=${REDIS_SERVER:-redis-server}
 # Ends this script with the reason why Redis cannot start.
 refuse() {
   echo "REDIS CANNOT START: $1" >&2
+  tell "Redis cannot start: $1"
   exit 1
+}
+
+# Says in the file REDIS_CAUSE, where there is one, why Redis does not start; without a reason, that it does.
+tell() {
+  if [ -n "${REDIS_CAUSE:-}" ]; then { printf '%s\n' "$1" >"$REDIS_CAUSE"; } 2>/dev/null || true; fi
+}
+
+# Redis itself ends on some damaged data. That nobody hears but its log: so where the last start was not a long one, it
+# is looked at, and told. A cut off end counts, too, with which it does start, and takes that back by that.
+tell_damage() {
+  file=$(data_file)
+  tell ""
+  if [ -e starting ] && [ -n "$file" ] && ! check_aof "$file" >/dev/null; then
+    tell "The data of Redis are damaged. To make them readable, without deleting any: make repair"
+  fi
+  { : >starting; } 2>/dev/null || true
 }
 
 # Ends this script as a file or folder is another user's.

@@ -27,6 +27,7 @@ from denzel.queue.broker import send_ticket
 from denzel.queue.direct_way import DirectWay
 from denzel.queue.nodes import overview
 from denzel.queue.redis_errors import reason_of
+from denzel.queue.redis_state import why_not_started, with_cause
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
 from denzel.queue.withdrawals import Withdrawals
@@ -335,9 +336,10 @@ class QueueExecutor:
 
     async def readiness(self) -> dict[str, Any]:
         try:
-            return readiness.body(*await self._ask(overview(self._client)))
+            return await with_cause(self._client, readiness.body(*await self._ask(overview(self._client))))
         except Unavailable as error:
-            return {"ready": False, "reason": str(error), "workers": [], "queue": None}
+            reason = why_not_started(self._settings.redis_cause) or str(error)
+            return {"ready": False, "reason": reason, "workers": [], "queue": None}
 
     async def _look_at_workers(self) -> tuple[dict[str, Any], float]:
         return readiness.body(*await self._ask(overview(self._client))), await self.response_timeout()
