@@ -64,17 +64,6 @@ def test_of_what_is_stopped(project: Project) -> None:
     project.run("start")
 
 
-def test_another_projects_is_refused(project: Project) -> None:
-    path = backup(project)
-    identity = project.env("PROJECT_ID")
-    project.set_env(PROJECT_ID="another")
-    try:
-        assert "This backup is of another project" in project.refuse("restore", f"FILE={path}")
-        assert " is UP" in project.run("restore", f"FILE={path}", "FORCE=1").out
-    finally:
-        project.set_env(PROJECT_ID=identity)
-
-
 def reason(project: Project) -> str:
     """What /ready says."""
     return requests.get(f"{project.url}/ready", timeout=10).json()["reason"] or ""
@@ -93,3 +82,14 @@ def test_ready_names_damage_of_the_data(project: Project) -> None:
     project.run("repair")
     project.run("start")
     assert reason(project) == ""
+
+
+def test_another_projects_is_refused(project: Project) -> None:
+    path = backup(project)
+    identity = project.env("PROJECT_ID")
+    project.set_env(PROJECT_ID="another")
+    try:
+        assert "This backup is of another project" in project.refuse("restore", f"FILE={path}")
+        assert " is UP" in project.run("restore", f"FILE={path}", "FORCE=1").out
+    finally:
+        project.set_env(PROJECT_ID=identity)

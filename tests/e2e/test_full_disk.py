@@ -12,8 +12,11 @@ from tests.support.waiting import eventually
 
 FULL = "disk of Redis' data is full: make room on it"
 SMALL = """
-volumes:
+services:
   redis:
+    volumes: ["small:/redis-data"]
+volumes:
+  small:
     driver_opts: {type: tmpfs, device: tmpfs, o: "size=8m,mode=1777"}
 """
 
@@ -51,5 +54,6 @@ def test_the_cause_is_named(project: Project) -> None:
     assert "rm " not in found
     assert FULL in project.refuse("start").replace("The disk", "disk")
     in_redis(project, "rm filling")
-    project.run("start")
+    # Docker believes it to be unwell until it looks again, every 15 s
+    eventually(lambda: project.make("start").code == 0, "it starts", 90, interval=1)
     assert project.status(task_id)["status"] == "SUCCESS"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts Redis on REDIS_BIND:REDIS_PORT with its data in REDIS_DIR (and REDIS_PASSWORD, when there is one).
-# REDIS_SERVER is the program, REDIS_CAUSE a file in which to say why it does not start. The settings go in by stdin: arguments would show the password to every process.
+# REDIS_EARLIER_DIR is where they were before, REDIS_SERVER the program, REDIS_CAUSE a file in which to say why it does not start. The settings go in by stdin: arguments would show the password to every process.
 #
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
 # a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
@@ -25,6 +25,7 @@ if [ "${1:-}" = version ]; then
   version_of_server
   exit
 fi
+make_folder
 cd "${REDIS_DIR:?is not set}" || foreign "$REDIS_DIR" # its name may hold what cannot stand in the settings
 case ${1:-start} in
   start) ;;
@@ -49,6 +50,7 @@ case ${1:-start} in
     ;;
 esac
 end_restoring
+take_over
 check_data
 tell_damage
 note_writer

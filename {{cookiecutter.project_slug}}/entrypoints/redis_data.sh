@@ -32,6 +32,33 @@ foreign() {
   refuse "its data in $REDIS_DIR belong to user $(owner_of "$1"), and this one is $(id -u). To correct that: make repair"
 }
 
+# Makes the folder of the data, as far as this user may.
+make_folder() {
+  if [ ! -d "$REDIS_DIR" ] && ! (umask 077 && mkdir -p "$REDIS_DIR" 2>/dev/null); then
+    foreign "$(dirname "$REDIS_DIR")"
+  fi
+}
+
+# Copies the data from where they were before, once, if there are none here: they stay there, too.
+take_over() {
+  if [ -z "${REDIS_EARLIER_DIR:-}" ] || [ -n "$(data_file)" ] || [ -e taken-over ]; then return; fi
+  for file in appendonlydir appendonly.aof; do
+    if [ -e "$REDIS_EARLIER_DIR/$file" ]; then
+      if [ -e taking-over ]; then rm -r taking-over; fi
+      mkdir taking-over
+      if ! cp -R "$REDIS_EARLIER_DIR/." taking-over/; then
+        refuse "its data could not be copied from $REDIS_EARLIER_DIR into $PWD: is its disk full? They are there as before"
+      fi
+      if [ -e taking-over/written-by ]; then mv taking-over/written-by .; fi
+      sync
+      mv "taking-over/$file" .
+      mv taking-over taken-over
+      echo "The data of Redis were copied from $REDIS_EARLIER_DIR into $PWD."
+      return
+    fi
+  done
+}
+
 # Refuses data that are another user's, of a newer server, or end in zeros: Redis would say less, or begin with none.
 check_data() {
   for file in . written-by appendonly.aof appendonlydir appendonlydir/*; do
@@ -140,7 +167,7 @@ owner_of() {
 
 # As root of a container: the data belong to the user that Redis has there.
 give_to_owner() {
-  if [ -n "${REDIS_OWNER:-}" ]; then chown -R "$REDIS_OWNER" .; fi
+  if [ -n "${REDIS_OWNER:-}" ]; then chown -R "$REDIS_OWNER" "$(dirname "$REDIS_DIR")"; fi
 }
 
 # The kind and version of the server, as "Redis 8.2".

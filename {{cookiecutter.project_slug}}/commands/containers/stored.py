@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 
 from commands.containers.launch import announce, up
+from commands.containers.permissions import prepare
 from commands.containers.until_ready import wait_until_ready
 from commands.local.stored import fed
 from commands.shared import redis_data, snapshot
@@ -23,7 +24,7 @@ from commands.shared.docker import (
     require_own,
 )
 from commands.shared.env import read_env
-from commands.shared.project import ROOT, CommandError
+from commands.shared.project import REDIS_DATA, ROOT, CommandError
 from commands.shared.running import api_url
 
 NAME = "the containers"
@@ -32,10 +33,10 @@ _RUN = ("run", "--rm", "--no-deps", "--no-TTY", "redis")
 
 
 def exist() -> bool:
-    """Whether there are any."""
-    name = f"{read_env().get('COMPOSE_PROJECT_NAME', '')}_redis"
+    """Whether there are any, or were before they lay in a folder."""
+    name = read_env().get("COMPOSE_PROJECT_NAME", "")
     try:
-        return docker("volume", "inspect", name).returncode == 0
+        return (REDIS_DATA / name).is_dir() or docker("volume", "inspect", f"{name}_redis").returncode == 0
     except OSError:
         return False
 
@@ -69,6 +70,7 @@ def server_version() -> str:
 
 def receive(data: Iterable[bytes]) -> None:
     """Take the data of a backup, if this server can read them; nothing is changed by that."""
+    prepare()
     fed(compose_command(*_RUN, "receive"), data, compose_environment())
 
 

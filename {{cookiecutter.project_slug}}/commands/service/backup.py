@@ -54,6 +54,7 @@ def backup(arguments: list[str]) -> int:
         raise CommandError(f"{path} is there already: choose another FILE=...")
     if not values["FILE"]:
         FOLDER.mkdir(mode=0o700, exist_ok=True)
+        (FOLDER / ".gitignore").write_text("*\n", encoding="utf-8")
     about = backup_file.About(name, env.get("PROJECT_ID", ""), time.strftime("%Y-%m-%d %H:%M:%S UTC", moment))
     size = backup_file.write(path, about, place.chunks())
     say(f"{_shown(path)}: the data of {place.NAME}, {size / 1e6:.1f} MB of {backup_file.read(path).redis}.")
