@@ -178,6 +178,12 @@ def complete_env(path: Path, choices: Iterable[Choice], leave_out: bool = False)
     path.chmod(0o600)
 
 
+def open_redis_data(folder: Path) -> None:
+    """Let Redis in its container write there, which never runs as root, whom the project may belong to."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and folder.stat().st_uid == 0:
+        os.chown(folder, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
+
+
 def with_settings(lines: Iterable[str], wanted: Mapping[str, str]) -> Iterable[str]:
     """Yield the lines with these settings: in the place of their own line, else at the end."""
     left = dict(wanted)
@@ -291,6 +297,7 @@ def main() -> int:
         if choice.places and not place(project, project / choice.places):
             print(f"{PIPELINE} is your own: the example was not put in its place.")
     remove_staging(project)
+    open_redis_data(project / "redis-data")
     complete_env(project / ".env", choices, leave_out="_commit" in answers)
     write_test_requirements(project / TEST_REQUIREMENTS, answers)
     print(next_steps(project, answers))

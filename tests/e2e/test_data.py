@@ -30,7 +30,16 @@ def cli(project: Project, *words: str) -> str:
 
 def in_volume(project: Project, command: str) -> str:
     rights = ["--user", "root", "--cap-add", "DAC_OVERRIDE", "--cap-add", "CHOWN", "--cap-add", "FOWNER"]
-    options = ["--rm", "--no-deps", "--no-TTY", *rights, "--workdir", "/data", "--entrypoint", "sh"]
+    options = [
+        "--rm",
+        "--no-deps",
+        "--no-TTY",
+        *rights,
+        "--workdir",
+        f"/redis-data/{project.slug}",
+        "--entrypoint",
+        "sh",
+    ]
     done = project.compose("run", *options, "redis", "-c", command)
     assert done.code == 0, done
     return done.out

@@ -178,7 +178,7 @@ WRITABLE = {
     "api": {"/tmp", "/opt/denzel", "/home/denzel", "/run/denzel"},
     "denzel": {"/tmp", "/opt/denzel", "/home/denzel", "/run/denzel", "/opt/denzel/logs"},
     "monitor": {"/tmp"},
-    "redis": {"/tmp", "/data"},
+    "redis": {"/tmp", "/redis-data", "/run/redis"},
     "rabbitmq": {"/tmp", "/var/lib/rabbitmq"},
     "proxy": {"/tmp"},
 }

@@ -36,6 +36,7 @@ USER_OWNED = [
     "keys/.gitkeep",
     "logs/.gitkeep",
     "proxy/nginx.conf",
+    "redis-data/.gitignore",
     "pytest.ini",
     "requirements.sh",
     "requirements.txt",

@@ -1,5 +1,6 @@
 """Run one command: ``python3 commands NAME [VARIABLE=value ...]``, as the Makefile does."""
 
+import errno
 import importlib
 import os
 import sys
@@ -35,6 +36,8 @@ COMMANDS = {
     "predict": "service.predict:run",
     "bench": "service.bench:run",
     "repair": "service.repair:run",
+    "backup": "service.backup:backup",
+    "restore": "service.backup:restore",
     # the model
     "ingest": "service.control:ingest",
     "train": "training.targets:train",
@@ -83,7 +86,11 @@ def main(argv):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a full disk, a folder where a file should be
-        sys.stderr.write("%s%s\n" % (error.strerror or error, ": %s" % error.filename if error.filename else ""))
+        advice = (
+            ". Make room on that disk: df -h shows the disks" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        )
+        place = ": %s" % error.filename if error.filename else ""
+        sys.stderr.write("%s%s%s\n" % (error.strerror or error, place, advice))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what could not be written, cannot be now
         return 1
 

@@ -40,7 +40,7 @@ from commands.shared.docker import (
 )
 from commands.shared.env import ENV_FILE, known_names, listening, read_env
 from commands.shared.ports import listener
-from commands.shared.project import ROOT, CommandError
+from commands.shared.project import NOT_ROOT, ROOT, CommandError
 from commands.shared.readiness import fetch_ready, memory_note, memory_told
 from commands.shared.running import api_url, running_dev
 from commands.shared.screen import colour, say
@@ -155,7 +155,7 @@ def _folder() -> str:
     owner = ROOT.stat().st_uid
     if problem := permissions.unreadable():
         raise CommandError(problem)
-    return f"{ROOT} (owner {owner}, the containers run as {owner or permissions.NOT_ROOT})"
+    return f"{ROOT} (owner {owner}, the containers run as {owner or NOT_ROOT})"
 
 
 def _ports() -> str:

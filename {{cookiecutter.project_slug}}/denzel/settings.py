@@ -50,6 +50,7 @@ _DAY = 86_400
 _TABLE: dict[str, tuple[str, Callable]] = {
     "redis_url": ("redis://127.0.0.1:6379/0", read.url(*_REDIS)),
     "callbacks_redis_url": ("", read.checked_by(lambda text: text and read.url(*_REDIS)(text))),  # empty: redis_url
+    "redis_cause": ("", str),  # where Redis' container says why it does not start; empty: nowhere
     "broker_url": ("", read.url(*_REDIS, "amqp", "amqps")),
     "project_slug": ("denzel", str),
     "project_id": ("", read.identity),
@@ -140,6 +141,7 @@ class Settings:
 
     redis_url: str
     callbacks_redis_url: str
+    redis_cause: str
     broker_url: str
     project_slug: str
     project_id: str

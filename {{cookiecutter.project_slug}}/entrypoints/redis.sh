@@ -1,14 +1,18 @@
 #!/bin/sh
 # Starts Redis on REDIS_BIND:REDIS_PORT with its data in REDIS_DIR (and REDIS_PASSWORD, when there is one).
-# REDIS_SERVER is the program. The settings go in by stdin: arguments would show the password to every process.
+# REDIS_EARLIER_DIR is where they were before, REDIS_SERVER the program, REDIS_CAUSE a file in which to say why it does not start. The settings go in by stdin: arguments would show the password to every process.
 #
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
 # a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.
-# Nothing is ever evicted: a full memory refuses new requests instead.
+# Nothing is ever evicted: a full memory refuses new requests instead. A backup is a copy as for a replica: one moment's
+# data, told at once and without a file of its own.
 #
 #   redis.sh          starts it; refuses data that it would read wrongly, or not at all, and says why (redis_data.sh)
 #   redis.sh check    says only that
 #   redis.sh repair   makes the data readable again, and keeps what they were before
+#   redis.sh version  says which server this is, as "Redis 8.2"
+#   redis.sh receive  takes the data of a backup from stdin, if this server can read them
+#   redis.sh restore  puts what was received in the place of the data, and keeps what they were before; Redis is stopped
 set -eu
 
 # shellcheck source-path=SCRIPTDIR
@@ -17,8 +21,16 @@ set -eu
 . "$(dirname "$0")/redis_users.sh"
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/redis_data.sh"
-server=${REDIS_SERVER:-redis-server}
+if [ "${1:-}" = version ]; then
+  version_of_server
+  exit
+fi
+make_folder
 cd "${REDIS_DIR:?is not set}" || foreign "$REDIS_DIR" # its name may hold what cannot stand in the settings
+case ${1:-start} in
+  start) ;;
+  *) REDIS_CAUSE= ;;
+esac
 case ${1:-start} in
   check)
     check_data
@@ -28,8 +40,19 @@ case ${1:-start} in
     repair_data
     exit
     ;;
+  receive)
+    receive_data
+    exit
+    ;;
+  restore)
+    restore_data
+    exit
+    ;;
 esac
+end_restoring
+take_over
 check_data
+tell_damage
 note_writer
 requirepass=
 if [ -n "${REDIS_PASSWORD:-}" ]; then
@@ -39,7 +62,10 @@ fi
 # Redis' own `appendfsync everysec` holds changes back in memory, answered already, for as long as the disk is still busy
 # with the flush before. So Redis only writes, and the flush is done from here, until Redis has ended ($$, by then).
 flush_every_second() {
+  rounds=0
   while kill -0 $$; do
+    rounds=$((rounds + 1))
+    if [ $rounds -eq 60 ]; then rm -f starting; fi # it has started, whatever comes now
     # Up to Redis 6.2 it is one file; from 7 on there are two while it is written anew.
     sync -d appendonly.aof appendonlydir/*.incr.aof || true
     sleep 0.8 # with the flush itself not more than a second
@@ -70,6 +96,8 @@ save ""
 maxmemory ${REDIS_MAXMEMORY:-0}
 maxmemory-policy noeviction
 hash-max-ziplist-value 4096
+repl-diskless-sync yes
+repl-diskless-sync-delay 0
 $requirepass
 $(redis_users)
 SETTINGS

@@ -1,16 +1,62 @@
 #!/bin/sh
 # Sourced by redis.sh, in the folder of Redis' data: whether this server can go on with them, and how they are made
-# readable again. Nothing here deletes data: what they were before a repair stays in a folder beside.
+# readable again, or those of a backup. Nothing here deletes data: what they were before stays in a folder beside.
+
+server=${REDIS_SERVER:-redis-server}
 
 # Ends this script with the reason why Redis cannot start.
 refuse() {
   echo "REDIS CANNOT START: $1" >&2
+  tell "Redis cannot start: $1"
   exit 1
+}
+
+# Says in the file REDIS_CAUSE, where there is one, why Redis does not start; without a reason, that it does.
+tell() {
+  if [ -n "${REDIS_CAUSE:-}" ]; then { printf '%s\n' "$1" >"$REDIS_CAUSE"; } 2>/dev/null || true; fi
+}
+
+# Redis itself ends on some damaged data. That nobody hears but its log: so where the last start was not a long one, it
+# is looked at, and told. A cut off end counts, too, with which it does start, and takes that back by that.
+tell_damage() {
+  file=$(data_file)
+  tell ""
+  if [ -e starting ] && [ -n "$file" ] && ! check_aof "$file" >/dev/null; then
+    tell "The data of Redis are damaged. To make them readable, without deleting any: make repair"
+  fi
+  { : >starting; } 2>/dev/null || true
 }
 
 # Ends this script as a file or folder is another user's.
 foreign() {
   refuse "its data in $REDIS_DIR belong to user $(owner_of "$1"), and this one is $(id -u). To correct that: make repair"
+}
+
+# Makes the folder of the data, as far as this user may.
+make_folder() {
+  if [ ! -d "$REDIS_DIR" ] && ! (umask 077 && mkdir -p "$REDIS_DIR" 2>/dev/null); then
+    foreign "$(dirname "$REDIS_DIR")"
+  fi
+}
+
+# Copies the data from where they were before, once, if there are none here: they stay there, too.
+take_over() {
+  if [ -z "${REDIS_EARLIER_DIR:-}" ] || [ -n "$(data_file)" ] || [ -e taken-over ]; then return; fi
+  for file in appendonlydir appendonly.aof; do
+    if [ -e "$REDIS_EARLIER_DIR/$file" ]; then
+      if [ -e taking-over ]; then rm -r taking-over; fi
+      mkdir taking-over
+      if ! cp -R "$REDIS_EARLIER_DIR/." taking-over/; then
+        refuse "its data could not be copied from $REDIS_EARLIER_DIR into $PWD: is its disk full? They are there as before"
+      fi
+      if [ -e taking-over/written-by ]; then mv taking-over/written-by .; fi
+      sync
+      mv "taking-over/$file" .
+      mv taking-over taken-over
+      echo "The data of Redis were copied from $REDIS_EARLIER_DIR into $PWD."
+      return
+    fi
+  done
 }
 
 # Refuses data that are another user's, of a newer server, or end in zeros: Redis would say less, or begin with none.
@@ -60,7 +106,9 @@ repair_data() {
     refuse "$told"
   fi
   copy="before-repair-$(date -u +%Y%m%d-%H%M%S)"
-  mkdir "$copy" && cp -pR "${file%%/*}" "$copy/" || refuse "its data could not be copied into $PWD/$copy: nothing is changed"
+  if ! { mkdir "$copy" && cp -pR "${file%%/*}" "$copy/"; }; then
+    refuse "its data could not be copied into $PWD/$copy: nothing is changed"
+  fi
   if ! check_aof --fix "$file" >/dev/null; then
     for part in appendonlydir/*.incr.aof; do check_aof --fix "$part" >/dev/null || true; done
     if ! check_aof "$file" >/dev/null; then # what was written anew last is not readable: what came after it is
@@ -72,6 +120,46 @@ repair_data() {
   echo "The data of Redis in $PWD are readable again. What they were before is in $copy there, for you to remove."
 }
 
+# Takes the data of a backup from stdin, and refuses what this server cannot read; the data are as they were.
+receive_data() {
+  file=backup-received
+  if ! cat >$file.part; then
+    rm -f $file.part
+    refuse "the backup could not be written into $PWD: is its disk full? Nothing is changed"
+  fi
+  if ! told=$(check_file redis-check-rdb $file.part); then
+    rm -f $file.part
+    case $told in
+      *"Can't handle RDB format version"*) told="of a newer version than $(version_of_server)" ;;
+      *) told=damaged ;;
+    esac
+    refuse "the data of the backup are $told. Nothing is changed"
+  fi
+  mv $file.part $file
+  sync
+}
+
+# Puts what was received in the place of the data. Wherever this is interrupted, the next start ends it.
+restore_data() {
+  if [ ! -e backup-received ]; then refuse "there is no backup in $PWD"; fi
+  mv backup-received backup-to-restore
+  end_restoring
+}
+
+end_restoring() {
+  if [ ! -e backup-to-restore ]; then return; fi
+  copy="before-restore-$(date -u +%Y%m%d-%H%M%S)"
+  for file in appendonlydir appendonly.aof written-by; do
+    if [ -e "$file" ]; then
+      mkdir -p "$copy"
+      mv "$file" "$copy/"
+    fi
+  done
+  if [ -e "$copy" ]; then echo "What was there before is in $copy of $PWD, for you to remove."; fi
+  mv backup-to-restore appendonly.aof # every version reads it, and a newer one makes it its own
+  sync
+}
+
 owner_of() {
   # shellcheck disable=SC2012 # of one file, whose name is not looked at
   ls -ldn "$1" | awk '{print $3}'
@@ -79,7 +167,7 @@ owner_of() {
 
 # As root of a container: the data belong to the user that Redis has there.
 give_to_owner() {
-  if [ -n "${REDIS_OWNER:-}" ]; then chown -R "$REDIS_OWNER" .; fi
+  if [ -n "${REDIS_OWNER:-}" ]; then chown -R "$REDIS_OWNER" "$(dirname "$REDIS_DIR")"; fi
 }
 
 # The kind and version of the server, as "Redis 8.2".
@@ -102,13 +190,19 @@ data_file() {
   done
 }
 
-# Checks such a file, by the server's program: it does that under another name.
+# Checks such a file.
 check_aof() {
+  check_file redis-check-aof "$@"
+}
+
+# Checks a file by the server's program, which does that under another name.
+check_file() {
   tools=$(mktemp -d)
-  ln -s "$(command -v "$server")" "$tools/redis-check-aof"
-  answer=0
-  yes | "$tools/redis-check-aof" "$@" >"$tools/said" 2>&1 || answer=$?
-  tail -n 3 "$tools/said"
+  ln -s "$(command -v "$server")" "$tools/$1"
+  program=$1 answer=0
+  shift
+  yes | "$tools/$program" "$@" >"$tools/said" 2>&1 || answer=$?
+  tail -n 12 "$tools/said"
   rm -r "$tools"
   return "$answer"
 }

@@ -20,9 +20,10 @@ redis_user() {
   name=$1 password=$2
   shift 2
   if [ -n "$password" ]; then
-    # shellcheck disable=SC2086 # the commands are words
-    printf 'user %s on #%s ~* &* -@all +@connection -@admin -@dangerous%s\n' "$name" \
-      "$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)" "$(printf ' +%s' $*)"
+    printf 'user %s on #%s ~* &* -@all +@connection -@admin -@dangerous' "$name" \
+      "$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)"
+    for command in $1; do printf ' +%s' "$command"; done
+    echo
   fi
 }
 

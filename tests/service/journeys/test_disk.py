@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+from commands.shared import redis_data
 from tests.support.services import Service
 from tests.support.waiting import eventually
 
@@ -55,3 +60,57 @@ def test_the_append_only_file_is_rewritten_before_it_fills_the_disk(new_service:
         eventually(lambda: not service.redis.info("persistence")["aof_rewrite_in_progress"], "it is rewritten")
     assert largest < 200 * MEBI
     eventually(lambda: folder_size(folder) < 150 * MEBI, "the file shrinks")
+
+
+@pytest.fixture
+def on_a_small_disk(new_service: Callable[..., Service]) -> Iterator[Service]:
+    """A service whose Redis writes to a disk of 6 MB."""
+    service = new_service()
+    folder = service.project / ".redis"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a disk of its own can be made by root alone: {mounted.stderr.strip()}")
+    yield service
+    for name in ("api", "denzel", "redis"):
+        service.stop(name)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # what flushes Redis' file ends a moment later
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all of the room that is left."""
+    path = folder / "filling"
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return path
+
+
+def test_a_full_disk_is_named_and_nothing_that_was_accepted_is_lost(on_a_small_disk: Service) -> None:
+    service = on_a_small_disk
+    service.start("redis", "api", "denzel")
+    service.wait_ready()
+    task_id = service.submit({"predict": "wait_for('go') and {}"})
+    filling = fill(service.project / ".redis")
+    eventually(
+        lambda: "the disk of Redis' data is full: make room on it" in (service.ready()["reason"] or ""),
+        lambda: service.ready(),
+        40,
+    )
+    refused = service.predict({"predict": "{}"}, prefer="respond-async")
+    assert refused.status_code == 503
+    assert "the disk of Redis' data is full" in refused.text
+    assert redis_data.problem(service.log("redis")).startswith("The disk of Redis' data is full: make room on it")
+    (service.project / "go").touch()
+    filling.unlink()
+    assert service.wait(task_id, 40)["status"] == "SUCCESS"
+    eventually(lambda: service.ready()["ready"], "it goes on by itself", 30)
+
+
+def test_redis_that_cannot_begin_for_want_of_room_says_so(on_a_small_disk: Service) -> None:
+    service = on_a_small_disk
+    fill(service.project / ".redis")
+    service.start_only("redis")
+    assert service.wait_for_end("redis") != 0
+    assert redis_data.problem(service.log("redis")).startswith("The disk of Redis' data is full: make room on it")

@@ -156,3 +156,28 @@ def test_no_message_advises_to_delete(written: Service) -> None:
             text = path.read_text(encoding="utf-8")
             assert "rm -r {" not in text, path
             assert "rm -r .denzel" not in text, path
+
+
+def test_ready_names_the_cause(new_service: Callable[..., Service]) -> None:
+    """Also where Redis ends by itself on what it has read, as soon as it is started again."""
+    service = new_service()
+    service.environment["REDIS_CAUSE"] = str(service.project / "cause")
+    service.start("redis", "api")
+    service.redis.set("key", "x" * 3000)
+    service.stop("redis")
+    assert service.ready()["reason"].startswith("Redis does not answer")
+    with part(service, "incr.aof").open("ab") as file:
+        file.write(bytes(5000))
+    refusal(service)
+    assert "end in zeros, as after a power cut" in service.ready()["reason"]
+    assert "make repair" in service.ready()["reason"]
+    assert run(service, "repair").returncode == 0
+    service.start("redis")
+    assert service.ready()["reason"] == "no worker has come up yet"
+    service.stop("redis")
+    file = part(service, "incr.aof")
+    file.write_bytes(b"damaged" + file.read_bytes())
+    refusal(service)
+    refusal(service)
+    assert service.ready()["reason"] == f"The data of Redis are damaged. {redis_data.REPAIR}"
+    service.stop("api")

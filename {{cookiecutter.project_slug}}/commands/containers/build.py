@@ -29,6 +29,7 @@ _SOURCES = {
 # BuildKit's plain progress: "#12 [pip 2/2] RUN ...", then lines of that step as "#12 3.456 text"
 _STEP = re.compile(r"^#(\d+) \[(?:\S+ )?(\w+) +\d+/\d+\] (\w+)")
 _LINE = re.compile(r"^#(\d+) (?:\d+\.\d+ )(.*)$")
+ROOM = "Make room on it (df -h shows the disks, docker system df what Docker takes), and try again."
 # what pip says about packages that are there already, and about whom it asks for each
 _NOISE = re.compile(
     r"^\s*(Requirement already satisfied|Attempting uninstall|Found existing|Not uninstalling"
@@ -119,6 +120,8 @@ class BuildProgress:
         text = "\n".join(f"  {line}" for line in lines if line.strip())
         if stage in ("framework", "pip") and (advice := package_index.advice(text)):
             return f"{text}\n\nBuilding the image failed. {advice}"
+        if "no space left on device" in text.lower():
+            return f"{text}\n\nBuilding the image failed: the disk is full. {ROOM}"
         if source := _SOURCES.get(stage):
             return f"{text}\n\nBuilding the image failed at {source}: correct it and try again."
         return f"{text}\n\nBuilding the image failed."

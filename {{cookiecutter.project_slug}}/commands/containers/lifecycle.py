@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 from commands.containers import changes, checks, permissions, reload
@@ -22,7 +23,7 @@ from commands.shared.docker import (
     require_own,
 )
 from commands.shared.env import listening, read_env
-from commands.shared.project import ROOT, CommandError
+from commands.shared.project import REDIS_DATA, ROOT, CommandError
 from commands.shared.running import api_url, launched, running_dev
 from commands.shared.screen import say, warn
 from commands.shared.stack import PROXIES, services
@@ -92,6 +93,7 @@ def shutdown(arguments: list[str]) -> int:
         removed = docker("volume", "rm", "--force", *volumes.stdout.split()) if volumes.stdout.split() else volumes
         if removed.returncode != 0:
             raise CommandError(f"The data could not be removed: {removed.stderr.strip()}")
+        remove_data(name)
         # by name: `down --rmi` would spare the image, which has a name, or remove those of others
         if docker("image", "inspect", name).returncode == 0:
             removed = docker("image", "rm", name)
@@ -118,6 +120,21 @@ def shell(arguments: list[str]) -> int:
     os.chdir(ROOT)
     sys.stdout.flush()
     os.execvpe(command[0], command, compose_environment())
+
+
+def remove_data(name: str) -> None:
+    """Remove the data of Redis, which lie in a folder, whoever owns it."""
+    folder = REDIS_DATA / name
+    if not folder.exists():
+        return
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:  # another user's, as with a Docker that does not run as root
+        image = read_env().get("REDIS_IMAGE") or "redis:8"
+        words = ["run", "--rm", "--network", "none", "--user", "root", "--volume", f"{REDIS_DATA}:/redis-data"]
+        removed = docker(*words, "--entrypoint", "rm", image, "-r", f"/redis-data/{name}")
+        if removed.returncode != 0:
+            raise CommandError(f"The data could not be removed: {removed.stderr.strip()}") from None
 
 
 def prune() -> None:

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commands.shared import client_key
+from commands.shared.docker import docker
 from commands.shared.env import read_env, update_env
-from commands.shared.project import ROOT, CommandError
+from commands.shared.project import NOT_ROOT, REDIS_DATA, ROOT, CommandError
 
-NOT_ROOT = 10001  # stands in for root, as whom no container of the project runs
 _PRIVATE = {".key", ".p12", ".pfx", ".jks", ".kdbx", ".gpg"}
 MOUNTED = ("app", "denzel", "entrypoints", "proxy")
 
 
 def prepare() -> None:
-    """Let the containers run as the owner of the project's folder, able to write ``logs/`` and read ``app/``.
+    """Let the containers run as the owner of the project's folder, able to write ``logs/`` and ``redis-data/`` and read
+    ``app/``.
 
     Raises:
         CommandError: names a file that they could not read, and how to change that.
@@ -28,6 +29,9 @@ def prepare() -> None:
     uid, gid = _containers_user()
     update_env(DENZEL_UID=uid, DENZEL_GID=gid)
     _make_writable(ROOT / "logs", uid, gid)
+    _make_writable(REDIS_DATA, uid, gid, "")
+    if any(word in docker("info", "--format", "{{.SecurityOptions}}").stdout for word in ("rootless", "userns")):
+        REDIS_DATA.chmod(0o1777)  # that user is another one in containers; its own folder in it is closed to others
     client_key.FOLDER.mkdir(exist_ok=True)
     _open_to_all(client_key.FOLDER)
     files = (read_env().get("COMPOSE_FILE") or "").split(os.pathsep)
@@ -100,7 +104,7 @@ def _containers_user() -> tuple[int, int]:
 
 def _make_writable(folder: Path, uid: int, gid: int, files: str = "*.log*") -> None:
     folder.mkdir(exist_ok=True)
-    for path in (folder, *folder.glob(files)):
+    for path in (folder, *(folder.glob(files) if files else ())):
         info = path.stat()
         if info.st_uid == uid:
             continue

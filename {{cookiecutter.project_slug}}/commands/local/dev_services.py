@@ -94,6 +94,7 @@ class Dev:
             "DIRECT_FOLDER": str(MARKERS / "direct"),
             # the supervisor ends its processes in time to give back what they were at
             "STOP_GRACE": f"{STOP_SERVICES - 1:g}",
+            "REDIS_CAUSE": str(MARKERS / "redis-cause"),
             "REDIS_URL": self.redis.url,  # empty means its default
             processes.MARK: self.mark,
         }

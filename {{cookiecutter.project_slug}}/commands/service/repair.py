@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 
+from commands.containers import stored
 from commands.local import embedded_redis
 from commands.local.dev_redis import DATA
 from commands.shared.arguments import parse_arguments
-from commands.shared.docker import compose, containers, docker, require_own
+from commands.shared.docker import compose, containers, require_own
 from commands.shared.env import read_env
-from commands.shared.project import ROOT, CommandError
+from commands.shared.project import NOT_ROOT, ROOT, CommandError
 from commands.shared.running import running_dev
 from commands.shared.screen import say
 
@@ -24,7 +25,7 @@ def run(arguments: list[str]) -> int:
     if running_dev():
         raise CommandError('"make dev" runs here with its Redis: nothing is repaired under it. End it by Ctrl-C first.')
     found = [of_dev() for _ in [0] if DATA.is_dir()]
-    if _has_volume():
+    if stored.exist():
         found.append(_of_containers())
     if not found:
         say("There are no data of Redis here: nothing to repair.")
@@ -48,12 +49,10 @@ def of_dev(word: str = "repair", quiet: bool = False) -> int:
     return done.returncode
 
 
-def _has_volume() -> bool:
-    name = f"{read_env().get('COMPOSE_PROJECT_NAME', '')}_redis"
-    try:
-        return docker("volume", "inspect", name).returncode == 0
-    except OSError:
-        return False
+def _owner() -> str:
+    """As whom Redis runs in its container."""
+    env = read_env()
+    return f"{env.get('DENZEL_UID') or NOT_ROOT}:{env.get('DENZEL_GID') or NOT_ROOT}"
 
 
 def _of_containers() -> int:
@@ -65,7 +64,7 @@ def _of_containers() -> int:
     if own and compose("stop", "redis") != 0:
         raise CommandError("The container of Redis could not be stopped: the lines above say why.")
     rights = [word for name in _CAPABILITIES for word in ("--cap-add", name)]
-    options = ["--rm", "--no-deps", "--no-TTY", "--user", "root", *rights, "--env", "REDIS_OWNER=redis"]
+    options = ["--rm", "--no-deps", "--no-TTY", "--user", "root", *rights, "--env", f"REDIS_OWNER={_owner()}"]
     code = compose("run", *options, "redis", "repair")
     if code == 0:
         say('Start it again: "make start"')

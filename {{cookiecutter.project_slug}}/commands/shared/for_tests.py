@@ -145,7 +145,14 @@ class Containers:
         app = {"image": image, "restart": "no", "environment": own}
         mount = {"type": "bind", "source": str(logs), "target": "/opt/denzel/logs"}
         published = {"restart": "no", "networks": ["front"]}
-        redis = {**published, "ports": [f"127.0.0.1:{self.redis_port}:6379"]}
+        # Its data go with its containers: into the volume of these tests, as the user who owns that.
+        redis = {
+            **published,
+            "user": "redis",
+            "ports": [f"127.0.0.1:{self.redis_port}:6379"],
+            "volumes": ["redis:/data"],
+            "environment": {"REDIS_DIR": "/data", "REDIS_EARLIER_DIR": ""},
+        }
         services: dict[str, dict[str, Any]] = {
             "api": {**app, "environment": own | _WITHOUT_KEYS},
             "denzel": {**app, "volumes": [mount]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 REPAIR = "To make them readable, without deleting any: make repair"
+ROOM = "make room on it, and start again (df -h shows the disks, docker system df what Docker takes); nothing is lost"
 
 # What entrypoints/redis_data.sh says, and what Redis itself says of files that it cannot read.
 _REFUSED = re.compile(r"REDIS CANNOT START: (?P<reason>[^\"\n]+)")
@@ -14,7 +15,7 @@ _DAMAGED = re.compile(
     r"Internal error in RDB reading|Wrong RDB checksum|AOF manifest|wasn't successfully loaded"
 )
 _NEWER = re.compile(r"Can't handle RDB format version")
-_FULL = re.compile(r"No space left on device")
+_FULL = re.compile(r"No space left on device|Short write while writing to the AOF file")
 
 
 def problem(lines: str) -> str:
@@ -22,7 +23,7 @@ def problem(lines: str) -> str:
     if found := list(_REFUSED.finditer(lines)):
         return f"Redis cannot start: {found[-1]['reason'].strip()}"
     if _FULL.search(lines):
-        return "The disk of Redis' data is full: make room on it (docker system df shows what takes it)"
+        return f"The disk of Redis' data is full: {ROOM}"
     if _NEWER.search(lines):
         return (
             "The data of Redis were written by a newer version, and stay as they are: start that one or a newer one "

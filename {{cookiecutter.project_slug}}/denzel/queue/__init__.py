@@ -7,7 +7,7 @@
     claims, worker_connection        a prediction process's side: claim tasks, store how they ended
     large                            large requests, which lie beside their records
     readiness                        whether anybody can answer
-    redis_errors                     why Redis did not serve a request
+    redis_errors, redis_state        why Redis did not serve a request, does not start, or takes no changes
     nodes                            the supervisor's side: heartbeats, processes that died
     callbacks                        the callback sender's side
     totals                           what all containers count, added up

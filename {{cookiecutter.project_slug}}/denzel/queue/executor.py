@@ -26,6 +26,7 @@ from denzel.queue.broker import send_ticket
 from denzel.queue.direct_way import DirectWay
 from denzel.queue.nodes import overview
 from denzel.queue.redis_errors import is_full, reason_of
+from denzel.queue.redis_state import why_not_started, with_cause
 from denzel.queue.room import Room
 from denzel.queue.submitter import Submitter
 from denzel.queue.ticket import queue_settings
@@ -328,9 +329,10 @@ class QueueExecutor:
 
     async def readiness(self) -> dict[str, Any]:
         try:
-            return readiness.body(*await self._ask(overview(self._client)))
+            return await with_cause(self._client, readiness.body(*await self._ask(overview(self._client))))
         except Unavailable as error:
-            return {"ready": False, "reason": str(error), "workers": [], "queue": None}
+            reason = why_not_started(self._settings.redis_cause) or str(error)
+            return {"ready": False, "reason": reason, "workers": [], "queue": None}
 
     async def _look_at_workers(self) -> tuple[dict[str, Any], float]:
         await self._ask(self._room.look(self._client))

@@ -18,6 +18,11 @@ def reason_of(error: BaseException) -> str:
         return str(error)
     if is_full(error):
         return "Redis is full (REDIS_MAXMEMORY in .env); there will be room when results have expired"
+    if "No space left on device" in str(error):
+        return (
+            "the disk of Redis' data is full: make room on it, and Redis goes on by itself; what was accepted is kept "
+            "(df -h shows the disks, docker system df what Docker takes)"
+        )
     if "read only replica" in str(error):
         return "Redis is a replica, which takes no changes; there will be a primary when its failover is over"
     if isinstance(error, ResponseError):
