@@ -13,7 +13,7 @@ IN_VENV := $(VENV)/bin/python
 COOKIECUTTER := cookiecutter>=2.7,<3
 TOX := tox>=4.30,<5
 
-.PHONY: help demo test lint docs pictures chaos compare clean
+.PHONY: help demo test lint docs lock pictures chaos compare clean
 
 help:  ## List these commands
 	@printf 'denzel-template: turns four functions into a model service\n\n'
@@ -30,6 +30,9 @@ lint: $(VENV)/.tox  ## Check style and types, inside the template too
 
 docs: $(VENV)/.tox  ## Build the documentation as a site, into site/
 	@$(IN_VENV) -m tox run -q -e site && printf 'Look at it: site/index.html\n'
+
+lock: $(VENV)/.lock  ## Make the lock of the framework's packages anew, after an edit of its requirements-denzel.txt and at each release
+	@PYTHONDONTWRITEBYTECODE=1 exec $(IN_VENV) .ci/lock.py
 
 pictures: $(VENV)/.demo  ## Make the pictures of the documentation anew, from a running service; needs chromium (ONLY=monitor,terminal)
 	@PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 exec $(IN_VENV) docs/_source/pictures.py $(if $(ONLY),ONLY=$(ONLY))
@@ -54,6 +57,12 @@ $(VENV)/.demo: $(VENV)/.created Makefile
 $(VENV)/.tox: $(VENV)/.created Makefile
 	@printf 'Installing tox into $(VENV)\n'
 	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on '$(TOX)'
+	@touch $@
+
+# The version stands where projects have it.
+$(VENV)/.lock: $(VENV)/.created Makefile {{cookiecutter.project_slug}}/requirements-tools.txt
+	@printf 'Installing uv into $(VENV)\n'
+	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on "$$(grep '^uv' '{{cookiecutter.project_slug}}/requirements-tools.txt')"
 	@touch $@
 
 # Debian's python3 cannot make an environment with pip in it (that is in python3-venv): where there is a pip beside it,

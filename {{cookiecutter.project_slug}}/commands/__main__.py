@@ -23,6 +23,7 @@ COMMANDS = {
     "dev": "local.dev:run",
     "test": "local.testing:test",
     "e2e": "local.testing:e2e",
+    "lock": "local.lock:run",
     # with the running service
     "status": "service.status:run",
     "logs": "service.logs:logs",
