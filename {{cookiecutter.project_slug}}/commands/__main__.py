@@ -40,6 +40,7 @@ COMMANDS = {
     "ingest": "service.control:ingest",
     "train": "training.targets:train",
     "score": "training.targets:score",
+    "lock-assets": "training.lock_assets:run",
     "receiver": "service.receiver:run",
 }
 
