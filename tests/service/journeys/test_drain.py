@@ -196,6 +196,7 @@ def test_who_connects_as_a_process_stops_to_accept_is_answered() -> None:
 
     class App:
         run_short_calls_on_loop = leave = end_waits = staticmethod(lambda: None)
+        tell_when_spent = staticmethod(lambda tell: None)
 
         async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
             headers = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]

@@ -1,7 +1,8 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: the project's identity ('': none), the time as text, the place where it runs, its name.
--- Returns {'1'}: the names are this project's; {'0'}: they are, and what was written before they told the project is left
--- to workers that still run without that; else the identity of the project that has them, when it came and its place.
+-- Returns {'1'}: the names are this project's; {'0'}: they are, and what was written before they told the project is
+-- left to workers that still run without that; else the identity of the project that has them, when it came and its
+-- place.
 local identity, moment, place, name = unpack(ARGV)
 
 -- What processes that have ended by then told of themselves.

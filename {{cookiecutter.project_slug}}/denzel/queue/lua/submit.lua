@@ -1,8 +1,9 @@
 -- KEYS: none; the names of all keys stand in keys.py.
 -- ARGV: most waiting tasks, most seconds that an asynchronous one may wait, default timeout, ticket queue, ticket,
 --       then for each task: id, request ('': it was put beside), mode (live|sync|async), callback_uri, reply_to,
---       kept ('', or what it is known by when it comes again), wait (seconds, of a sync task), fault ('', alone: never again with others; death: its
---       process has died of it, too), origin (where it comes from, '' or see origin.py), verify (microseconds, or '').
+--       kept ('', or what it is known by when it comes again), wait (seconds, of a sync task), fault ('', alone: never
+--       again with others; death: its process has died of it, too), origin (where it comes from, '' or see origin.py),
+--       verify (microseconds, or '').
 -- Returns the live setting in seconds as text, the number that wait, how many tickets it takes, 1 if nobody was woken
 -- as a process will be back at once, and then of each that was refused: id, seconds of work that wait ('' if the queue
 -- is full) and after how many seconds its client is to come again (0: its request is gone).
