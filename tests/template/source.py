@@ -37,6 +37,7 @@ USER_OWNED = [
     "logs/.gitkeep",
     "proxy/nginx.conf",
     "pytest.ini",
+    "requirements-build.sh",
     "requirements.sh",
     "requirements.txt",
     "tests/*",
