@@ -36,7 +36,8 @@ def build_wheel(folder, *_):
     with zipfile.ZipFile(f"{{folder}}/{{NAME}}-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{{NAME}}.py", f"MADE = {{made!r}}")
         wheel.writestr(f"{{NAME}}-1.dist-info/METADATA", f"Metadata-Version: 2.1\\nName: {{NAME}}\\nVersion: 1\\n")
-        wheel.writestr(f"{{NAME}}-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        kind = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        wheel.writestr(f"{{NAME}}-1.dist-info/WHEEL", kind)
         wheel.writestr(f"{{NAME}}-1.dist-info/RECORD", "")
     return f"{{NAME}}-1-py3-none-any.whl"
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "test": "local.testing:test",
     "e2e": "local.testing:e2e",
     "lock": "local.lock:run",
+    "audit": "local.audit:audit",
+    "sbom": "local.audit:sbom",
     # with the running service
     "status": "service.status:run",
     "logs": "service.logs:logs",
