@@ -79,10 +79,10 @@ def is_direct(project: Project) -> bool:
     """Whether a request went straight to a process: a record that was made by the queue says where its reply goes."""
     answer = requests.post(f"{project.url}/predict", json={"number": 1}, timeout=10)
     task_id = answer.headers["Denzel-Task-Id"]
-    code = f"redis.Redis.from_url(os.environ['REDIS_URL']).hexists('denzel/{project.slug}:task:{task_id}', 'reply_to')"
+    code = f"redis.Redis.from_url(os.environ['REDIS_URL']).hget('denzel/{project.slug}:task:{task_id}', 'reply_to')"
     words = ["docker", "exec", f"{project.slug}-api-1", "python", "-c", f"import os, redis; print({code})"]
     assert requests.get(f"{project.url}/status/{task_id}", timeout=10).json()["status"] == "SUCCESS"
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "False"
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "None"
 
 
 def test_requests_go_the_way_that_is_set(project: Project, request: pytest.FixtureRequest) -> None:

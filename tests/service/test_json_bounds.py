@@ -38,4 +38,4 @@ def test_what_is_wide_is_not_deep() -> None:
 )
 def test_both_parsers_agree(value: object) -> None:
     text = json.dumps(value).encode()
-    assert json_bounds._loads_in_turns(text) == json_bounds.loads(text, 1) == value
+    assert json_bounds.loads(text, json_bounds.MOST_AT_ONCE + 1) == json_bounds.loads(text, 1) == value

@@ -16,8 +16,9 @@ At this level: `settings` (every setting, its default and limits), `callback_add
 `listening` (where the API is reached), `api_keys`, `signing`, `edits` (of the user's code), `examples` (of requests)
 and `requirements` (the user's files of them), which need the standard library alone, for the commands of the Makefile
 use them too; `executor`, the interface between the API and what runs the model; `card` (the version of the model),
-`record`, `jsonio`, `processes` and `threads`, which several rooms share; `control`, the commands that run where the
-service runs; `testing`, the door for pytest-denzel.
+`record`, `jsonio`, `json_bounds` and `json_pieces` (large JSON), `memory` (the API's budget), `processes` and
+`threads`, which several rooms share; `control`, the commands that run where the service runs; `testing`, the door for
+pytest-denzel.
 
 Who may import whom is in the docstring of each package, and kept by a test of the template. This level imports none of
 the packages (but `control` and `testing`, which are ends), and no package imports in a circle.

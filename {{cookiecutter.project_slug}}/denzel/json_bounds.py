@@ -1,23 +1,20 @@
 """Bounds on JSON that clients send: how many values it has and how deep they lie, before or while it is parsed.
 
 A parser written in C holds Python's interpreter lock from the first byte to the last, in whatever thread it runs. So
-texts of many values are parsed by one written in Python, which lets the event loop have its turns.
+texts of many values are parsed in pieces (`json_pieces`), which lets the event loop have its turns.
 """
 
 from __future__ import annotations
 
-import json
-import json.scanner
-import math
 from collections.abc import Iterable
 from typing import Any
 
-from denzel import jsonio
+from denzel import json_pieces, jsonio
 
 # Levels of lists and objects that a request may have.
 MOST_LEVELS = 250
 # Values that the quick parser gets at once; it takes up to 0.7 microseconds for each.
-MOST_AT_ONCE = 50_000
+MOST_AT_ONCE = 100_000
 
 _LISTS_ALONE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -75,47 +72,10 @@ def loads(body: bytes | bytearray, count: int) -> Any:
     Raises:
         ValueError: as `jsonio.loads` does, or it is nested too deep.
     """
-    value = jsonio.loads(body) if count <= MOST_AT_ONCE else _loads_in_turns(body)
+    try:
+        value = jsonio.loads(body) if count <= MOST_AT_ONCE else json_pieces.loads(body, MOST_LEVELS)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     if may_be_deep(body) and is_deep(value):
         raise ValueError("nested too deep")
     return value
-
-
-def _loads_in_turns(body: bytes | bytearray) -> Any:
-    """By the parser written in Python, which takes some ten times as long; other threads have their turns meanwhile."""
-    decoder = json.JSONDecoder(
-        parse_int=jsonio.integer_of_64_bits,
-        parse_float=_finite,
-        parse_constant=_refuse,
-        object_pairs_hook=_checked if b"\\u" in body else None,
-    )
-    decoder.parse_string = _text  # type: ignore[attr-defined]
-    decoder.scan_once = json.scanner.py_make_scanner(decoder)  # type: ignore[attr-defined]
-    try:
-        return decoder.decode(body.decode())
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not valid JSON")
-
-
-def _text(text: str, begin: int, strict: bool) -> tuple[str, int]:
-    value, end = json.decoder.scanstring(text, begin, strict)  # type: ignore[attr-defined]
-    if not value.isascii():
-        value.encode()  # a lone surrogate is no Unicode
-    return value, end
-
-
-def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for key, _ in pairs:
-        key.encode()
-    return dict(pairs)

@@ -70,7 +70,7 @@ def loads(body: bytes | bytearray) -> Any:
         ValueError: not JSON, not UTF-8, NaN, Infinity, or an integer beyond 64 bits.
     """
     value = orjson.loads(body)
-    if _perhaps(_may_be_rounded, value) if _is_sparse(body) else _may_hold_a_huge_integer(body):
+    if _perhaps(_may_be_rounded, value) if _is_sparse(body) else may_hold_a_huge_integer(body):
         try:
             json.loads(body, parse_int=integer_of_64_bits)
         except RecursionError:
@@ -83,7 +83,7 @@ def loads_dumped(text: bytes) -> Any:
     if _is_sparse(text):
         value = orjson.loads(text)
         return json.loads(text) if _perhaps(_may_be_rounded, value) else value
-    return json.loads(text) if _may_hold_a_huge_integer(text) else orjson.loads(text)
+    return json.loads(text) if may_hold_a_huge_integer(text) else orjson.loads(text)
 
 
 def _is_sparse(text: bytes | bytearray) -> bool:
@@ -137,7 +137,7 @@ def _holds_nan(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _may_hold_a_huge_integer(text: bytes | bytearray) -> bool:
+def may_hold_a_huge_integer(text: bytes | bytearray) -> bool:
     """Whether a number has 19 digits in a row: orjson would turn an integer beyond 64 bits into a float silently.
 
     The regular expression alone would take longer than the parsing.

@@ -10,7 +10,7 @@ lists='llen lindex lrange lrem lpush rpush lpop rpop ltrim'
 sets='sadd srem smembers scard sismember zadd zrem zcard zscore zrange zrangebyscore zremrangebyscore'
 scripts='eval evalsha'
 # Taking over what an earlier version left (denzel/queue/owner.py).
-takeover='scan rename type'
+takeover='scan rename type rpoplpush zunionstore sunionstore'
 # kombu's, which carries Celery's messages: its queues, its bindings, what it has not acknowledged, events and control.
 messages='brpop rpop llen lpush rpush sadd srem smembers hset hget hdel hlen zadd zrem zrange zrangebyscore zrevrangebyscore
   time get set del exists expire pexpire multi exec watch unwatch publish subscribe unsubscribe psubscribe punsubscribe

@@ -31,7 +31,7 @@ async def serve(settings: Settings, policy: CallbackPolicy, sender: Sender, span
     """Deliver callbacks until SIGTERM or SIGINT."""
     client = redis.Redis.from_url(
         settings.redis_url,
-        redis_connect_func=owner.connected_async,
+        redis_connect_func=owner.visiting_async,
         socket_timeout=10,
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),

@@ -38,7 +38,7 @@ class Queue:
         """The one queue, in the words of RabbitMQ's management; raises RedisError, OSError."""
         settings = get_settings()
         async with redis.Redis.from_url(
-            settings.redis_url, redis_connect_func=owner.connected_async, socket_timeout=2, socket_connect_timeout=1
+            settings.redis_url, redis_connect_func=owner.visiting_async, socket_timeout=2, socket_connect_timeout=1
         ) as client:
             found = await figures.read(client)
         return [

@@ -348,8 +348,9 @@ class QueueExecutor:
             async with timeout(PATIENCE):
                 return await request
         except (RedisError, OSError, asyncio.TimeoutError) as error:
-            log.warning("Redis did not serve a request: %s", reason_of(error))
-            raise Unavailable(reason_of(error)) from error
+            reason = reason_of(error)
+            log.warning("Redis did not serve a request: %s", reason, extra={"kind": reason})
+            raise Unavailable(reason) from error
 
     def _deliver(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):

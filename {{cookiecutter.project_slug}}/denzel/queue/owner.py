@@ -55,6 +55,18 @@ async def connected_async(connection: Any) -> None:
         _judge(await connection.read_response())
 
 
+async def visiting_async(connection: Any) -> None:
+    """The same for a process that takes nothing over and claims nothing: the monitor, the courier of callbacks."""
+    await connection.on_connect()
+    found = []
+    for field in ("identity", "since", "place"):
+        await connection.send_command("HGET", keys.PROJECT, field)
+        found.append(await connection.read_response() or b"")
+        if found[0] in (b"", keys.IDENTITY.encode()):
+            return
+    _judge(found)
+
+
 def api_client(url: str, patience: float) -> asyncio.Redis:
     """The API's client for all but what is urgent; `patience` is in seconds.
 
