@@ -13,7 +13,7 @@ IN_VENV := $(VENV)/bin/python
 COOKIECUTTER := cookiecutter>=2.7,<3
 TOX := tox>=4.30,<5
 
-.PHONY: help demo test lint docs pictures chaos fuzz compare clean
+.PHONY: help demo test lint docs lock audit pictures chaos fuzz compare clean
 
 help:  ## List these commands
 	@printf 'denzel-template: turns four functions into a model service\n\n'
@@ -30,6 +30,12 @@ lint: $(VENV)/.tox  ## Check style and types, inside the template too
 
 docs: $(VENV)/.tox  ## Build the documentation as a site, into site/
 	@$(IN_VENV) -m tox run -q -e site && printf 'Look at it: site/index.html\n'
+
+lock: $(VENV)/.lock  ## Make the lock of the framework's packages anew, after an edit of its requirements-denzel.txt and at each release
+	@PYTHONDONTWRITEBYTECODE=1 exec $(IN_VENV) .ci/lock.py
+
+audit: $(VENV)/.audit  ## Look for known weaknesses of the packages in that lock, where the index tells of them
+	@if [ -s $(VENV)/.audit ]; then PYTHONDONTWRITEBYTECODE=1 exec $(IN_VENV) .ci/audit.py; fi
 
 pictures: $(VENV)/.demo  ## Make the pictures of the documentation anew, from a running service; needs chromium (ONLY=monitor,terminal)
 	@PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 exec $(IN_VENV) docs/_source/pictures.py $(if $(ONLY),ONLY=$(ONLY))
@@ -59,6 +65,19 @@ $(VENV)/.tox: $(VENV)/.created Makefile
 	@printf 'Installing tox into $(VENV)\n'
 	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on '$(TOX)'
 	@touch $@
+
+# The version stands where projects have it.
+$(VENV)/.lock: $(VENV)/.created Makefile {{cookiecutter.project_slug}}/requirements-tools.txt
+	@printf 'Installing uv into $(VENV)\n'
+	@$(IN_VENV) -m pip install --disable-pip-version-check --progress-bar on "$$(grep '^uv' '{{cookiecutter.project_slug}}/requirements-tools.txt')"
+	@touch $@
+
+# Where there is no network nothing is audited, which is no failure; the file is empty then, and made anew the next time.
+.PHONY: $(VENV)/.audit
+$(VENV)/.audit: $(VENV)/.created
+	@[ -s $@ ] || { $(IN_VENV) -m pip install --quiet --disable-pip-version-check \
+	  "$$(grep '^pip-audit' '{{cookiecutter.project_slug}}/requirements-tools.txt')" && echo installed > $@; } \
+	  || { printf 'pip-audit could not be installed; nothing was audited.\n' >&2; : > $@; }
 
 # Debian's python3 cannot make an environment with pip in it (that is in python3-venv): where there is a pip beside it,
 # that one fills the environment.

@@ -228,6 +228,27 @@ def template_url(template: str, checkout: str | None, bases: Iterable[str]) -> s
     return local_path(template, bases).as_uri()
 
 
+def baked_from(git: Path, checkout: str | None) -> str | None:
+    """Return what the clone of a template stands at, read as git keeps it: the tag that was asked for, else the commit.
+
+    A branch goes on; what was baked with it stays. None where that cannot be told.
+    """
+    try:
+        packed = git / "packed-refs"
+        lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
+        refs = {name: commit for commit, _, name in (line.partition(" ") for line in lines)}
+        tag = f"refs/tags/{checkout}"
+        if checkout and (tag in refs or (git / tag).is_file()):
+            return checkout
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if head.startswith("ref: "):
+            name = head.removeprefix("ref: ")
+            head = (git / name).read_text(encoding="utf-8").strip() if (git / name).is_file() else refs.get(name, "")
+    except (OSError, ValueError):
+        return None
+    return head if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", head) else None
+
+
 def without_password(url: str) -> str:
     """Return an http URL without its user and password: the requirement file goes into the project's git."""
     return re.sub(r"(https?://)[^/]*@", r"\1", url)
@@ -259,7 +280,9 @@ def write_test_requirements(path: Path, answers: Mapping[str, Any]) -> None:
     if not is_remote(template) and template.partition(":")[0] not in ABBREVIATIONS and repository:
         template = template if template.lower().endswith(".zip") else repository
     bases = [os.environ.get("PWD", ""), answers.get("_output_dir") or "", os.getcwd()]
-    url = template_url(template, answers.get("_checkout"), [base for base in bases if base])
+    checkout = baked_from(Path(repository) / ".git", answers.get("_checkout")) if repository else None
+    checkout = answers.get("_commit") or checkout or answers.get("_checkout")
+    url = template_url(template, checkout, [base for base in bases if base])
     lines = path.read_text(encoding="utf-8").splitlines()
     lines = [f"pytest-denzel[docker] @ {url}" if line.startswith("pytest-denzel") else line for line in lines]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -46,7 +46,7 @@ def command_groups() -> list[tuple[str, list[tuple[str, str, str]]]]:
     for line in (TEMPLATE / "Makefile").read_text(encoding="utf-8").splitlines():
         if line.startswith("##@ "):
             groups.append((line[4:], []))
-        elif found := re.match(r"([a-z0-9]+): ## (.*)", line):
+        elif found := re.match(r"([a-z0-9-]+): ## (.*)", line):
             text, _, variables = found[2].partition("  [")
             variables = f"[{variables}".replace("|", r"\|") if variables else ""
             groups[-1][1].append((found[1], variables, _plain(text)))

@@ -68,7 +68,7 @@ def test_settings_without_a_line_have_the_default_of_the_source(framework: None)
 
 
 def test_every_make_target_is_in_the_reference(tables: ModuleType) -> None:
-    targets = re.findall(r"^([a-z0-9]+): ## ", (TEMPLATE / "Makefile").read_text(encoding="utf-8"), re.M)
+    targets = re.findall(r"^([a-z0-9-]+): ## ", (TEMPLATE / "Makefile").read_text(encoding="utf-8"), re.M)
     assert [name for _, rows in tables.command_groups() for name, _, _ in rows] == targets
 
 

@@ -39,6 +39,7 @@ ENDS = {"denzel.control": ("denzel.queue", "denzel.pipeline"), "denzel.testing":
 STANDARD_LIBRARY_ALONE = (
     "denzel.settings",
     "denzel.setting_values",
+    "denzel.assets",
     "denzel.edits",
     "denzel.examples",
     "denzel.requirements",

@@ -38,6 +38,7 @@ USER_OWNED = [
     "proxy/nginx.conf",
     "redis-data/.gitignore",
     "pytest.ini",
+    "requirements-build.sh",
     "requirements.sh",
     "requirements.txt",
     "tests/*",

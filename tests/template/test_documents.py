@@ -15,9 +15,9 @@ from tests.support.bakery import REPOSITORY, TEMPLATE
 DOCUMENTS = [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/**/*.md")), TEMPLATE / "README.md"]
 IDS = [path.relative_to(REPOSITORY).as_posix() for path in DOCUMENTS]
 
-TARGET = re.compile(r"^([a-z0-9]+):.*## ", re.MULTILINE)
+TARGET = re.compile(r"^([a-z0-9-]+):.*## ", re.MULTILINE)
 # `make launch API_PORT=8000` in text or in a block; "make" as a word of English is followed by no target
-CALL = re.compile(r"(?:^|`|\| )make ([a-z0-9]+)((?: \[?[A-Z_]+=[^\s`]*)*)", re.MULTILINE)
+CALL = re.compile(r"(?:^|`|\| )make ([a-z0-9-]+)((?: \[?[A-Z_]+=[^\s`]*)*)", re.MULTILINE)
 
 
 def targets(makefile: Path) -> set[str]:

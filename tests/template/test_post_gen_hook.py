@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,44 @@ def requirement(folder: Path, **answers: Any) -> str:
 def test_the_requirement_is_written_into_its_file(tmp_path: Path) -> None:
     line = requirement(tmp_path, _template="gh:org/t", _repo_dir="/home/me/.cookiecutters/t", _checkout="v1")
     assert line == "pytest-denzel[docker] @ git+https://github.com/org/t.git@v1"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone with a commit that has the tag v1, and one after it on the branch main."""
+    git = ["git", "-C", str(tmp_path / "clone"), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    (tmp_path / "clone").mkdir()
+    for words in (["init", "-q", "-b", "main"], ["commit", "-q", "--allow-empty", "-m", "1"], ["tag", "v1"],
+                  ["commit", "-q", "--allow-empty", "-m", "2"]):  # fmt: skip
+        subprocess.run([*git, *words], check=True)
+    return tmp_path / "clone"
+
+
+def commit_of(clone: Path, name: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(clone), "rev-parse", name], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+@pytest.mark.parametrize(
+    ("checkout", "stands_at", "written"),
+    [(None, "main", "main"), ("main", "main", "main"), ("v1", "v1", None), (None, "v1^0", "v1^0")],
+)
+def test_the_requirement_is_pinned_to_the_tag_or_the_commit(
+    tmp_path: Path, clone: Path, checkout: str | None, stands_at: str, written: str | None, packed: bool
+) -> None:
+    subprocess.run(["git", "-C", str(clone), "checkout", "-q", stands_at], check=True)
+    if packed:
+        subprocess.run(["git", "-C", str(clone), "pack-refs", "--all"], check=True)
+    line = requirement(tmp_path, _template="gh:org/t", _repo_dir=str(clone), _checkout=checkout)
+    expected = commit_of(clone, written) if written else checkout
+    assert line == f"pytest-denzel[docker] @ git+https://github.com/org/t.git@{expected}"
+
+
+def test_the_commit_that_cruft_names_is_taken(tmp_path: Path) -> None:
+    line = requirement(tmp_path, _template="gh:org/t", _repo_dir="/tmp/gone", _checkout=None, _commit="a" * 40)
+    assert line == f"pytest-denzel[docker] @ git+https://github.com/org/t.git@{'a' * 40}"
 
 
 def test_a_template_named_by_its_cached_name_is_found(tmp_path: Path) -> None:

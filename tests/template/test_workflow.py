@@ -38,6 +38,7 @@ def test_no_expression_enters_a_shell() -> None:
 
 def test_it_runs_the_projects_own_commands() -> None:
     assert STEPS["Test the pipeline and the API"] == "make test"
+    assert STEPS["Look for known weaknesses of the packages"] == "make audit"
     assert STEPS["Test the service on its containers"] == "make e2e"
 
 

@@ -4,5 +4,5 @@ The folders are the Makefile's groups, `shared/` holds what several commands use
 is a function ``(arguments: list[str]) -> int``: the words after its name, and the exit code.
 
 Standard library only, Python 3.10 or newer: the commands run before anything is installed. Of the framework they import
-`settings`, `callback_addresses`, `signing`, `edits` and `requirements` of `denzel/`, which keep that too.
+`settings`, `callback_addresses`, `signing`, `assets`, `edits` and `requirements` of `denzel/`, which keep that too.
 """

@@ -24,6 +24,9 @@ COMMANDS = {
     "dev": "local.dev:run",
     "test": "local.testing:test",
     "e2e": "local.testing:e2e",
+    "lock": "local.lock:run",
+    "audit": "local.audit:audit",
+    "sbom": "local.audit:sbom",
     # with the running service
     "status": "service.status:run",
     "logs": "service.logs:logs",
@@ -42,6 +45,7 @@ COMMANDS = {
     "ingest": "service.control:ingest",
     "train": "training.targets:train",
     "score": "training.targets:score",
+    "lock-assets": "training.lock_assets:run",
     "receiver": "service.receiver:run",
 }
 

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from denzel import assets
+
 log = logging.getLogger("denzel.card")
 
 CARD = "app/assets/card.json"
@@ -61,9 +63,14 @@ def version() -> str:
 
 
 def load(load_model: Callable[[], T]) -> tuple[T, str]:
-    """What `load_model` returns, and the version of it; loaded anew where the card was replaced meanwhile."""
+    """What `load_model` returns, and the version of it; loaded anew where the card was replaced meanwhile.
+
+    Raises:
+        AssetsError: the files of app/assets are not those that were pinned; nothing was loaded.
+    """
     for _ in range(_TRIES):
         before = version()
+        assets.check()
         model = load_model()
         if version() == before:
             return model, before

@@ -5,12 +5,14 @@ Used where code that does not load is tried again, and by `make dev`, which take
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 CODE, ASSETS = ("app/logic", "app/data", "app/model"), "app/assets"
+ASSETS_LOCK = "app/assets.sha256"  # by which denzel/assets.py checks them
 _EXAMPLES = "app/assets/examples"  # what `make test`, `make predict` and /docs read anew each time
 LOOK_EVERY = 0.5  # seconds between two looks, longer where a look takes long
 _SHARE = 20  # of the time, looking takes at most this part
@@ -66,6 +68,9 @@ class Edits:
                     except OSError:  # gone meanwhile, or a link that leads nowhere
                         continue
                     yield f"{inside}/{name}", (info.st_mtime_ns, info.st_size)
+        with contextlib.suppress(OSError):
+            info = os.stat(os.path.join(self._root, ASSETS_LOCK))
+            yield ASSETS_LOCK, (info.st_mtime_ns, info.st_size)
 
 
 def _counts(name: str) -> bool:

@@ -1,7 +1,11 @@
 """The project's requirement files, with all that they name, installed alike into `.venv` and into the image.
 
     python requirements.py gather PROJECT FOLDER    copy what requirements.txt names, for the image
-    python requirements.py install PIP_OPTION...    install it together with requirements-denzel.txt
+    python requirements.py install PIP_OPTION...    install it together with requirements-denzel.txt; of `--upgrade`
+                                                    only what requirements.txt names is upgraded
+
+Packages that a lock names are installed from the files whose SHA-256 it knows: requirements-denzel.lock, the
+framework's, or requirements.lock, which `make lock` makes of all. What no lock names needs no hash.
 
 Runs before anything is installed: the standard library alone.
 """
@@ -16,12 +20,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
 MINE, FRAMEWORK = "requirements.txt", "requirements-denzel.txt"
+LOCK, FRAMEWORK_LOCK = "requirements.lock", "requirements-denzel.lock"
 DIGESTS = "requirements.json"  # in the image: the digest of each file that was gathered
 
 _FILE = re.compile(r"(?:-r|--requirement|-c|--constraint)(?:\s+|=|(?<=-[rc]))(.+)")
@@ -32,6 +37,13 @@ _URL = re.compile(r"[a-z+]+://|(git|hg|svn|bzr)\+", re.IGNORECASE)
 _SECRETS = Path("/run/secrets")
 # what would count more than PIP_CERT in pip, by the library that it sends requests with
 OVER_PIP_CERT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# in the head of a lock: the oldest Python that it is for, and the files that it was made of
+_FOR_PYTHON = re.compile(r"# Python (\d+)\.(\d+)")
+_MADE_OF = re.compile(r"# sha256:([0-9a-f]{64}) (.+)")
+# what a requirement file says about where packages come from; the lock of all says nothing of it
+_SOURCE = re.compile(
+    r"-i|-f|--(index-url|extra-index-url|no-index|find-links|trusted-host|no-binary|only-binary|prefer-binary)\b"
+)
 _NEVER = {"__pycache__", ".git", ".venv", "build", "node_modules"}
 
 
@@ -87,13 +99,15 @@ def digests(project: Path) -> dict[str, str]:
         # an editable package is run from where it is: only what describes it has been installed
         inside = ("pyproject.toml", "setup.py", "setup.cfg") if name in found.editable else None
         paths |= {path for path in _below(project, name) if inside is None or Path(path).name in inside}
+    paths |= {LOCK} if (project / LOCK).is_file() else set()
     return {path: hashlib.sha256((project / path).read_bytes()).hexdigest() for path in sorted(paths)}
 
 
 def gather(project: Path, folder: Path) -> None:
     """Copy what the requirement files name, and nothing else: an edit of the rest shall not install packages anew."""
     found = read(project)
-    for path in [*found.files, *(path for name in found.local for path in _below(project, name))]:
+    lock = [LOCK] if (project / LOCK).is_file() else []
+    for path in [*found.files, *lock, *(path for name in found.local for path in _below(project, name))]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(project / path, folder / path)
         (folder / path).chmod(0o755 if os.access(project / path, os.X_OK) else 0o644)  # any user runs the image
@@ -101,26 +115,91 @@ def gather(project: Path, folder: Path) -> None:
     (folder / DIGESTS).write_text(json.dumps(digests(project)))
 
 
-def runs(project: Path, further: list[str], folder: Path) -> list[list[str]]:
+def runs(
+    project: Path, further: list[str], folder: Path, python: Sequence[int] = sys.version_info[:2], upgrade: bool = False
+) -> list[list[str]]:
     """The options of each run of `pip install`, one after the other.
 
-    Where nothing has hashes, everything is resolved together, so that a conflict is an error here and not a surprise at
-    run time. Hashes would be wanted for the framework's packages too; so these come second, and may change none of the
-    versions that were asked for.
+    What a lock names comes first, and is checked by its hashes. Then everything is resolved together, so that a
+    conflict is an error here and not a surprise at run time; what is locked stays as it is unless something else asks
+    for another version. Where the user's own file has hashes, they would be wanted for the framework's packages too; so
+    these come last, and may change none of the versions that were asked for.
 
     Args:
         project: its folder, which must be the current one: pip takes local packages from there.
         further: names of requirement files to install with the framework's.
-        folder: for a file that pip reads.
+        folder: for files that pip reads.
+        python: the version of the Python that is installed for.
+        upgrade: whether what requirements.txt names is upgraded as far as it allows, unless requirements.lock has it.
     """
     found = read(project)
     framework = [f"--requirement={project / name}" for name in (FRAMEWORK, *further) if (project / name).exists()]
     mine = [f"--requirement={project / MINE}"] if found.files else []
-    if not found.hashed:
-        return [framework + mine]
-    pins = folder / "pins.txt"
-    pins.write_text("\n".join(found.pins) + "\n")
-    return [mine, [*framework, f"--constraint={pins}"]]
+    upgraded = ["--upgrade"] * upgrade
+    lock, _ = usable_lock(project, python)
+    locked = [_locked(project / lock, found, folder)] if lock else []
+    if found.hashed:
+        pins = folder / "pins.txt"
+        pins.write_text("\n".join(found.pins) + "\n")
+        return [*locked, [*upgraded, *mine], [*(upgraded if not lock else []), *framework, f"--constraint={pins}"]]
+    if not lock:
+        return [[*upgraded, *framework, *mine]]
+    names_some = any(not line.startswith("-") or _LOCAL.match(line) for line in found.lines)
+    if upgrade and names_some and lock != LOCK:
+        locked.append([*upgraded, *mine])
+    return [*locked, [*framework, *mine]] if names_some or further else locked
+
+
+def usable_lock(project: Path, python: Sequence[int]) -> tuple[str, str]:
+    """The lock that packages are installed from, empty if none fits; and what is to be said about it, or nothing."""
+    note = ""
+    if made_of := _made_of(project / LOCK):
+        oldest, digests_then = made_of
+        changed = sorted(name for name, digest in digests_then.items() if digest_of(project / name) != digest)
+        if tuple(python[:2]) < oldest:
+            note = f"{LOCK} is for Python {'.'.join(map(str, oldest))} and newer"
+        elif FRAMEWORK in changed:
+            note = f"{FRAMEWORK} is not the one that {LOCK} was made of"
+        else:
+            unlocked = "what is new in it is installed without hashes. `make lock` locks it"
+            return LOCK, f"{', '.join(changed)} changed after {LOCK} was made; {unlocked}." if changed else ""
+        note += "; your packages are installed without hashes. `make lock` makes it anew."
+    if made_of := _made_of(project / FRAMEWORK_LOCK):
+        if all(digest_of(project / name) == digest for name, digest in made_of[1].items()):
+            return FRAMEWORK_LOCK, note
+        note = note or f"{FRAMEWORK} is not the one that {FRAMEWORK_LOCK} was made of; nothing is checked by its hash."
+    return "", note
+
+
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file's text, whatever its line endings; empty where there is no such file."""
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest() if file.is_file() else ""
+
+
+def lock_head(project: Path, files: list[str], python: Sequence[int]) -> str:
+    """What a lock says of itself: for which Python it is, and of which files of the project it was made."""
+    made_of = "".join(f"# sha256:{digest_of(project / name)} {name}\n" for name in files)
+    return f"# Python {python[0]}.{python[1]}\n{made_of}"
+
+
+def _made_of(lock: Path) -> tuple[tuple[int, int], dict[str, str]] | None:
+    """The oldest Python that a lock is for, and the digests of the files that it was made of; None without a lock."""
+    if not lock.is_file():
+        return None
+    head = [line for line in lock.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    python = next((match for match in map(_FOR_PYTHON.fullmatch, head) if match), None)
+    digests = {match[2]: match[1] for match in map(_MADE_OF.fullmatch, head) if match}
+    return (int(python[1]), int(python[2])) if python else (3, 10), digests
+
+
+def _locked(lock: Path, found: Requirements, folder: Path) -> list[str]:
+    """Install exactly what a lock names, from where requirements.txt says that packages come from."""
+    options = ["--no-deps", "--require-hashes", f"--requirement={lock}"]
+    if lock.name == LOCK and (sources := [line for line in found.lines if _SOURCE.match(line)]):
+        file = folder / "sources.txt"
+        file.write_text("\n".join(sources) + "\n", encoding="utf-8")
+        options.append(f"--requirement={file}")
+    return options
 
 
 def _read(project: Path, file: Path, found: Requirements, is_constraint: bool) -> None:
@@ -220,8 +299,12 @@ def main(arguments: list[str]) -> int:
         if command == "gather":
             gather(Path(words[0]), Path(words[1]))
             return 0
+        upgrade = "--upgrade" in words
+        words = [word for word in words if word != "--upgrade"]
+        if note := usable_lock(Path.cwd(), sys.version_info[:2])[1]:
+            print(f"NOTE: {note}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            for options in runs(Path.cwd(), [], Path(folder)):
+            for options in runs(Path.cwd(), [], Path(folder), upgrade=upgrade):
                 pip = [sys.executable, "-I", "-m", "pip", "install", *words, *options]
                 code = subprocess.call(pip, env=_pip_environment())
                 if code:

@@ -87,6 +87,69 @@ def test_everything_is_resolved_together_unless_there_are_hashes(project: Path, 
     assert (tmp_path / "pins.txt").read_text() == 'numpy==2.0\nPandas==3.1.0 ; python_version >= "3.10"\n'
 
 
+def write_lock(project: Path, name: str, *files: str, python: tuple[int, int] = (3, 10)) -> None:
+    """A lock of these files as they are."""
+    head = requirements.lock_head(project, list(files), python)
+    (project / name).write_text(f"# made for a test\n{head}\nfalcon==4.4.0 \\\n    --hash=sha256:{'a' * 64}\n")
+
+
+def test_the_framework_comes_by_its_lock_and_the_rest_needs_no_hash(project: Path, tmp_path: Path) -> None:
+    framework, mine = (f"--requirement={project}/requirements{name}.txt" for name in ("-denzel", ""))
+    write_lock(project, "requirements-denzel.lock", "requirements-denzel.txt")
+    locked = ["--no-deps", "--require-hashes", f"--requirement={project}/requirements-denzel.lock"]
+    assert requirements.runs(project, [], tmp_path) == [locked, [framework, mine]]
+    assert requirements.runs(project, [], tmp_path, upgrade=True) == [locked, ["--upgrade", mine], [framework, mine]]
+    (project / "requirements.txt").write_text("# nothing\n")
+    assert requirements.runs(project, [], tmp_path) == [locked]
+    (project / "requirements-bench.txt").write_text("locust\n")
+    bench = f"--requirement={project}/requirements-bench.txt"
+    assert requirements.runs(project, ["requirements-bench.txt"], tmp_path) == [locked, [framework, bench, mine]]
+    (project / "requirements.txt").write_text(f"numpy==2.0 --hash=sha256:{'b' * 64}\n")
+    assert requirements.runs(project, [], tmp_path, upgrade=True) == [
+        locked, ["--upgrade", mine], [framework, f"--constraint={tmp_path}/pins.txt"],
+    ]  # fmt: skip
+
+
+def test_a_lock_of_other_framework_requirements_is_not_used(project: Path, tmp_path: Path) -> None:
+    write_lock(project, "requirements-denzel.lock", "requirements-denzel.txt")
+    (project / "requirements-denzel.txt").write_bytes(b"falcon\r\n")
+    assert requirements.usable_lock(project, (3, 13)) == ("requirements-denzel.lock", ""), "line endings say nothing"
+    (project / "requirements-denzel.txt").write_text("falcon>=5\n")
+    lock, note = requirements.usable_lock(project, (3, 13))
+    assert lock == ""
+    assert "requirements-denzel.txt is not the one that requirements-denzel.lock was made of" in note
+    framework, mine = (f"--requirement={project}/requirements{name}.txt" for name in ("-denzel", ""))
+    assert requirements.runs(project, [], tmp_path) == [[framework, mine]]
+
+
+def test_the_lock_of_everything_comes_before_and_what_is_new_needs_no_hash(project: Path, tmp_path: Path) -> None:
+    framework, mine = (f"--requirement={project}/requirements{name}.txt" for name in ("-denzel", ""))
+    write_lock(project, "requirements-denzel.lock", "requirements-denzel.txt")
+    write_lock(project, "requirements.lock", "requirements-denzel.txt", "requirements.txt", "more/base.txt")
+    assert requirements.usable_lock(project, (3, 10)) == ("requirements.lock", "")
+    assert "requirements.lock" in requirements.digests(project)
+    sources = f"--requirement={tmp_path}/sources.txt"
+    locked = ["--no-deps", "--require-hashes", f"--requirement={project}/requirements.lock", sources]
+    assert requirements.runs(project, [], tmp_path, upgrade=True) == [locked, [framework, mine]]
+    assert (tmp_path / "sources.txt").read_text() == "-fwheels\n"
+    (project / "more/base.txt").write_text("pandas\nanother\n")
+    lock, note = requirements.usable_lock(project, (3, 10))
+    assert lock == "requirements.lock"
+    assert note.startswith("more/base.txt changed after requirements.lock was made; what is new in it is installed")
+
+
+@pytest.mark.parametrize("reason", ["python", "framework"])
+def test_a_lock_of_everything_that_does_not_fit_gives_way_to_the_frameworks(project: Path, reason: str) -> None:
+    write_lock(project, "requirements.lock", "requirements-denzel.txt", "requirements.txt", python=(3, 12))
+    if reason == "framework":
+        (project / "requirements-denzel.txt").write_text("falcon>=4\n")
+    write_lock(project, "requirements-denzel.lock", "requirements-denzel.txt")
+    lock, note = requirements.usable_lock(project, (3, 11) if reason == "python" else (3, 13))
+    assert lock == "requirements-denzel.lock"
+    assert "`make lock` makes it anew" in note
+    assert ("is for Python 3.12 and newer" if reason == "python" else "is not the one that") in note
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [

@@ -18,9 +18,10 @@ OS_COMMANDS = "OS COMMANDS..."
 PIP_INSTALLING = "PIP INSTALLING..."
 
 # stage of the Dockerfile -> state and the file at which its failures point
-_STATES = {"os": OS_COMMANDS, "framework": PIP_INSTALLING, "pip": PIP_INSTALLING}
+_STATES = {"os": OS_COMMANDS, "build": OS_COMMANDS, "framework": PIP_INSTALLING, "pip": PIP_INSTALLING}
 _SOURCES = {
     "os": "requirements.sh",
+    "build": "requirements-build.sh",
     "framework": "requirements-denzel.txt",
     "requirements": "requirements.txt",
     "pip": "requirements.txt",

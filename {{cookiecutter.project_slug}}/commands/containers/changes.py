@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from commands.shared.docker import Container, compose_output, docker
 from commands.shared.project import ROOT, CommandError
@@ -66,10 +67,15 @@ def uninstalled(found: dict[str, list[Container]]) -> dict[str, str]:
         {path for path in built.keys() | now.keys() if built.get(path) != now.get(path)} if built else ()
     ):
         changed[name] = "make updatepipreqs"
-    script = docker("exec", running.id, "cat", "requirements.sh")
-    if script.returncode == 0 and script.stdout != (ROOT / "requirements.sh").read_text(encoding="utf-8"):
-        changed["requirements.sh"] = "make updateosreqs"
+    for name, command in (("requirements.sh", "make updateosreqs"), ("requirements-build.sh", "make updatepipreqs")):
+        script = docker("exec", running.id, "cat", name)
+        if script.returncode == 0 and script.stdout != _text(ROOT / name):
+            changed[name] = command
     return changed
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _config(*arguments: str, of: str = "") -> str:

@@ -1,8 +1,8 @@
 """`make install`: the project's own `.venv` with everything that runs without Docker.
 
-It holds requirements-denzel.txt, requirements.txt and the test plugin of requirements-test.txt; `make bench` adds
-requirements-bench.txt. The other commands call `ensure_installed()` for what they need of it: nothing happens
-while `.venv` fits the files.
+It holds requirements-denzel.txt, in the versions and with the hashes of its lock, requirements.txt and the test plugin
+of requirements-test.txt; `make bench` adds requirements-bench.txt. The other commands call `ensure_installed()` for
+what they need of it: nothing happens while `.venv` fits the files.
 """
 
 from __future__ import annotations
@@ -85,8 +85,11 @@ def _install(new_venv_reason: str | None, tests: bool, template: str, bench: boo
     stamp = {"folder": str(VENV.resolve()), "version": venv.python_version(), "template": template}
     venv.write_stamp({**stamp, "plugin": False, "files": {}})
     LOG.write_bytes(b"")
+    python = tuple(map(int, str(stamp["version"]).split(".")))
+    if note := requirements.usable_lock(ROOT, python)[1]:
+        say(f"Note: {note}")
     with tempfile.TemporaryDirectory() as folder:
-        for options in requirements.runs(ROOT, [BENCH_FILE] * bench, Path(folder)):
+        for options in requirements.runs(ROOT, [BENCH_FILE] * bench, Path(folder), python):
             pip_install(options)
     plugin = install_test_requirements(test_requirements) if tests else old.get("plugin", False)
     venv.write_stamp({**stamp, "plugin": plugin, "files": {**old.get("files", {}), **digests}})

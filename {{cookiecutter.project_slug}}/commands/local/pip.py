@@ -17,8 +17,12 @@ from commands.shared.screen import say
 LOG = MARKERS / "install.log"  # pip's whole output
 
 
-def pip_install(requirements: list[str]) -> None:
+def pip_install(requirements: list[str], into: list[str] | None = None) -> None:
     """Run pip install, showing what it is at; its whole output goes to the log.
+
+    Args:
+        requirements: what to install, as pip's options and requirements.
+        into: pip's options for the place, where that is not `.venv`.
 
     Raises:
         CommandError: it failed; the text ends with pip's own last lines.
@@ -32,7 +36,7 @@ def pip_install(requirements: list[str]) -> None:
         "--no-input",
         "install",
         "--progress-bar=off",
-        *into_venv(),
+        *(into_venv() if into is None else into),
         "--no-compile",  # half the time; what is used is compiled when it is first imported
         *requirements,
     ]

@@ -83,7 +83,7 @@ def digests(tests: bool, bench: bool) -> dict[str, str]:
         found = requirements.digests(ROOT)
     except requirements.RequirementsError as error:
         raise CommandError(str(error)) from None
-    for name in (requirements.FRAMEWORK, *[TEST_FILE] * tests, *[BENCH_FILE] * bench):
+    for name in (requirements.FRAMEWORK, requirements.FRAMEWORK_LOCK, *[TEST_FILE] * tests, *[BENCH_FILE] * bench):
         path = ROOT / name
         if path.exists():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -23,6 +23,7 @@ from commands.shared.env import read_env, shell_environment
 from commands.shared.project import MARKERS, ROOT, CommandError
 from commands.shared.running import launched
 from commands.shared.screen import say
+from commands.training import lock_assets
 from commands.training.plot import residual_plot
 
 LOG = ROOT / "logs" / "training.log"
@@ -35,7 +36,11 @@ def train(arguments: list[str]) -> int:
     """Fit the model on the connector's data; it takes the place of the one that serves unless it is worse."""
     force = switch(parse_arguments(arguments, {"FORCE": "0"})["FORCE"], "FORCE")
     with _one_at_a_time():
-        return _run("train", *["--force"] * force, "--code", _commit())
+        lock_assets.check()
+        code = _run("train", *["--force"] * force, "--code", _commit())
+        if code == 0:
+            lock_assets.after_training()
+        return code
 
 
 def score(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
+from denzel.assets import AssetsError
 from denzel.pipeline import declared
 from denzel.pipeline.errors import FILE, PipelineError, describe, place_of, project_path
 
@@ -51,6 +52,6 @@ def import_training() -> ModuleType | None:
 
 def loading_problem(error: BaseException) -> str:
     """Why the model is not there: `load_model raised OSError: ... (app/logic/pipeline.py, line 20)`."""
-    if isinstance(error, PipelineError):
+    if isinstance(error, PipelineError | AssetsError):
         return str(error)
     return f"load_model raised {describe(error)} ({place_of(error)})"

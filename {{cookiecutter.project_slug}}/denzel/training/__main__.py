@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from denzel import card
+from denzel import assets, card
 from denzel.pipeline.errors import describe, traceback_of
 from denzel.pipeline.loading import PipelineError, import_pipeline, loading_problem
 from denzel.training import asset, gate
@@ -107,7 +107,9 @@ def _card() -> dict[str, Any] | None:
 def _serving_model() -> Any:
     """The model that the pipeline loads: the asset that the card names."""
     try:
-        return import_pipeline().load_model()
+        module = import_pipeline()
+        assets.check()
+        return module.load_model()
     except Exception as error:
         raise TrainingError(f"The model that serves does not load: {loading_problem(error)}.") from None
 
