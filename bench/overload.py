@@ -113,7 +113,7 @@ async def _load(port: int, rate: float, seconds: float, obey: float) -> list[Ask
     async def ping() -> None:
         while (sent := time.monotonic()) < begin + seconds:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /ping HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             await reader.read()
             writer.close()
             asked.append(Asked(sent - begin, 0, time.monotonic() - sent, again=False))
@@ -136,14 +136,14 @@ async def _clients_that_go(port: int) -> int:
     for number in range(GOING):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         body = _body(number)
-        writer.write(b"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.write(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         writers.append(writer)
     await asyncio.sleep(0.3)
     for writer in writers:
         writer.close()
     await asyncio.sleep(1.0)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     answer = await reader.read()
     writer.close()
     return int(json.loads(answer.partition(b"\r\n\r\n")[2])["queue"])
