@@ -169,6 +169,27 @@ def test_a_receiver_gets_no_more_connections_than_it_may(quiet: Service, receive
     assert most == receiver.connections == 2
 
 
+def test_a_receiver_gets_no_more_connections_without_a_queue(
+    new_service: Callable[..., Service], receivers: Receivers
+) -> None:
+    receiver = receivers.open(Reply(after=0.05))
+    service = new_service(EXECUTOR="inline", CALLBACK_ALLOW="127.0.0.1", CALLBACK_CONNECTIONS=2)
+    service.start("api")
+    eventually(lambda: service.get("/ready").status_code == 200, "it is ready")
+    for number in range(40):
+        service.submit({"a": number, "callback_uri": receiver.url})
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, receiver.open)
+        return len(receiver.received) == 40
+
+    eventually(done, "all are sent", timeout=30, interval=0.005)
+    assert 1 <= most <= 2
+    assert receiver.connections <= 2
+
+
 def test_a_receiver_gets_no_more_retries_a_day_also_after_a_restart(quiet: Service, receivers: Receivers) -> None:
     quiet.redis.flushall()
     failing, other = receivers.open(Reply(500)), receivers.open(Reply(500), Reply(200))
