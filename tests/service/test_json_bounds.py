@@ -39,3 +39,8 @@ def test_what_is_wide_is_not_deep() -> None:
 def test_both_parsers_agree(value: object) -> None:
     text = json.dumps(value).encode()
     assert json_bounds.loads(text, json_bounds.MOST_AT_ONCE + 1) == json_bounds.loads(text, 1) == value
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000])
+def test_bytes_are_counted(count: int) -> None:
+    assert json_bounds._count(b"x," * count + b"x" * 1000, b",") == count
