@@ -31,7 +31,7 @@ def values(body: bytes | bytearray, most: int) -> int:
 
 
 def _count(body: bytes | bytearray, byte: bytes) -> int:
-    """How often a byte comes. Looking for the next one takes a tenth of counting, where there are few in a long text."""
+    """How often a byte comes. Where there are few in a long text, looking for them takes a tenth of counting."""
     at = -1
     for found in range(_FEW_BYTES):
         at = body.find(byte, at + 1)
