@@ -64,6 +64,12 @@ def test_other_kinds_have_lines_of_their_own(log: logging.Logger) -> None:
     assert lines(log) == ["0", "1", "2", "another", "another level"]
 
 
+def test_another_type_of_error_is_news(log: logging.Logger) -> None:
+    for error in (*[OSError(number) for number in range(10)], ConnectionError("gone")):
+        log.warning("Redis does not serve: %s", error)
+    assert lines(log) == [*(f"Redis does not serve: {number}" for number in range(3)), "Redis does not serve: gone"]
+
+
 def test_what_is_no_warning_is_written_unless_it_brings_a_kind(log: logging.Logger) -> None:
     log.setLevel(logging.INFO)
     for _ in range(5):

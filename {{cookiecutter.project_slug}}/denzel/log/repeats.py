@@ -1,8 +1,9 @@
 """Lines of one kind that come again and again are counted, not repeated: they must not drive all others out of the log.
 
-Of one kind are lines of the same logger, level and template; where that says too little (whatever goes wrong in user
-code has the same one), a record brings `kind`, which may not hold what clients send. The first ones of a minute are
-written, the others told as a number when it is over. While it goes on, a minute grows to an hour, doubling each time.
+Of one kind are lines of the same logger, level and template, about the same type of error; where that says too little
+(whatever goes wrong in user code has the same one), a record brings `kind`, which may not hold what clients send. The
+first ones of a minute are written, the others told as a number when it is over. While it goes on, a minute grows to an
+hour, doubling each time.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Repeats(logging.Filter):
             return True
         if not self._most or (record.levelno < logging.WARNING and not named) or getattr(record, "counted", False):
             return True
-        key = (record.name, record.levelno, f"{record.msg}{named}"[:1000])
+        key = (record.name, record.levelno, f"{record.msg}{named}{_errors(record)}"[:1000])
         now = time.monotonic()
         with self._lock:
             if key not in self._kinds and len(self._kinds) >= _MOST_KINDS:
@@ -92,3 +93,9 @@ class Repeats(logging.Filter):
             last.levelno, "%d more within %g s like: %s", count, seconds, template,
             extra={"counted": True, "fields": {"left_out": count}},
         )  # fmt: skip
+
+
+def _errors(record: logging.LogRecord) -> str:
+    """The types of errors that a record is about: another one is news."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    return "".join(type(arg).__name__ for arg in args if isinstance(arg, BaseException))
