@@ -58,7 +58,8 @@ def launched(project: Project) -> Iterator[float]:
     """The project launched as by `docker compose up`, under a name of its own; how long its start took."""
     project.set_env("API_PORT", free_port())
     project.set_env("MONITOR_PORT", free_port())
-    (project.root / "logs").chmod(0o777)
+    for folder in ("logs", "redis-data"):  # the containers run as another user than this copy belongs to
+        (project.root / folder).chmod(0o777)
     docker("compose", "build", "api", cwd=project.root)
     began = time.monotonic()
     docker("compose", "up", "--detach", "--wait", "redis", "denzel", "api", cwd=project.root)
@@ -95,7 +96,7 @@ def test_a_launched_project_beside_it_is_not_disturbed(
     assert (project.root / "logs/worker.log").read_text() == log
     assert sessions() == []
     assert sessions_of(project) == set()
-    assert len(things_of("doubling")) == 10  # three containers, four networks, three volumes
+    assert len(things_of("doubling")) == 11  # three containers, four networks, four volumes
     print(f"\na warm session with four tests and -n2: {took:.1f} s; `docker compose up --wait` alone: {launched:.1f} s")
 
 
@@ -103,7 +104,8 @@ def test_a_warm_session_costs_little_more_than_the_containers(project: Project) 
     """Measured in one run: `docker compose up -d --wait` and `down`, against pytest with one prediction."""
     project.test("def test_it(denzel_service):\n    assert denzel_service.predict({'data': {'a': 1}}) == {'a': 2}\n")
     project.set_env("API_PORT", free_port())
-    (project.root / "logs").chmod(0o777)
+    for folder in ("logs", "redis-data"):  # the containers run as another user than this copy belongs to
+        (project.root / folder).chmod(0o777)
     docker("compose", "build", "api", cwd=project.root)
     began = time.monotonic()
     docker("compose", "up", "--detach", "--wait", "redis", "denzel", "api", cwd=project.root)
@@ -187,7 +189,7 @@ def test_whatever_ends_pytest_the_containers_go(
     try:
         eventually((project.root / "started").exists, "the test has started", 120)
         (folder,) = sessions()
-        assert len(things_of(sweep.PREFIX + folder.name)) == 8  # a container, four networks, three volumes
+        assert len(things_of(sweep.PREFIX + folder.name)) == 9  # a container, four networks, four volumes
         process.send_signal(number)
         process.wait(60)
         eventually(lambda: not things_of(sweep.PREFIX + folder.name), "the containers are gone")
