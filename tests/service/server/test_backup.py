@@ -10,6 +10,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,12 @@ def test_what_cannot_be_read_changes_nothing(new: Callable[..., Service], tmp_pa
     (service.project / "changed.zip").write_bytes(changed)
     for name in ("cut.zip", "changed.zip", ".env"):
         assert "is no backup, or it is damaged" in refusal(service, "restore", f"FILE={name}", "OF=dev")
+    for at in (*range(200), *range(len(content) - 300, len(content))):  # whatever byte it is
+        changed = bytearray(content)
+        changed[at] ^= 0xFF
+        (service.project / "changed.zip").write_bytes(changed)
+        with suppress(CommandError):  # some do not matter, as a time of day
+            backup_file.read(service.project / "changed.zip")
     about = backup_file.About("tested", identity(service), "")
     good = b"".join(backup_file.data(path))
     for name, text, reason in (

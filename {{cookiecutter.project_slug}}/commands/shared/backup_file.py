@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def read(path: Path) -> About:
         return About(project, identity, moment, redis)
     except OSError as error:
         raise CommandError(f"{error.strerror or error}: {path}") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, zipfile.error):
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, RuntimeError):
         raise CommandError(f"{path} is no backup, or it is damaged: nothing is changed.") from None
 
 
