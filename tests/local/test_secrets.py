@@ -63,7 +63,7 @@ def receivers() -> Iterator[Receivers]:
 def running(installed: Path, receivers: Receivers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """A service with a secret wherever one may be, served by `make dev`."""
     project = tmp_path_factory.mktemp("secrets") / "project"
-    shutil.copytree(installed, project, symlinks=True, ignore=shutil.ignore_patterns("dev.txt"))
+    shutil.copytree(installed, project, symlinks=True, ignore=shutil.ignore_patterns("dev.txt", "*.sock"))
     (project / "app/logic/pipeline.py").write_text(PIPELINE)
     proxy = receivers.open(Reply(200), Reply(403))
     set_env(
