@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -45,7 +46,7 @@ def receivers() -> Iterator[Receivers]:
 def service(new_service: Callable[..., Service]) -> Service:
     """A service whose processes are the users that they are in containers."""
     passwords = {f"REDIS_{user.upper()}_PASSWORD": password for user, password in PASSWORDS.items()}
-    service = new_service(CALLBACK_ALLOW="127.0.0.1", **passwords)
+    service = new_service(CALLBACK_ALLOW="127.0.0.1", PROJECT_ID="first", **passwords)
     service.start("redis")
     for user in ("api", "denzel", "monitor"):
         service.environment |= {"REDIS_URL": url(service, user), "CALLBACKS_REDIS_URL": url(service, "callbacks")}
@@ -74,6 +75,30 @@ def is_refused(client: redis.Redis, command: str) -> bool:
     except ResponseError as error:
         return "not allowed" in str(error)  # DEBUG: to nobody, unless the server was told so
     return False
+
+
+def refused_commands(service: Service) -> list[Any]:
+    """What Redis has refused of the services: it keeps a list."""
+    log = service.redis.execute_command("ACL", "LOG", "100")
+    return [entry for entry in log if b"command" in (entry.values() if isinstance(entry, dict) else entry)]
+
+
+def test_nothing_that_services_call_at_their_start_is_refused(service: Service) -> None:
+    assert refused_commands(service) == []
+
+
+def test_the_monitor_of_another_project_of_this_name_ends(service: Service) -> None:
+    own = service.environment
+    try:
+        service.stop("monitor")
+        service.environment = {**own, "REDIS_URL": url(service, "monitor"), "PROJECT_ID": "another"}
+        service.start("monitor")
+        assert service.wait_for_end("monitor") == 3
+        assert "Another project is called 'tested'" in service.log("monitor")
+    finally:
+        service.environment = {**own, "REDIS_URL": url(service, "monitor")}
+        service.start("monitor")
+        service.environment = own
 
 
 def test_a_user_is_refused_what_its_service_does_not_call(user: tuple[str, redis.Redis], service: Service) -> None:
@@ -112,5 +137,4 @@ def test_nothing_that_a_service_calls_is_refused(service: Service, receivers: Re
     for words in (["response", "sync"], ["dead"], ["redeliver", task_id], ["replay", "all"]):
         assert service.run("denzel.control", *words).returncode == 0, words
     receiver.wait(2)
-    log = service.redis.execute_command("ACL", "LOG", "100")
-    assert [entry for entry in log if b"command" in (entry.values() if isinstance(entry, dict) else entry)] == []
+    assert refused_commands(service) == []

@@ -20,7 +20,7 @@ def main() -> None:
     settings = get_settings()
     if settings.log_format == "json":  # as text it is Flower's own
         configure(settings, "monitor")
-    owner.check_at_start(settings)
+    owner.check_at_start(settings, owner.visiting)
     pages.install()
     sys.argv = ["celery", "--app", "denzel.queue.broker", "flower", *sys.argv[1:]]
     sys.exit(celery())

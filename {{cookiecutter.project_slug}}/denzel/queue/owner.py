@@ -7,11 +7,13 @@ project is refused. The first connection of a project also takes over what was w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable, Generator
 from typing import Any
 
 import redis
@@ -39,32 +41,22 @@ class OtherProjectError(RedisError):
 
 def connected(connection: Any) -> None:
     """What a new connection of redis-py begins with (`redis_connect_func`). Raises OtherProjectError, RedisError."""
-    connection.on_connect()
-    connection.send_command("HGET", keys.PROJECT, "identity")
-    if connection.read_response() != keys.IDENTITY.encode() or not _is_taken_over():
-        connection.send_command("EVAL", _CLAIM.source, 0, *_claim())
-        _judge(connection.read_response())
+    _talk(connection, _claiming())
 
 
 async def connected_async(connection: Any) -> None:
     """The same for its asyncio client."""
-    await connection.on_connect()
-    await connection.send_command("HGET", keys.PROJECT, "identity")
-    if await connection.read_response() != keys.IDENTITY.encode() or not _is_taken_over():
-        await connection.send_command("EVAL", _CLAIM.source, 0, *_claim())
-        _judge(await connection.read_response())
+    await _talk_async(connection, _claiming())
+
+
+def visiting(connection: Any) -> None:
+    """The same for a process that claims nothing and takes nothing over: the monitor, the courier of callbacks."""
+    _talk(connection, _looking())
 
 
 async def visiting_async(connection: Any) -> None:
-    """The same for a process that takes nothing over and claims nothing: the monitor, the courier of callbacks."""
-    await connection.on_connect()
-    found = []
-    for field in ("identity", "since", "place"):
-        await connection.send_command("HGET", keys.PROJECT, field)
-        found.append(await connection.read_response() or b"")
-        if found[0] in (b"", keys.IDENTITY.encode()):
-            return
-    _judge(found)
+    """The same for its asyncio client."""
+    await _talk_async(connection, _looking())
 
 
 def api_client(url: str, patience: float) -> asyncio.Redis:
@@ -81,11 +73,15 @@ def api_client(url: str, patience: float) -> asyncio.Redis:
     )
 
 
-def check_at_start(settings: Settings) -> None:
-    """End this process where Redis answers and its names belong to another project."""
+def check_at_start(settings: Settings, look: Callable[[Any], None] = connected) -> None:
+    """End this process where Redis answers and its names belong to another project.
+
+    Args:
+        look: what its connections begin with: `connected` or `visiting`.
+    """
     client = redis.Redis.from_url(
         settings.redis_url,
-        redis_connect_func=connected,
+        redis_connect_func=look,
         socket_timeout=2,
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),
@@ -99,6 +95,43 @@ def check_at_start(settings: Settings) -> None:
         pass  # it is looked at again on every connection
     finally:
         client.close()
+
+
+# Commands to Redis, one by one; each is answered by what Redis says.
+_Conversation = Generator[tuple[Any, ...], Any, None]
+
+
+def _claiming() -> _Conversation:
+    found = yield "HGET", keys.PROJECT, "identity"
+    if found != keys.IDENTITY.encode() or not _is_taken_over():
+        _judge((yield "EVAL", _CLAIM.source, 0, *_claim()))
+
+
+def _looking() -> _Conversation:
+    found: list[bytes] = []
+    for field in ("identity", "since", "place"):
+        found.append((yield "HGET", keys.PROJECT, field) or b"")
+        if found[0] in (b"", keys.IDENTITY.encode()):
+            return
+    _judge(found)
+
+
+def _talk(connection: Any, conversation: _Conversation) -> None:
+    connection.on_connect()
+    answer = None
+    with contextlib.suppress(StopIteration):
+        while True:
+            connection.send_command(*conversation.send(answer))
+            answer = connection.read_response()
+
+
+async def _talk_async(connection: Any, conversation: _Conversation) -> None:
+    await connection.on_connect()
+    answer = None
+    with contextlib.suppress(StopIteration):
+        while True:
+            await connection.send_command(*conversation.send(answer))
+            answer = await connection.read_response()
 
 
 def _claim() -> tuple[str, ...]:
