@@ -32,6 +32,7 @@ DIGESTS = "requirements.json"  # in the image: the digest of each file that was 
 _FILE = re.compile(r"(?:-r|--requirement|-c|--constraint)(?:\s+|=|(?<=-[rc]))(.+)")
 _LOCAL = re.compile(r"(?:-e|--editable|-f|--find-links)(?:\s+|=|(?<=-[ef]))(.+)")
 _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(==[^;#\s\\]+)\s*(;[^#\\]*)?")
+_EXTRAS = re.compile(r"\[[^\]]*\]")  # pip takes none in constraints
 _URL = re.compile(r"[a-z+]+://|(git|hg|svn|bzr)\+", re.IGNORECASE)
 # where a build of the image has the package index of .env; what is not set is an empty file, or none
 _SECRETS = Path("/run/secrets")
@@ -146,7 +147,7 @@ def runs(
         return [[*upgraded, *framework, *mine]]
     names_some = any(not line.startswith("-") or _LOCAL.match(line) for line in found.lines)
     if upgrade and names_some and lock != LOCK:
-        locked.append([*upgraded, *mine])
+        locked.append([*upgraded, *mine, _within(project / FRAMEWORK, folder)])
     return [*locked, [*framework, *mine]] if names_some or further else locked
 
 
@@ -200,6 +201,13 @@ def _locked(lock: Path, found: Requirements, folder: Path) -> list[str]:
         file.write_text("\n".join(sources) + "\n", encoding="utf-8")
         options.append(f"--requirement={file}")
     return options
+
+
+def _within(framework: Path, folder: Path) -> str:
+    """Let nothing come that is beyond what the framework asks for: it would be installed, and refused afterwards."""
+    file = folder / "framework.txt"
+    file.write_text(_EXTRAS.sub("", framework.read_text(encoding="utf-8")), encoding="utf-8")
+    return f"--constraint={file}"
 
 
 def _read(project: Path, file: Path, found: Requirements, is_constraint: bool) -> None:

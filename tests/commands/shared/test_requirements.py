@@ -95,10 +95,14 @@ def write_lock(project: Path, name: str, *files: str, python: tuple[int, int] = 
 
 def test_the_framework_comes_by_its_lock_and_the_rest_needs_no_hash(project: Path, tmp_path: Path) -> None:
     framework, mine = (f"--requirement={project}/requirements{name}.txt" for name in ("-denzel", ""))
+    (project / "requirements-denzel.txt").write_text("falcon\ncelery[redis]>=5\n")
     write_lock(project, "requirements-denzel.lock", "requirements-denzel.txt")
     locked = ["--no-deps", "--require-hashes", f"--requirement={project}/requirements-denzel.lock"]
     assert requirements.runs(project, [], tmp_path) == [locked, [framework, mine]]
-    assert requirements.runs(project, [], tmp_path, upgrade=True) == [locked, ["--upgrade", mine], [framework, mine]]
+    within = f"--constraint={tmp_path / 'framework.txt'}"
+    runs = requirements.runs(project, [], tmp_path, upgrade=True)
+    assert runs == [locked, ["--upgrade", mine, within], [framework, mine]]
+    assert (tmp_path / "framework.txt").read_text() == "falcon\ncelery>=5\n", "pip takes no extras in constraints"
     (project / "requirements.txt").write_text("# nothing\n")
     assert requirements.runs(project, [], tmp_path) == [locked]
     (project / "requirements-bench.txt").write_text("locust\n")
