@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from weakref import WeakValueDictionary
 
 DAY = 86_400
-# More receivers than this are not remembered.
+# Receivers whose retries are remembered.
 _MOST = 10_000
 
 
@@ -26,14 +27,13 @@ class OwnBounds:
 
     def __init__(self, connections: int, retries: int) -> None:
         self._most, self._retries = connections, retries
-        self._connections: dict[str, asyncio.Semaphore] = {}
+        # One is there for as long as somebody holds it or waits for it.
+        self._connections: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._counted: Counter[str] = Counter()
         self._day = 0
 
     def connection(self, receiver: str) -> asyncio.Semaphore:
         """To be held while something is sent."""
-        if len(self._connections) > _MOST:
-            self._connections = {name: one for name, one in self._connections.items() if one.locked()}
         return self._connections.setdefault(receiver, asyncio.Semaphore(self._most))
 
     def may_retry(self, receiver: str) -> bool:
