@@ -16,7 +16,7 @@ import requests
 from tests.e2e.project import Project
 from tests.support.http import answers
 from tests.support.receivers import Inbox
-from tests.support.secrets import Secrets, shown_by_monitor, shown_by_processes
+from tests.support.secrets import ACTING, Secrets, shown_by_monitor, shown_by_processes
 from tests.support.waiting import eventually
 
 # Says whether something answers: a name of the containers' name server, or an address.
@@ -27,31 +27,6 @@ try:
     print("reached")
 except OSError as error:
     print(type(error).__name__)
-"""
-
-
-# Does what a request says.
-ACTING = """
-import time
-
-
-def verify_input(json_data):
-    return json_data
-
-
-def load_model():
-    return None
-
-
-def process(model, json_data):
-    return json_data
-
-
-def predict(model, data):
-    if data.get("act") == "fail":
-        raise RuntimeError("failed")
-    time.sleep(60 if data.get("act") == "wait" else 0)
-    return {"answer": 1}
 """
 
 

@@ -14,33 +14,9 @@ import requests
 
 from tests.local.running import Dev, dev, free_ports, make
 from tests.support.receivers import Receivers, Reply
-from tests.support.secrets import Secrets, shown_by_monitor, shown_by_processes
+from tests.support.secrets import ACTING, Secrets, shown_by_monitor, shown_by_processes
 from tests.support.waiting import eventually
 
-PIPELINE = """
-import time
-
-
-def verify_input(json_data):
-    if json_data.get("act") == "refuse":
-        raise ValueError("refused")
-    return json_data
-
-
-def load_model():
-    return None
-
-
-def process(model, json_data):
-    return json_data
-
-
-def predict(model, data):
-    if data.get("act") == "fail":
-        raise RuntimeError("failed")
-    time.sleep(30 if data.get("act") == "wait" else 0)
-    return {"answer": 1}
-"""
 PROXY, TRACES, INDEX = (secrets.token_hex(12) for _ in range(3))
 
 
@@ -64,7 +40,7 @@ def running(installed: Path, receivers: Receivers, tmp_path_factory: pytest.Temp
     """A service with a secret wherever one may be, served by `make dev`."""
     project = tmp_path_factory.mktemp("secrets") / "project"
     shutil.copytree(installed, project, symlinks=True, ignore=shutil.ignore_patterns("dev.txt", "*.sock"))
-    (project / "app/logic/pipeline.py").write_text(PIPELINE)
+    (project / "app/logic/pipeline.py").write_text(ACTING)
     proxy = receivers.open(Reply(200), Reply(403))
     set_env(
         project,

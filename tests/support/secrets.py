@@ -21,6 +21,32 @@ _MONITOR = (
     "/metrics", "/healthcheck",
 )  # fmt: skip
 
+# A pipeline that does what a request says.
+ACTING = """
+import time
+
+
+def verify_input(json_data):
+    if json_data.get("act") == "refuse":
+        raise ValueError("refused")
+    return json_data
+
+
+def load_model():
+    return None
+
+
+def process(model, json_data):
+    return json_data
+
+
+def predict(model, data):
+    if data.get("act") == "fail":
+        raise RuntimeError("failed")
+    time.sleep(60 if data.get("act") == "wait" else 0)
+    return {"answer": 1}
+"""
+
 
 class Secrets:
     """The secrets of a project: those in its .env, and others by their names."""
