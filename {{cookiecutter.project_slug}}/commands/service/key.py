@@ -55,7 +55,10 @@ def _revoke(name: str, which: str) -> None:
     left = len(own) - len(gone)
     say(f"{len(gone)} of the keys of {name} no longer hold, {left} {'holds' if left == 1 else 'hold'}.")
     if not any(key.name != client_key.OWN_NAME for key in client_key.kept()) and not read_env().get("API_KEYS"):
-        say("No client has a key now, and none is let in. To ask for none any more: rm keys/api_keys; make restart")
+        say(
+            "No client has a key now, and none is let in. To ask for none any more, delete the file keys/api_keys, "
+            "then: make restart"
+        )
 
 
 def _listed(keys: list[Key]) -> str:

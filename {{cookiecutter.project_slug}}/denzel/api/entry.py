@@ -53,8 +53,8 @@ class Entry:
             return Refusal(
                 403,
                 title="Host not allowed",
-                description=f"This service is not known as {host[:100]!r}. It may be asked for by the names in "
-                "ALLOWED_HOSTS of its .env.",
+                description=f"This service is not known as {host[:100]!r}. Ask for it by another of its names, or add "
+                "this one to ALLOWED_HOSTS in its .env.",
             )
         if self._cors.is_foreign(headers):
             return Refusal(
