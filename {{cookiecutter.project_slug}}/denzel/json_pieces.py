@@ -83,9 +83,7 @@ class _Parser:
         self._text = text
         self._loads = loads
         self._most_levels = most_levels
-        decoder = json.JSONDecoder(
-            parse_int=jsonio.integer_of_64_bits, parse_float=_finite, parse_constant=_refuse, strict=True
-        )
+        decoder = json.JSONDecoder(parse_int=jsonio.integer_of_64_bits, parse_float=_finite, parse_constant=_refuse)
         self._scan = json.scanner.make_scanner(decoder)  # type: ignore[arg-type]
         self._window, self._begin = text[:_WINDOW], 0
         # A list or object that begins earlier is not tried in one go: the last one went beyond the window. So of all
@@ -102,7 +100,8 @@ class _Parser:
     def _value(self, at: int, level: int) -> tuple[Any, int]:
         """The value that begins there, and where it ends."""
         first = self._text[at : at + 1]
-        if not (is_container := first in ("[", "{") and first != "") or at >= self._try_from:
+        is_container = first in ("[", "{")
+        if not is_container or at >= self._try_from:
             found = self._value_in_window(at)
             if found:
                 return found
@@ -215,7 +214,7 @@ class _Parser:
     def _ends(self, at: int, closing: str) -> bool:
         """Whether a list or object ends there; else there is a comma."""
         found = self._text[at : at + 1]
-        if found not in (closing, ",") or not found:
+        if found not in (closing, ","):
             raise json.JSONDecodeError("Expecting ',' delimiter", self._text, at)
         return found == closing
 

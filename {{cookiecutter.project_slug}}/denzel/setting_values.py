@@ -143,28 +143,14 @@ class Automatic(int):
     """A number that the service has found by itself, as the setting says auto."""
 
 
-def number_or_auto(automatic: Callable[[], int]) -> Callable[[str], int]:
-    """A number from 1 to 1024; auto: what the function finds."""
+def number_or_auto(automatic: Callable[[], int], minimum: int = 1, maximum: int = 1024) -> Callable[[str], int]:
+    """A whole number; auto: what the function finds."""
 
     def parse(text: str) -> int:
         if text.strip().lower() == "auto":
             return Automatic(automatic())
         try:
-            return int(number(1, 1024, int)(text))
-        except ValueError as error:
-            raise ValueError(f"{error}, or auto") from None
-
-    return parse
-
-
-def bytes_or_auto(minimum: int) -> Callable[[str], int]:
-    """A number of bytes; auto: 0, what fits is found where it is known."""
-
-    def parse(text: str) -> int:
-        if text.strip().lower() == "auto":
-            return Automatic(0)
-        try:
-            return int(number(minimum, 10**15, int)(text))
+            return int(number(minimum, maximum, int)(text))
         except ValueError as error:
             raise ValueError(f"{error}, or auto") from None
 

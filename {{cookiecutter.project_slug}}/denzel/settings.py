@@ -66,7 +66,7 @@ _TABLE: dict[str, tuple[str, Callable]] = {
     "api_memory": ("512000000", read.number(10**7, 10**13, int)),
     "max_batch_size": ("512", read.number(1, 10**6, int)),
     "max_queue": ("100000", read.number(1, 10**9, int)),
-    "max_queue_bytes": ("auto", read.bytes_or_auto(10**6)),  # 0: as fits Redis
+    "max_queue_bytes": ("auto", read.number_or_auto(lambda: 0, 10**6, 10**15)),  # 0: as fits Redis
     "sync_result_expires": ("60", read.number(1, 10**8, int)),
     "result_expires": ("86400", read.number(1, 10**8, int)),
     "verify_timeout": ("10", read.number(0.1, 3600)),

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts Redis on REDIS_BIND:REDIS_PORT with its data in REDIS_DIR (and REDIS_PASSWORD, when there is one).
-# REDIS_EARLIER_DIR is where they were before, REDIS_SERVER the program, REDIS_CAUSE a file in which to say why it does not start. The settings go in by stdin: arguments would show the password to every process.
+# REDIS_EARLIER_DIR is where they were before, REDIS_SERVER the program, REDIS_CAUSE a file in which to say why it does
+# not start. The settings go in by stdin: arguments would show the password to every process.
 #
 # Each change is written to a file before it is answered and to the disk every second: a killed process loses nothing,
 # a power cut at most one second. The file is written anew, without what has expired, whenever it has doubled.

@@ -1,7 +1,7 @@
 """The HTTP interface, in the API's processes: from a request's bytes to its answer.
 
     application   the Falcon application: its paths, and which executor it has
-    heads         requests whose head is no proper one
+    entry         which requests are let in: by their head (heads), host (hosts), page (cors), key and its rate (rates)
     predict       POST /predict: reads, checks and verifies a request, submits it, answers
     reading       a request's body: read as far as there is room, parsed within bounds
     resources     GET and DELETE /status; /info, /ping, /ready

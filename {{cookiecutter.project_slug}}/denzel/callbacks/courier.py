@@ -1,6 +1,6 @@
 """Sees every callback to its end: leases what is due, has it sent, records what came of it.
 
-What is to be sent waits in Redis, in the sorted set `denzel:callbacks` of task ids by due time: put there
+What is to be sent waits in Redis, in the sorted set `callbacks` of task ids by due time: put there
 together with the result, and taken out only when the callback has been delivered or given up. In between an
 id is leased, by moving its due time ahead: if this process dies, the lease runs out and the callback is
 sent (again) within seconds. So every callback is sent at least once, and receivers drop repeats by the

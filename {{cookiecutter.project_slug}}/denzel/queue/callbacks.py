@@ -1,6 +1,6 @@
 """What the sender of callbacks asks of Redis, each in one round trip.
 
-What is to be sent waits in the sorted set `denzel:callbacks` of task ids by due time: put there together with the
+What is to be sent waits in the sorted set `callbacks` of task ids by due time: put there together with the
 result, and taken out only when the callback has been delivered or given up. In between an id is leased, by moving its
 due time ahead.
 """

@@ -1,15 +1,15 @@
 """A prediction process's side of the queue: it claims tasks, stores how they ended, and waits to be handed the next.
 
-Tasks wait in the list `denzel:waiting`. A process that runs some holds them in the set `denzel:claims:<token>`; the
-token stands for one life of one process, and `denzel:alive:<token>` says that it lives.
+Tasks wait in the list `waiting`. A process that runs some holds them in the set `claims:<token>`; the
+token stands for one life of one process, and `alive:<token>` says that it lives.
 
-A process that has just found nothing to do stays for a moment and is listed in `denzel:idle`; the next task is claimed
-for it in the script that submits the task, and handed over through the list `denzel:hand:<token>`. Otherwise a Celery
+A process that has just found nothing to do stays for a moment and is listed in `idle`; the next task is claimed
+for it in the script that submits the task, and handed over through the list `hand:<token>`. Otherwise a Celery
 message wakes a worker. It is only a ticket: which tasks the worker gets is decided when it claims them, so no task
 waits behind another while a worker is idle, and a lost or repeated message does no harm. Whenever tasks wait and no
 ticket does, `work` and `beat` write one.
 
-Where a pipeline merges requests and its calls are short, `denzel:quick` says for some milliseconds that a process will
+Where a pipeline merges requests and its calls are short, `quick` says for some milliseconds that a process will
 be back at once and take all that waits: one call for many is cheaper than several small ones at the same time. Then
 nobody is woken. Should the process take longer after all, the API's `nudge` wakes another.
 """

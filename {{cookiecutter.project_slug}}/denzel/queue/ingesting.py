@@ -1,7 +1,7 @@
 """The one background task: the ingesting of the user's data, queued by `make ingest`.
 
 It has a record like any task, so that /status tells of it and can cancel it; `done` and `total` in it are what the
-user's function has said last. `denzel:ingest` holds the id of the last one, `denzel:ingest:lease` the process that is
+user's function has said last. `ingest` holds the id of the last one, `ingest:lease` the process that is
 at it, which renews it: when the process has died, it runs out, and another one goes on from `done`.
 """
 

@@ -1,7 +1,8 @@
 """The names of everything in Redis, and the numbers that the scripts go by: the one list, of which Lua knows too.
 
 The names are a contract with the data: queued tasks outlive an update of the framework. Each begins with the project's
-(PREFIX), so that several projects may share a database; those from before are taken over (`owner`).
+(PREFIX), so that several projects may share a database; docstrings leave that out. Those from before are taken over
+(`owner`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ record lets it stay for as long as the task may run. A process that has claimed 
 
 Nothing is left behind. What gets no record expires. A request is deleted in the script that ends its task; that of a
 task which was given up stays for as long as its record, as the task can be run again. And supervisors' heartbeats look
-at each request in `denzel:beside` now and then, and delete it when no record needs it, whoever has removed that.
+at each request in `beside` now and then, and delete it when no record needs it, whoever has removed that.
 
 As long as a worker from before this is about, which would know nothing of such names, the record takes the request in.
 """

@@ -1,12 +1,12 @@
 """The API's side of the queue: tasks are submitted, looked up, cancelled; their waits end.
 
-The record of a task is the hash `denzel:task:<id>`: status (Celery's state names), mode (sync, async, or poll after a
+The record of a task is the hash `task:<id>`: status (Celery's state names), mode (sync, async, or poll after a
 wait that ran out), request (JSON, until the task ends), beside (1: that is large, and lies under a name of its own:
 `large.py`), result (JSON), message (a failure's, JSON), callback_uri, reply_to, until (unix seconds to which its client
 waits, if that is long), kept (1: however it is answered, its result lives as long as an asynchronous one), accepted,
-started, ended (unix seconds), waits (bytes of the request, while that waits or will
-again), worker and token (who runs it), handed (1: it was claimed for a process that had not
-asked just then), model (the version of the one that answered), origin (where it comes from: `denzel.origin`), verify
+started, ended (unix seconds), waits (bytes of the request, while that waits or will again), worker and token (who runs
+it), handed (1: it was claimed for a process that had not asked just then), model (the version of the one that
+answered), origin (where it comes from: `denzel.origin`), verify
 (microseconds of verify_input), times (microseconds of its call, and how many tasks that had: `denzel.timings`),
 attempts (starts), deaths (processes that died of it alone), losses (the same where the whole container was gone), alone
 (1: never again together with others), callback (JSON, how its delivery stands). A record has no expiry until its task

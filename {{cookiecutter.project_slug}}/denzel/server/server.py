@@ -124,7 +124,7 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = Server(self.config, self.wsgi, self.age, self.PATIENCE, get_settings())
+        server = Server(self.config, self.wsgi, self.age, self.PATIENCE)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
