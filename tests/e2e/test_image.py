@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import json
 import re
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -98,3 +104,50 @@ def test_the_frameworks_packages_are_those_of_its_lock(project: Project) -> None
     for name, version in re.findall(r"(?m)^([\w-]+)==(\S+) \\$", text):
         assert frozen.get(name, frozen.get(name.replace("-", "_"))) == version
     assert run(project, "pip check").returncode == 0
+
+
+class Registry(BaseHTTPRequestHandler):
+    """Knows one image, by the protocol of registries (https://distribution.github.io/distribution/spec/api/)."""
+
+    KIND = "application/vnd.oci.image.index.v1+json"
+    MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": KIND, "manifests": []}).encode()
+    DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
+
+    def do_GET(self) -> None:
+        known = self.path == "/v2/" or self.path.startswith("/v2/base/manifests/")
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", self.KIND)
+        self.send_header("Docker-Content-Digest", self.DIGEST)
+        self.send_header("Content-Length", str(len(self.MANIFEST) if known else 0))
+        self.end_headers()
+        if known and self.command == "GET":
+            self.wfile.write(self.MANIFEST)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_images_are_pinned_where_a_registry_answers(project: Project) -> None:
+    """The part of `make lock` that asks registries, by Docker as everybody has it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as registry:
+        threading.Thread(target=registry.serve_forever, daemon=True).start()
+        place = f"localhost:{registry.server_port}"
+        dotenv, example = project.path / ".env", project.path / ".env.example"
+        before = dotenv.read_text(encoding="utf-8"), example.read_text(encoding="utf-8")
+        project.set_env(BASE_IMAGE=f"{place}/base:1", REDIS_IMAGE=f"{place}/unknown:2")
+        try:
+            for _ in range(2):  # the second time the tag is asked for again
+                words = [sys.executable, "-c", "from commands.shared import base_images; print(base_images.pin())"]
+                done = subprocess.run(words, cwd=project.path, capture_output=True, text=True, check=True)
+                pinned, kept = ast.literal_eval(done.stdout)
+                assert pinned == {"BASE_IMAGE": f"{place}/base:1@{Registry.DIGEST}"}, kept
+                assert kept["REDIS_IMAGE"].startswith(f"{place}/unknown:2: ERROR: ")
+                assert project.env("BASE_IMAGE") == pinned["BASE_IMAGE"]
+                assert project.env("REDIS_IMAGE") == f"{place}/unknown:2"
+                assert f"\nBASE_IMAGE={pinned['BASE_IMAGE']}\n" in example.read_text(encoding="utf-8")
+        finally:
+            registry.shutdown()
+            dotenv.write_text(before[0], encoding="utf-8")
+            example.write_text(before[1], encoding="utf-8")
